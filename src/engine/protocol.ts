@@ -1,0 +1,150 @@
+/**
+ * What the daemon asks of an engine over its control socket, and what comes back: types only.
+ * One JSON object per line. Request {id, method, params}; answer {id, result} or {id, error}; `event` lines come unasked.
+ * Sizes are bytes, times are milliseconds since 1970.
+ */
+import type { ErrorCode } from '../base/errors.ts';
+
+export interface VolumeInfo {
+  readonly name: string;
+  readonly uuid: string;
+  /** 32 hex digits, NAA type 6. */
+  readonly naa: string;
+  readonly serial: string;
+  readonly sizeBytes: number;
+  /** Bytes with data in the volume's present state. */
+  readonly mappedBytes: number;
+  readonly ack: 'durable' | 'write-back';
+  readonly createdMs: number;
+  readonly snapshotCount: number;
+  /** NBD connections that have it open now. */
+  readonly connectionCount: number;
+}
+
+export interface SnapshotInfo {
+  readonly volume: string;
+  readonly name: string;
+  readonly uuid: string;
+  /** Position in the log: everything before it is in the snapshot. */
+  readonly position: number;
+  readonly createdMs: number;
+  /** Size of the volume at that moment. */
+  readonly sizeBytes: number;
+  /** Until guest agents exist every snapshot is crash-consistent, and says so. */
+  readonly consistency: 'crash';
+}
+
+export interface PoolStatus {
+  readonly name: string;
+  readonly uuid: string;
+  readonly state: 'online' | 'read-only';
+  /** Why it is read-only, in a sentence; absent when online. */
+  readonly stateReason?: string;
+  readonly capacityBytes: number;
+  /** Bytes of the capacity that the log takes. */
+  readonly usedBytes: number;
+  /** Writes are refused from here on. */
+  readonly writeLimitBytes: number;
+  /** Present while new writes are refused for lack of space. */
+  readonly fullReason?: string;
+  readonly fileSystemFreeBytes: number;
+  readonly segmentCount: number;
+  readonly readySegmentCount: number;
+  readonly volumeCount: number;
+  readonly snapshotCount: number;
+  readonly epoch: number;
+  /** End of the durable log. */
+  readonly durableThrough: number;
+  /** RAM of the head maps. */
+  readonly mapBytes: number;
+  readonly recovery: {
+    readonly durationMs: number;
+    readonly logBytes: number;
+    readonly tailFrames: number;
+    readonly wasClean: boolean;
+  };
+}
+
+export interface VerifyResult {
+  readonly segmentsChecked: number;
+  readonly blocksChecked: number;
+  /** Present when something is wrong: at most 100 places in words, and how many there are in all. */
+  readonly faults: readonly string[];
+  readonly faultCount: number;
+  readonly durationMs: number;
+}
+
+export interface RebuildResult {
+  readonly recordsRead: number;
+  readonly volumeCount: number;
+  readonly snapshotCount: number;
+  readonly entryCount: number;
+  /** Whether the manifest from before had the same content. */
+  readonly wasEqual: boolean;
+  readonly durationMs: number;
+}
+
+export interface NbdListen {
+  /** Address and port of the TCP listener; absent = no TCP. Port 0 picks a free one. */
+  readonly tcp?: { readonly address: string; readonly port: number };
+  /** Path of the unix socket; absent = none. */
+  readonly socketPath?: string;
+}
+
+/** Every method: its parameters and its result. */
+export interface EngineMethods {
+  hello: {
+    params: Record<string, never>;
+    result: { pool: string; pid: number; startedMs: number; version: string; nbd: NbdListen };
+  };
+  /** Desired NBD listeners; the engine opens and closes until it matches and answers what is open. */
+  listen: { params: { nbd: NbdListen }; result: { nbd: NbdListen } };
+  poolStatus: { params: Record<string, never>; result: PoolStatus };
+  poolResize: { params: { capacityBytes: number }; result: PoolStatus };
+  /** Long: progress comes as `progress` events with the request's id. */
+  poolVerify: { params: Record<string, never>; result: VerifyResult };
+  poolRebuild: { params: Record<string, never>; result: RebuildResult };
+  volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
+  volumeShow: { params: { name: string }; result: VolumeInfo };
+  volumeCreate: { params: { name: string; sizeBytes: number }; result: VolumeInfo };
+  volumeRename: { params: { name: string; newName: string }; result: VolumeInfo };
+  /** Smaller than now needs `force`; error `needs-force` says what would be cut. */
+  volumeResize: {
+    params: { name: string; sizeBytes: number; force: boolean };
+    result: VolumeInfo;
+  };
+  /** With snapshots or open connections needs `force`; error `needs-force` names them. */
+  volumeDelete: { params: { name: string; force: boolean }; result: { name: string } };
+  snapshotList: { params: { volume: string }; result: readonly SnapshotInfo[] };
+  snapshotCreate: { params: { volume: string; name: string }; result: SnapshotInfo };
+  snapshotDelete: { params: { volume: string; name: string; force: boolean }; result: { name: string } };
+  /** Drains, seals, closes and exits with code 0 within `withinMs`. */
+  stop: { params: { withinMs: number }; result: Record<string, never> };
+}
+
+export type EngineMethod = keyof EngineMethods;
+
+export interface EngineRequestLine {
+  readonly id: number;
+  readonly method: EngineMethod;
+  readonly params: unknown;
+}
+
+export interface EngineErrorShape {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+export type EngineAnswerLine =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: EngineErrorShape };
+
+/** Progress of a long request. `done` of `total` in `unit`. */
+export interface EngineProgressLine {
+  readonly event: 'progress';
+  readonly id: number;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: 'segments';
+}

@@ -1,0 +1,36 @@
+/**
+ * What the store needs from the place it runs in: a disk, time, and two helpers that run beside the main thread.
+ *
+ *     Pool (main thread) ──frames in shared memory──▶ Committer   writes and flushes frames
+ *                        ──KeeperJob──▶ Keeper                    prepares and seals segments, keeps the manifest, verifies
+ *
+ * In production both helpers are worker threads (`engine/commit-thread.ts`, `engine/keeper-thread.ts`); in the simulator
+ * their cores run inside one scheduler, so a crash can fall between any two disk calls of any of them.
+ */
+import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
+import type { KeeperJob, KeeperResult, KeeperSettings } from './keeper.ts';
+import type { CommitShared } from './log/commit-ring.ts';
+
+export interface CommitDoor {
+  /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */
+  wake(): void;
+  stop(): void;
+}
+
+export interface KeeperDoor {
+  /** Runs the job after those posted before it and answers with one result. */
+  post(job: KeeperJob): void;
+  stop(): void;
+}
+
+export interface PoolHost {
+  /** Rooted at the pool's folder DIR/pools/NAME. */
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timers: Timers;
+  readonly log: Log;
+  /** `onProgress` runs on the main thread after every drain that finished something. */
+  startCommit(shared: CommitShared, onProgress: () => void): CommitDoor;
+  startKeeper(settings: KeeperSettings, onResult: (result: KeeperResult) => void): KeeperDoor;
+}
