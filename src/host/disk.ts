@@ -1,0 +1,188 @@
+/**
+ * The Disk port over node:fs: one folder, synchronous calls, errors as DiskError with the POSIX code.
+ * Data goes through the page cache; `flush` is fdatasync, `flushFolder` fsync of the directory.
+ */
+import * as fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+
+/** IOV_MAX on Linux: a gathered write takes at most this many pieces. */
+const piecesPerCallMax = 1024;
+
+function rethrow(thrown: unknown, path: string): never {
+  const error = thrown as NodeJS.ErrnoException;
+  throw new DiskError(error.code ?? 'EIO', `${path}: ${error.message}`);
+}
+
+function attempt<T>(path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    return rethrow(thrown, path);
+  }
+}
+
+class SystemDiskFile implements DiskFile {
+  readonly path: string;
+  readonly #fd: number;
+
+  constructor(path: string, fd: number) {
+    this.path = path;
+    this.#fd = fd;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    try {
+      let total = 0;
+      while (total < target.length) {
+        const count = fs.readSync(
+          this.#fd,
+          target,
+          total,
+          target.length - total,
+          position + total,
+        );
+        if (count === 0) break;
+        total += count;
+      }
+      return total;
+    } catch (thrown) {
+      return rethrow(thrown, this.path);
+    }
+  }
+
+  readLater(
+    target: Uint8Array,
+    position: number,
+    done: (error: DiskError | undefined, bytesRead: number) => void,
+  ): void {
+    fs.read(this.#fd, target, 0, target.length, position, (error, bytesRead) => {
+      if (error !== null) {
+        done(new DiskError(error.code ?? 'EIO', `${this.path}: ${error.message}`), 0);
+      } else {
+        done(undefined, bytesRead);
+      }
+    });
+  }
+
+  write(pieces: readonly Uint8Array[], position: number): void {
+    try {
+      let at = position;
+      for (let first = 0; first < pieces.length; first += piecesPerCallMax) {
+        at = this.#writeSome(pieces.slice(first, first + piecesPerCallMax), at);
+      }
+    } catch (thrown) {
+      rethrow(thrown, this.path);
+    }
+  }
+
+  /** Writes the pieces at `position` and returns where they end; goes on after a short write. */
+  #writeSome(pieces: readonly Uint8Array[], position: number): number {
+    let remaining = pieces;
+    let at = position;
+    while (remaining.length > 0) {
+      let written = fs.writevSync(this.#fd, remaining, at);
+      at += written;
+      let index = 0;
+      for (const piece of remaining) {
+        if (written < piece.length) break;
+        written -= piece.length;
+        index += 1;
+      }
+      const partial = remaining[index];
+      remaining =
+        partial === undefined ? [] : [partial.subarray(written), ...remaining.slice(index + 1)];
+    }
+    return at;
+  }
+
+  flush(): void {
+    attempt(this.path, () => {
+      fs.fdatasyncSync(this.#fd);
+    });
+  }
+
+  size(): number {
+    return attempt(this.path, () => fs.fstatSync(this.#fd).size);
+  }
+
+  truncate(sizeBytes: number): void {
+    attempt(this.path, () => {
+      fs.ftruncateSync(this.#fd, sizeBytes);
+    });
+  }
+
+  close(): void {
+    attempt(this.path, () => {
+      fs.closeSync(this.#fd);
+    });
+  }
+}
+
+export class SystemDisk implements Disk {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  open(path: string, options: { readonly create: boolean }): DiskFile {
+    const full = join(this.#root, path);
+    const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
+    return new SystemDiskFile(
+      full,
+      attempt(full, () => fs.openSync(full, flags, 0o600)),
+    );
+  }
+
+  list(folder: string): string[] {
+    const full = join(this.#root, folder);
+    try {
+      return fs.readdirSync(full).sort();
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      return rethrow(thrown, full);
+    }
+  }
+
+  makeFolder(folder: string): void {
+    const full = join(this.#root, folder);
+    attempt(full, () => fs.mkdirSync(full, { recursive: true, mode: 0o700 }));
+  }
+
+  rename(from: string, to: string): void {
+    attempt(join(this.#root, from), () => {
+      fs.renameSync(join(this.#root, from), join(this.#root, to));
+    });
+  }
+
+  remove(path: string): void {
+    attempt(join(this.#root, path), () => {
+      fs.rmSync(join(this.#root, path), { force: true });
+    });
+  }
+
+  flushFolder(folder: string): void {
+    const full = join(this.#root, folder);
+    attempt(full, () => {
+      const fd = fs.openSync(full, fs.constants.O_RDONLY);
+      try {
+        fs.fsyncSync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+    });
+  }
+
+  freeBytes(): number {
+    return attempt(this.#root, () => {
+      const stats = fs.statfsSync(this.#root);
+      return stats.bavail * stats.bsize;
+    });
+  }
+}
+
+/** Makes a file's or folder's name durable: fsync of the folder that holds it. */
+export function flushParentFolder(path: string): void {
+  new SystemDisk('/').flushFolder(dirname(path));
+}
