@@ -1,0 +1,14 @@
+/** Maxima of the engine's control socket. */
+
+/** The longest request: a method, two names and a number need a few hundred characters. */
+export const REQUEST_LINE_MAX_CHARS = 64 * 1024;
+/** The longest answer: a list of 100,000 snapshots at about 400 characters each fits. */
+export const ANSWER_LINE_MAX_CHARS = 64 * 1024 * 1024;
+/** Requests of one connection that run at the same time; one more is answered `unavailable`. */
+export const RUNNING_REQUESTS_MAX = 256;
+/** Connections to one engine: a daemon, the one that takes over from it, and people who look. */
+export const CONNECTIONS_MAX = 16;
+/** A call that is not long by nature is given up after this. */
+export const CALL_TIMEOUT_MS = 30_000;
+/** Names are at most this long on the wire; the store's own rule is stricter. */
+export const TEXT_PARAM_MAX_CHARS = 4096;

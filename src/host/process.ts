@@ -1,0 +1,72 @@
+/** Processes of the control plane: an engine that outlives the daemon which started it. */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { OperationError } from '../base/errors.ts';
+
+export interface ProcessExit {
+  /** Exit code; undefined when a signal ended it. */
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+}
+
+export interface SpawnedProcess {
+  readonly pid: number;
+  /** Resolves when the process has ended; never rejects. */
+  readonly exited: Promise<ProcessExit>;
+}
+
+export interface SpawnRequest {
+  readonly command: string;
+  readonly arguments: readonly string[];
+  /** Where stdout and stderr are appended. The child keeps it open by itself. */
+  readonly logPath: string;
+}
+
+/**
+ * Starts a process in its own session with no terminal and no pipe to this one, so that neither our end nor a
+ * Ctrl-C at our terminal reaches it. Rejects with OperationError `unavailable` when it cannot be started.
+ */
+export async function spawnDetached(request: SpawnRequest): Promise<SpawnedProcess> {
+  const logFile = openSync(request.logPath, 'a', 0o600);
+  try {
+    const child = spawn(request.command, [...request.arguments], {
+      detached: true,
+      stdio: ['ignore', logFile, logFile],
+    });
+    const exited = new Promise<ProcessExit>((resolve) => {
+      child.once('exit', (code, signal) => {
+        resolve({ code: code ?? undefined, signal: signal ?? undefined });
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', (cause) => {
+        reject(new OperationError('unavailable', `cannot start ${request.command}`, undefined, cause));
+      });
+    });
+    child.unref();
+    // 'spawn' was emitted, so there is a process and it has an id.
+    return { pid: child.pid ?? -1, exited };
+  } finally {
+    closeSync(logFile);
+  }
+}
+
+/** Whether a process with this id exists (it may belong to anybody). */
+export function isProcessAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (thrown) {
+    return thrown instanceof Error && 'code' in thrown && thrown.code === 'EPERM';
+  }
+}
+
+/** Ends a process at once; fine when it is gone already. */
+export function processKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended between our decision and the call: that is the state we want.
+  }
+}
