@@ -1,0 +1,2 @@
+// expect biome: format
+export const   text = "double"

@@ -1,0 +1,4 @@
+// expect knip-production: exports
+export function usedInProduct(): void {}
+
+export function usedOnlyByItsTest(): void {}

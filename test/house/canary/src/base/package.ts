@@ -1,0 +1,4 @@
+// expect rooms: package
+import { pino } from 'pino';
+
+export const log = pino;

@@ -1,0 +1,2 @@
+// expect knip: files
+export const nobodyImportsThis = 1;

@@ -1,0 +1,2 @@
+// expect tsc: TS2322
+export const count: number = 'three';

@@ -1,0 +1,4 @@
+// expect rooms: door
+import { pool } from '../engine/pool-service.ts';
+
+export const poolAgain = pool;

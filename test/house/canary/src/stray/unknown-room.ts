@@ -1,0 +1,2 @@
+// expect rooms: unknown-room
+export const stray = 1;

@@ -1,0 +1,2 @@
+// expect oxlint: oxc(no-barrel-file)
+export * from './eqeqeq.ts';

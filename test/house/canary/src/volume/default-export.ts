@@ -1,0 +1,2 @@
+// expect oxlint: import(no-default-export)
+export default 1;

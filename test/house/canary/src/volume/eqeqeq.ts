@@ -1,0 +1,4 @@
+// expect oxlint: eslint(eqeqeq)
+export function isSame(left: string, right: string): boolean {
+  return left == right;
+}

@@ -1,0 +1,2 @@
+export const secret = 1;
+export type Secret = number;

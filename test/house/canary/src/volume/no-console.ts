@@ -1,0 +1,4 @@
+// expect oxlint: eslint(no-console)
+export function shout(): void {
+  console.log('loud');
+}

@@ -1,0 +1,4 @@
+// expect oxlint: typescript(no-non-null-assertion)
+export function head(values: readonly number[]): number {
+  return values[0]!;
+}

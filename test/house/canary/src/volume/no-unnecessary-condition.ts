@@ -1,0 +1,4 @@
+// expect oxlint: typescript(no-unnecessary-condition)
+export function size(values: readonly number[]): number {
+  return values?.length;
+}

@@ -1,0 +1,3 @@
+// expect oxlint: eslint(no-warning-comments)
+// FIXME: later.
+export const later = true;

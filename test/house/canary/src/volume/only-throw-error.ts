@@ -1,0 +1,4 @@
+// expect oxlint: typescript(only-throw-error)
+export function fail(): never {
+  throw 'text';
+}

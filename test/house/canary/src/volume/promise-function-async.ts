@@ -1,0 +1,4 @@
+// expect oxlint: typescript(promise-function-async)
+export function later(): Promise<number> {
+  return Promise.resolve(1);
+}

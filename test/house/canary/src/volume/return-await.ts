@@ -1,0 +1,4 @@
+// expect oxlint: typescript(return-await)
+export async function again(value: Promise<number>): Promise<number> {
+  return value;
+}

@@ -1,0 +1,3 @@
+export interface One {
+  readonly two: number;
+}

@@ -1,0 +1,3 @@
+// expect oxlint: unused-directive
+// oxlint-disable-next-line eqeqeq
+export const nothingToSilence = 1;

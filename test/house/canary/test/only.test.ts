@@ -1,0 +1,3 @@
+import { usedOnlyByItsTest } from '../src/base/only-tests.ts';
+
+usedOnlyByItsTest();

@@ -1,0 +1,56 @@
+/**
+ * How vitest runs the tests. Two kinds: `quick` files run in parallel; `serial` files start daemons, mount file systems
+ * and measure nothing else meanwhile, so they run one after another with long limits.
+ * Vitest would accept syntax that Node refuses to strip; the type checker's `erasableSyntaxOnly` catches that.
+ */
+import path from 'node:path';
+import { defineConfig } from 'vitest/config';
+
+const nodeMajorMin = 26;
+if (Number(process.versions.node.split('.')[0]) < nodeMajorMin) {
+  throw new Error(
+    `tests run on Node ${nodeMajorMin}, not ${process.version}: use npm run, which puts the project's own Node first`,
+  );
+}
+
+const minuteMs = 60_000;
+const exclude = ['**/node_modules/**', 'test/house/canary/**'];
+
+export default defineConfig({
+  root: path.resolve(import.meta.dirname, '../..'),
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'quick',
+          include: ['test/{unit,house,contract,fuzz}/**/*.test.ts'],
+          exclude,
+          testTimeout: minuteMs,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'sim',
+          include: ['test/sim/**/*.test.ts'],
+          exclude,
+          testTimeout: 10 * minuteMs,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'serial',
+          include: ['test/{interop,e2e}/**/*.test.ts'],
+          exclude,
+          fileParallelism: false,
+          testTimeout: 5 * minuteMs,
+          hookTimeout: 2 * minuteMs,
+        },
+      },
+    ],
+  },
+});
