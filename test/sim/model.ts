@@ -1,0 +1,208 @@
+/**
+ * What a pool must hold after a list of operations: the simplest thing that can be right.
+ *
+ * States are immutable and share what did not change, so the oracle keeps one per operation and a recovered pool can be
+ * compared with the state after any prefix of the log.
+ */
+import { unreachable } from '../../src/base/assert.ts';
+import { blockSizeBytes } from '../../src/device/block-device.ts';
+import { type ContentId, type ContentTable, stampedBytes, zeroContent } from './content.ts';
+
+export type ModelOp =
+  | {
+      readonly kind: 'write';
+      readonly volume: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly sequence: number;
+    }
+  | {
+      readonly kind: 'zero' | 'trim';
+      readonly volume: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly noHole: boolean;
+    }
+  | {
+      readonly kind: 'volumeCreate';
+      readonly volume: number;
+      readonly name: string;
+      readonly sizeBytes: number;
+    }
+  | { readonly kind: 'volumeRename'; readonly volume: number; readonly name: string }
+  | { readonly kind: 'volumeResize'; readonly volume: number; readonly sizeBytes: number }
+  | { readonly kind: 'volumeDelete'; readonly volume: number }
+  | {
+      readonly kind: 'snapshotCreate' | 'snapshotDelete';
+      readonly volume: number;
+      readonly name: string;
+    };
+
+/** Blocks that are not holes. */
+export type Blocks = ReadonlyMap<number, ContentId>;
+
+export interface ModelSnapshot {
+  readonly sizeBytes: number;
+  readonly blocks: Blocks;
+}
+
+export interface ModelVolume {
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly blocks: Blocks;
+  readonly snapshotByName: ReadonlyMap<string, ModelSnapshot>;
+}
+
+/** Volumes by id. */
+export type PoolState = ReadonlyMap<number, ModelVolume>;
+
+/** A block that reads as zeros and counts as allocated. */
+export const allocatedZero: ContentId = -1;
+
+/** The content that a reader of the block sees. */
+export function readContent(blocks: Blocks, block: number): ContentId {
+  const content = blocks.get(block) ?? zeroContent;
+  return content === allocatedZero ? zeroContent : content;
+}
+
+export function volumeByName(state: PoolState, name: string): ModelVolume | undefined {
+  for (const volume of state.values()) if (volume.name === name) return volume;
+  return undefined;
+}
+
+function withVolume(state: PoolState, volume: ModelVolume): PoolState {
+  const next = new Map(state);
+  next.set(volume.id, volume);
+  return next;
+}
+
+/** Puts `bytes` at `offset`: whole blocks as they are, the ragged ends over what was there. */
+function overlay(
+  blocks: Blocks,
+  offset: number,
+  bytes: Uint8Array,
+  contents: ContentTable,
+): Map<number, ContentId> {
+  const next = new Map(blocks);
+  let at = 0;
+  while (at < bytes.length) {
+    const block = Math.floor((offset + at) / blockSizeBytes);
+    const within = (offset + at) % blockSizeBytes;
+    const length = Math.min(bytes.length - at, blockSizeBytes - within);
+    const merged = contents.bytes(readContent(blocks, block)).slice();
+    merged.set(bytes.subarray(at, at + length), within);
+    next.set(block, contents.intern(merged));
+    at += length;
+  }
+  return next;
+}
+
+/** Whole blocks become zero or holes; the ragged ends get zeros written over them. */
+function clear(
+  blocks: Blocks,
+  op: ModelOp & { readonly kind: 'zero' | 'trim' },
+  contents: ContentTable,
+): Map<number, ContentId> {
+  const end = op.offset + op.length;
+  const firstWhole = Math.ceil(op.offset / blockSizeBytes);
+  const endWhole = Math.floor(end / blockSizeBytes);
+  let next = new Map(blocks);
+  const ragged = (from: number, to: number): void => {
+    if (from < to && next.has(Math.floor(from / blockSizeBytes))) {
+      next = overlay(next, from, new Uint8Array(to - from), contents);
+    }
+  };
+  if (firstWhole > endWhole) {
+    ragged(op.offset, end);
+    return next;
+  }
+  ragged(op.offset, firstWhole * blockSizeBytes);
+  ragged(endWhole * blockSizeBytes, end);
+  for (let block = firstWhole; block < endWhole; block += 1) {
+    if (op.noHole) next.set(block, allocatedZero);
+    else next.delete(block);
+  }
+  return next;
+}
+
+function resized(volume: ModelVolume, sizeBytes: number): ModelVolume {
+  const end = Math.ceil(sizeBytes / blockSizeBytes);
+  const blocks = new Map([...volume.blocks].filter(([block]) => block < end));
+  return { ...volume, sizeBytes, blocks };
+}
+
+function changedVolume(
+  volume: ModelVolume,
+  op: Exclude<ModelOp, { kind: 'volumeCreate' | 'volumeDelete' }>,
+  contents: ContentTable,
+): ModelVolume {
+  switch (op.kind) {
+    case 'write': {
+      const bytes = stampedBytes(volume.id, op.sequence, op.offset, op.length);
+      return { ...volume, blocks: overlay(volume.blocks, op.offset, bytes, contents) };
+    }
+    case 'zero':
+    case 'trim':
+      return { ...volume, blocks: clear(volume.blocks, op, contents) };
+    case 'volumeRename':
+      return { ...volume, name: op.name };
+    case 'volumeResize':
+      return resized(volume, op.sizeBytes);
+    case 'snapshotCreate':
+    case 'snapshotDelete': {
+      const snapshots = new Map(volume.snapshotByName);
+      if (op.kind === 'snapshotDelete') snapshots.delete(op.name);
+      else snapshots.set(op.name, { sizeBytes: volume.sizeBytes, blocks: volume.blocks });
+      return { ...volume, snapshotByName: snapshots };
+    }
+    default:
+      return unreachable(op);
+  }
+}
+
+/** The state after `op`. An operation on a volume that is gone changes nothing. */
+export function applyOp(state: PoolState, op: ModelOp, contents: ContentTable): PoolState {
+  if (op.kind === 'volumeCreate') {
+    return withVolume(state, {
+      id: op.volume,
+      name: op.name,
+      sizeBytes: op.sizeBytes,
+      blocks: new Map(),
+      snapshotByName: new Map(),
+    });
+  }
+  const volume = state.get(op.volume);
+  if (volume === undefined) return state;
+  if (op.kind === 'volumeDelete') {
+    const next = new Map(state);
+    next.delete(op.volume);
+    return next;
+  }
+  return withVolume(state, changedVolume(volume, op, contents));
+}
+
+/** For traces. */
+export function describeOp(op: ModelOp): string {
+  const where = `volume ${op.volume}`;
+  switch (op.kind) {
+    case 'write':
+      return `write ${op.sequence} ${where} [${op.offset}, +${op.length})`;
+    case 'zero':
+    case 'trim':
+      return `${op.kind}${op.noHole ? ' (no hole)' : ''} ${where} [${op.offset}, +${op.length})`;
+    case 'volumeCreate':
+      return `create ${where} "${op.name}" ${op.sizeBytes}`;
+    case 'volumeRename':
+      return `rename ${where} to "${op.name}"`;
+    case 'volumeResize':
+      return `resize ${where} to ${op.sizeBytes}`;
+    case 'volumeDelete':
+      return `delete ${where}`;
+    case 'snapshotCreate':
+    case 'snapshotDelete':
+      return `${op.kind} ${where} "${op.name}"`;
+    default:
+      return unreachable(op);
+  }
+}

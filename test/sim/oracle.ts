@@ -1,0 +1,281 @@
+/**
+ * The oracle: every operation in the order in which the store published it, the state after each, and what a client
+ * may count on.
+ *
+ *     states   0 ── 1 ── 2 ── 3 ── 4 ── 5 ── 6        one per published operation
+ *                             │         │    └ submitted, not answered: may be there
+ *                             │         └ published (answered)
+ *                             └ durable: answered by a durable volume, or before a flush that was answered
+ *
+ * A crash is a mark in this order. The run goes on beyond the mark (on another copy of the disk), so the order of the
+ * operations that were in flight at the crash becomes known: the recovered pool must equal the state after exactly one
+ * prefix, not shorter than what was promised and not longer than what was submitted.
+ */
+import { ExtentState } from '../../src/device/block-device.ts';
+import { type ContentId, type ContentTable, zeroContent } from './content.ts';
+import {
+  allocatedZero,
+  applyOp,
+  type Blocks,
+  describeOp,
+  type ModelOp,
+  type ModelSnapshot,
+  type ModelVolume,
+  type PoolState,
+  readContent,
+} from './model.ts';
+
+export interface OpRecord {
+  readonly op: ModelOp;
+  readonly isDurable: boolean;
+}
+
+/** What was promised when the process or machine stopped. */
+export interface CrashMark {
+  readonly publishedCount: number;
+  readonly durableCount: number;
+  readonly inFlight: ReadonlySet<OpRecord>;
+}
+
+/** A block that the store refused to read. */
+export const unreadable: ContentId = -2;
+
+export interface ObservedDevice {
+  readonly sizeBytes: number;
+  /** One per block: content, or `unreadable`. */
+  readonly contents: readonly ContentId[];
+  /** One per block, as `extents` says: data, hole or zero. */
+  readonly states: readonly number[];
+}
+
+export interface ObservedVolume extends ObservedDevice {
+  readonly snapshotByName: ReadonlyMap<string, ObservedDevice>;
+}
+
+export type ObservedPool = ReadonlyMap<string, ObservedVolume>;
+
+/** The store broke a promise. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
+}
+
+const differencesMax = 12;
+
+export class Oracle {
+  readonly contents: ContentTable;
+  readonly #states: PoolState[];
+  readonly #order: OpRecord[] = [];
+  readonly #inFlight = new Set<OpRecord>();
+  /** Operations that ended without an answer: they may or may not be in the log, in any order. */
+  readonly #unresolved: OpRecord[] = [];
+  #durableCount = 0;
+
+  constructor(contents: ContentTable, start: PoolState) {
+    this.contents = contents;
+    this.#states = [start];
+  }
+
+  /** The state after everything published. */
+  get now(): PoolState {
+    return this.state(this.#order.length);
+  }
+
+  get publishedCount(): number {
+    return this.#order.length;
+  }
+
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
+  state(count: number): PoolState {
+    const state = this.#states[count];
+    if (state === undefined) throw new Error(`no state after ${count} operations`);
+    return state;
+  }
+
+  submit(op: ModelOp, isDurable: boolean): OpRecord {
+    const record = { op, isDurable };
+    this.#inFlight.add(record);
+    return record;
+  }
+
+  publish(record: OpRecord): void {
+    this.#inFlight.delete(record);
+    this.#states.push(applyOp(this.now, record.op, this.contents));
+    this.#order.push(record);
+    if (record.isDurable) this.#durableCount = this.#order.length;
+  }
+
+  /** The store refused it before it could have any effect. */
+  refuse(record: OpRecord): void {
+    this.#inFlight.delete(record);
+  }
+
+  /** The store failed while it was in flight: nobody knows. */
+  unresolve(record: OpRecord): void {
+    this.#inFlight.delete(record);
+    this.#unresolved.push(record);
+  }
+
+  /** A flush that was submitted when `publishedCount` operations were published has been answered. */
+  flushed(publishedCount: number): void {
+    this.#durableCount = Math.max(this.#durableCount, publishedCount);
+  }
+
+  mark(): CrashMark {
+    return {
+      publishedCount: this.#order.length,
+      durableCount: this.#durableCount,
+      inFlight: new Set([...this.#inFlight, ...this.#unresolved]),
+    };
+  }
+
+  /**
+   * The number of operations whose state the recovered pool shows. Throws Violation when there is none that the mark
+   * allows. `isMachineLost`: what was only published need not have survived.
+   */
+  verify(mark: CrashMark, isMachineLost: boolean, observed: ObservedPool): number {
+    const low = isMachineLost ? mark.durableCount : mark.publishedCount;
+    let high = mark.publishedCount;
+    while (high < this.#order.length && this.#wasInFlight(mark, high)) high += 1;
+    for (let count = high; count >= low; count -= 1) {
+      if (differences(this.state(count), observed, this.contents, 1).length === 0) return count;
+    }
+    throw new Violation(this.#explain(low, high, observed));
+  }
+
+  #wasInFlight(mark: CrashMark, index: number): boolean {
+    const record = this.#order[index];
+    return record !== undefined && mark.inFlight.has(record);
+  }
+
+  #explain(low: number, high: number, observed: ObservedPool): string {
+    const lines = [
+      `the recovered pool equals no prefix of the log between ${low} and ${high} operations`,
+    ];
+    for (const record of this.#order.slice(Math.max(0, low - 2), high)) {
+      lines.push(`  operation ${this.#order.indexOf(record) + 1}: ${describeOp(record.op)}`);
+    }
+    for (const count of new Set([low, high])) {
+      lines.push(`  against the state after ${count}:`);
+      const found = differences(this.state(count), observed, this.contents, differencesMax);
+      for (const difference of found) lines.push(`    ${difference}`);
+    }
+    return lines.join('\n');
+  }
+
+  /**
+   * For an end whose order nobody knows (the store failed): every block must hold what some choice of the operations
+   * in flight leaves, each of them whole or absent; names and sizes likewise.
+   */
+  verifyUnordered(mark: CrashMark, isMachineLost: boolean, observed: ObservedPool): PoolState {
+    const low = isMachineLost ? mark.durableCount : mark.publishedCount;
+    const inFlight = [...mark.inFlight];
+    for (let count = mark.publishedCount; count >= low; count -= 1) {
+      const found = this.#search(this.state(count), inFlight, observed, { left: searchStepsMax });
+      if (found !== undefined) return found;
+    }
+    throw new Violation(
+      [
+        `the recovered pool follows from no choice of ${inFlight.length} operations in flight`,
+        ...inFlight.map((record) => `  in flight: ${describeOp(record.op)}`),
+        ...differences(this.state(mark.publishedCount), observed, this.contents, differencesMax),
+      ].join('\n'),
+    );
+  }
+
+  #search(
+    state: PoolState,
+    rest: readonly OpRecord[],
+    observed: ObservedPool,
+    budget: { left: number },
+  ): PoolState | undefined {
+    if (differences(state, observed, this.contents, 1).length === 0) return state;
+    budget.left -= 1;
+    if (budget.left < 0) return undefined;
+    for (const record of rest) {
+      const found = this.#search(
+        applyOp(state, record.op, this.contents),
+        rest.filter((other) => other !== record),
+        observed,
+        budget,
+      );
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
+
+const searchStepsMax = 20000;
+
+/** How a device differs from what it must be, in words. */
+function* deviceDifferences(
+  what: string,
+  expected: ModelSnapshot,
+  observed: ObservedDevice,
+  contents: ContentTable,
+): Generator<string> {
+  if (expected.sizeBytes !== observed.sizeBytes) {
+    yield `${what}: ${observed.sizeBytes} bytes instead of ${expected.sizeBytes}`;
+    return;
+  }
+  for (let block = 0; block < observed.contents.length; block += 1) {
+    const actual = observed.contents[block] ?? zeroContent;
+    const wanted = readContent(expected.blocks, block);
+    const state = observed.states[block] ?? ExtentState.data;
+    if (actual !== wanted) {
+      const shown = actual === unreadable ? 'an I/O error' : contents.describe(actual);
+      yield `${what} block ${block}: ${shown} instead of ${contents.describe(wanted)}`;
+    } else if (state !== extentOf(expected.blocks, block)) {
+      yield `${what} block ${block}: extent state ${state} is wrong`;
+    }
+  }
+}
+
+function extentOf(blocks: Blocks, block: number): ExtentState {
+  const content = blocks.get(block);
+  if (content === undefined) return ExtentState.hole;
+  return content === allocatedZero ? ExtentState.zero : ExtentState.data;
+}
+
+function* volumeDifferences(
+  volume: ModelVolume,
+  observed: ObservedVolume,
+  contents: ContentTable,
+): Generator<string> {
+  yield* deviceDifferences(volume.name, volume, observed, contents);
+  for (const name of observed.snapshotByName.keys()) {
+    if (!volume.snapshotByName.has(name)) yield `unexpected snapshot ${volume.name}@${name}`;
+  }
+  for (const [name, snapshot] of volume.snapshotByName) {
+    const what = `${volume.name}@${name}`;
+    const seen = observed.snapshotByName.get(name);
+    if (seen === undefined) yield `snapshot ${what} is missing`;
+    else yield* deviceDifferences(what, snapshot, seen, contents);
+  }
+}
+
+function* poolDifferences(
+  state: PoolState,
+  observed: ObservedPool,
+  contents: ContentTable,
+): Generator<string> {
+  const names = new Set([...state.values()].map((volume) => volume.name));
+  for (const name of observed.keys()) if (!names.has(name)) yield `unexpected volume ${name}`;
+  for (const volume of state.values()) {
+    const actual = observed.get(volume.name);
+    if (actual === undefined) yield `volume ${volume.name} is missing`;
+    else yield* volumeDifferences(volume, actual, contents);
+  }
+}
+
+/** How the observed pool differs from `state`, in words; at most `max`. */
+export function differences(
+  state: PoolState,
+  observed: ObservedPool,
+  contents: ContentTable,
+  max: number,
+): string[] {
+  return poolDifferences(state, observed, contents).take(max).toArray();
+}
