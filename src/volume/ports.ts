@@ -9,7 +9,7 @@
  */
 import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
 import type { KeeperJob, KeeperResult, KeeperSettings } from './keeper.ts';
-import type { CommitShared } from './log/commit-ring.ts';
+import type { CommitShared } from './commit-ring.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */

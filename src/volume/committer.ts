@@ -1,0 +1,166 @@
+/**
+ * Committer: the commit thread's work without the thread. Takes submitted frames from the ring, completes their checksums,
+ * writes each with one gathered write, flushes once for all that were waiting, and says what is durable.
+ *
+ *     drain:  [frame 7: checksum, write] [frame 8: checksum, write] ── fdatasync ──▶ durable = 9
+ *
+ * Invariants
+ * 1. A segment is flushed before anything is written to the next one, so a valid segment header vouches for all before it.
+ * 2. `durableThrough` in a header is only ever the end of what a successful flush has covered.
+ * 3. The first failed write or flush ends it: the ring is marked failed and this object never touches the disk again.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { crc32c } from '../base/crc32c.ts';
+import { toError } from '../base/errors.ts';
+import { viewOf } from '../base/fields.ts';
+import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+import { CommitRing, type CommitShared, control, job, ringSlotCount } from './commit-ring.ts';
+import { addressOf, slotOf, slotSizeBytes } from './format/address.ts';
+import { Seeds } from './format/checksum.ts';
+import { blockCrcOffset, finishFrame } from './format/frame.ts';
+import { finishSegmentHeader } from './format/segment-header.ts';
+import { segmentFolder, segmentPath } from './log/segment-path.ts';
+
+export class Committer {
+  readonly #ring: CommitRing;
+  readonly #disk: Disk;
+  readonly #seeds: Seeds;
+  readonly #staging: Uint8Array;
+  /** One view per staging page, made on first use: views are not free and pages are reused all the time. */
+  readonly #pageViews: (Uint8Array | undefined)[];
+  readonly #onAdvance: () => void;
+  #file: DiskFile | undefined;
+  #isFolderDirty = false;
+  #isFileDirty = false;
+  /** Running digest of the open segment; undefined before the first. */
+  #digest: Hash | undefined;
+  readonly #recoveredDigest: Uint8Array;
+  #previousCrc = 0;
+  #durableThrough: number;
+  #writtenThrough: number;
+  #written = 0;
+
+  /** `onAdvance` is called after each flush that made frames durable, and after a failure. */
+  constructor(shared: CommitShared, disk: Disk, onAdvance: () => void) {
+    this.#ring = new CommitRing(shared);
+    this.#disk = disk;
+    this.#seeds = new Seeds(shared.poolUuid);
+    this.#staging = new Uint8Array(shared.staging);
+    this.#pageViews = new Array<Uint8Array | undefined>(shared.staging.byteLength / slotSizeBytes);
+    this.#recoveredDigest = shared.previousDigest;
+    this.#durableThrough = shared.durableThrough;
+    this.#writtenThrough = shared.durableThrough;
+    this.#onAdvance = onAdvance;
+  }
+
+  /** Writes and flushes everything submitted so far, and what is submitted meanwhile. Never throws DiskError: see `ring.failure`. */
+  drain(): void {
+    if (this.#ring.failure !== undefined) return;
+    try {
+      while (this.#written < this.#ring.submitted) {
+        while (this.#written < this.#ring.submitted) {
+          this.#writeFrame(this.#written % ringSlotCount);
+          this.#written += 1;
+        }
+        this.#flush();
+        Atomics.store(this.#ring.control, control.durable, this.#written);
+        this.#onAdvance();
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      this.#ring.fail(toError(thrown).message);
+      this.#onAdvance();
+    }
+  }
+
+  /** Closes the file; nothing may be submitted afterwards. */
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  #writeFrame(slot: number): void {
+    const numbers = this.#ring.jobs[slot];
+    const frameHeader = this.#ring.frameHeaders[slot];
+    const whole = this.#ring.wholeHeaders[slot];
+    if (numbers === undefined || frameHeader === undefined || whole === undefined) return;
+    const frameAddress = numbers[job.frameAddress] ?? 0;
+    const headerBytes = (numbers[job.headerBlocks] ?? 0) * slotSizeBytes;
+    const opensSegment = numbers[job.opensSegment] === 1;
+    if (opensSegment) this.#openSegment(numbers, whole.subarray(0, slotSizeBytes));
+    const pieces = this.#checksumBlocks(slot, numbers, frameHeader);
+    const header = frameHeader.subarray(0, headerBytes);
+    this.#previousCrc = finishFrame(header, this.#durableThrough, this.#previousCrc, this.#seeds);
+    this.#digest?.update(header);
+    pieces[0] = opensSegment ? whole.subarray(0, slotSizeBytes + headerBytes) : header;
+    const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
+    this.#file?.write(pieces, firstSlot * slotSizeBytes);
+    this.#isFileDirty = true;
+    this.#writtenThrough =
+      frameAddress + (numbers[job.headerBlocks] ?? 0) + (numbers[job.dataBlocks] ?? 0);
+  }
+
+  #openSegment(numbers: Float64Array, segmentHeader: Uint8Array): void {
+    this.#flush();
+    this.#file?.close();
+    const segId = numbers[job.segId] ?? 0;
+    const creates = numbers[job.createsFile] === 1;
+    this.#file = this.#disk.open(segmentPath(segId), { create: creates });
+    this.#isFolderDirty = creates;
+    this.#previousCrc = finishSegmentHeader(
+      segmentHeader,
+      this.#digest?.digest() ?? this.#recoveredDigest,
+      this.#durableThrough,
+      this.#seeds,
+    );
+    this.#digest = createHash('sha256').update(segmentHeader);
+    this.#writtenThrough = addressOf(segId, 1);
+  }
+
+  /** Puts the data blocks' checksums into the header; returns the pieces to write, with room for the header in front. */
+  #checksumBlocks(slot: number, numbers: Float64Array, header: Uint8Array): Uint8Array[] {
+    const pairs = this.#ring.pieces[slot];
+    const pieces: Uint8Array[] = [header];
+    if (pairs === undefined) return pieces;
+    const view = viewOf(header);
+    let at = blockCrcOffset(numbers[job.descriptors] ?? 0);
+    let address = (numbers[job.frameAddress] ?? 0) + (numbers[job.headerBlocks] ?? 0);
+    const pieceCount = numbers[job.pieceCount] ?? 0;
+    for (let index = 0; index < pieceCount; index += 1) {
+      const offset = pairs[index * 2] ?? 0;
+      const length = pairs[index * 2 + 1] ?? 0;
+      for (let page = offset; page < offset + length; page += slotSizeBytes) {
+        view.setUint32(at, crc32c(this.#page(page), this.#seeds.block(address)), true);
+        at += 4;
+        address += 1;
+      }
+      pieces.push(
+        length === slotSizeBytes
+          ? this.#page(offset)
+          : this.#staging.subarray(offset, offset + length),
+      );
+    }
+    return pieces;
+  }
+
+  #page(offset: number): Uint8Array {
+    const index = offset / slotSizeBytes;
+    const known = this.#pageViews[index];
+    if (known !== undefined) return known;
+    const view = this.#staging.subarray(offset, offset + slotSizeBytes);
+    this.#pageViews[index] = view;
+    return view;
+  }
+
+  #flush(): void {
+    if (this.#isFileDirty) {
+      this.#file?.flush();
+      this.#isFileDirty = false;
+    }
+    if (this.#isFolderDirty) {
+      this.#disk.flushFolder(segmentFolder);
+      this.#isFolderDirty = false;
+    }
+    this.#durableThrough = this.#writtenThrough;
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * Footer: written behind the last slot when a segment is sealed. A pure function of the segment's frames, so it can always
+ * be made again; with it, opening a pool and building maps never touch the frames.
+ *
+ *     file offset segmentSlots * 4096
+ *     [header 128 B][entries, 40 B each, in log order][u32 CRC32C per slot][frame table, 24 B each][trailer 64 B]
+ *
+ * The CRC table has one entry per slot below the end of the log in this segment: data blocks have theirs, slots of header
+ * blocks have 0 (frame headers carry their own).
+ */
+import { createHash } from 'node:crypto';
+import { crc32c } from '../../base/crc32c.ts';
+import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
+import { addressOf, slotOf, slotsPerSegmentMax } from './address.ts';
+import type { Seeds } from './checksum.ts';
+import { FormatError } from './format-error.ts';
+
+export const footerVersion = 1;
+export const footerHeaderBytes = 128;
+const magic = 0x5446_4d54; // "TMFT"
+const trailerMagic = 0x4554_4d54; // "TMTE"
+
+const headerLayout = {
+  crc: u32(0),
+  magic: u32(4),
+  version: u16(8),
+  length: u16(10),
+  incompatible: u32(12),
+  segId: u64(16),
+  epoch: u64(24),
+  totalBytes: u64(32),
+  endSlot: u32(40),
+  entryCount: u32(44),
+  frameCount: u32(48),
+  bodyCrc: u32(52),
+  poolUuid: bytes(56, 16),
+  digest: bytes(72, 32),
+  minHlcMs: u48(104),
+  maxHlcMs: u48(110),
+} as const;
+
+const entryLayout = {
+  position: u64(0),
+  address: u64(8),
+  lba: u48(16),
+  blockCount: u48(22),
+  line: u32(28),
+  timeDelta: u16(32),
+  type: u8(34),
+  flags: u8(35),
+  writer: u32(36),
+} as const;
+export const footerEntryBytes = 40;
+
+const frameLayout = {
+  slot: u32(0),
+  headerBlocks: u16(4),
+  descriptors: u16(6),
+  dataBlocks: u32(8),
+  hlcCounter: u16(12),
+  hlcMs: u48(14),
+  reserved: u32(20),
+} as const;
+const frameEntryBytes = 24;
+
+const trailerLayout = {
+  crc: u32(0),
+  magic: u32(4),
+  segId: u64(8),
+  totalBytes: u64(16),
+  sha256: bytes(24, 32),
+} as const;
+const trailerBytes = 64;
+
+/** What a footer is made of, in log order. */
+export interface FooterEntry {
+  readonly position: number;
+  /** Address of the first data block; 0 when the record has none. */
+  readonly address: number;
+  readonly lba: number;
+  readonly blockCount: number;
+  readonly line: number;
+  readonly timeDelta: number;
+  readonly type: number;
+  readonly flags: number;
+  readonly writer: number;
+}
+
+export interface FooterFrame {
+  readonly slot: number;
+  readonly headerBlocks: number;
+  readonly descriptors: number;
+  readonly dataBlocks: number;
+  readonly hlcMs: number;
+  readonly hlcCounter: number;
+}
+
+export interface FooterContents {
+  readonly segId: number;
+  readonly epoch: number;
+  /** First slot after the last frame. */
+  readonly endSlot: number;
+  readonly entries: readonly FooterEntry[];
+  readonly frames: readonly FooterFrame[];
+  /** One per slot below endSlot. */
+  readonly slotCrcs: Uint32Array;
+  /** Running SHA-256 of the segment (see SegmentHeader.previousDigest). */
+  readonly digest: Uint8Array;
+}
+
+export interface FooterHeader {
+  readonly segId: number;
+  readonly epoch: number;
+  readonly totalBytes: number;
+  readonly endSlot: number;
+  readonly entryCount: number;
+  readonly frameCount: number;
+  readonly bodyCrc: number;
+  readonly digest: Uint8Array;
+  readonly minHlcMs: number;
+  readonly maxHlcMs: number;
+}
+
+function bodyBytes(entryCount: number, endSlot: number, frameCount: number): number {
+  return entryCount * footerEntryBytes + endSlot * 4 + frameCount * frameEntryBytes;
+}
+
+/** Byte offset, from the start of the footer, of the CRC of slot 0. */
+export function footerCrcOffset(header: FooterHeader): number {
+  return footerHeaderBytes + header.entryCount * footerEntryBytes;
+}
+
+export function encodeFooter(
+  contents: FooterContents,
+  poolUuid: Uint8Array,
+  seeds: Seeds,
+): Uint8Array {
+  const { entries, frames, endSlot } = contents;
+  const body = bodyBytes(entries.length, endSlot, frames.length);
+  const totalBytes = footerHeaderBytes + body + trailerBytes;
+  const out = new Uint8Array(totalBytes);
+  const view = viewOf(out);
+  let at = footerHeaderBytes;
+  for (const entry of entries) {
+    encodeEntry(view, at, entry);
+    at += footerEntryBytes;
+  }
+  for (let slot = 0; slot < endSlot; slot += 1) {
+    view.setUint32(at, contents.slotCrcs[slot] ?? 0, true);
+    at += 4;
+  }
+  for (const frame of frames) {
+    frameLayout.slot.set(view, at, frame.slot);
+    frameLayout.headerBlocks.set(view, at, frame.headerBlocks);
+    frameLayout.descriptors.set(view, at, frame.descriptors);
+    frameLayout.dataBlocks.set(view, at, frame.dataBlocks);
+    frameLayout.hlcCounter.set(view, at, frame.hlcCounter);
+    frameLayout.hlcMs.set(view, at, frame.hlcMs);
+    at += frameEntryBytes;
+  }
+  const seed = seeds.structure(addressOf(contents.segId, slotsPerSegmentMax - 1), contents.epoch);
+  headerLayout.magic.set(view, 0, magic);
+  headerLayout.version.set(view, 0, footerVersion);
+  headerLayout.length.set(view, 0, footerHeaderBytes);
+  headerLayout.segId.set(view, 0, contents.segId);
+  headerLayout.epoch.set(view, 0, contents.epoch);
+  headerLayout.totalBytes.set(view, 0, totalBytes);
+  headerLayout.endSlot.set(view, 0, endSlot);
+  headerLayout.entryCount.set(view, 0, entries.length);
+  headerLayout.frameCount.set(view, 0, frames.length);
+  headerLayout.bodyCrc.set(view, 0, crc32c(out.subarray(footerHeaderBytes, at), seed));
+  headerLayout.poolUuid.set(out, 0, poolUuid);
+  headerLayout.digest.set(out, 0, contents.digest);
+  headerLayout.minHlcMs.set(view, 0, frames[0]?.hlcMs ?? 0);
+  headerLayout.maxHlcMs.set(view, 0, frames.at(-1)?.hlcMs ?? 0);
+  headerLayout.crc.set(view, 0, crc32c(out.subarray(4, footerHeaderBytes), seed));
+  encodeTrailer(out, at, contents.segId, seed);
+  return out;
+}
+
+function encodeEntry(view: DataView, at: number, entry: FooterEntry): void {
+  entryLayout.position.set(view, at, entry.position);
+  entryLayout.address.set(view, at, entry.address);
+  entryLayout.lba.set(view, at, entry.lba);
+  entryLayout.blockCount.set(view, at, entry.blockCount);
+  entryLayout.line.set(view, at, entry.line);
+  entryLayout.timeDelta.set(view, at, entry.timeDelta);
+  entryLayout.type.set(view, at, entry.type);
+  entryLayout.flags.set(view, at, entry.flags);
+  entryLayout.writer.set(view, at, entry.writer);
+}
+
+function encodeTrailer(out: Uint8Array, at: number, segId: number, seed: number): void {
+  const view = viewOf(out);
+  const sha256 = createHash('sha256').update(out.subarray(0, at)).digest();
+  trailerLayout.magic.set(view, at, trailerMagic);
+  trailerLayout.segId.set(view, at, segId);
+  trailerLayout.totalBytes.set(view, at, out.length);
+  trailerLayout.sha256.set(out, at, sha256);
+  trailerLayout.crc.set(view, at, crc32c(out.subarray(at + 4, at + trailerBytes), seed));
+}
+
+/**
+ * Header of the footer of `segId`; undefined when there is none (not sealed, torn or damaged). `segmentEpoch` is the
+ * epoch of the segment's header. Throws FormatError only for a valid footer of a newer version.
+ */
+export function decodeFooterHeader(
+  head: Uint8Array,
+  segId: number,
+  segmentEpoch: number,
+  seeds: Seeds,
+): FooterHeader | undefined {
+  if (head.length < footerHeaderBytes) return undefined;
+  const view = viewOf(head);
+  if (headerLayout.magic.get(view, 0) !== magic) return undefined;
+  const seed = seeds.structure(addressOf(segId, slotsPerSegmentMax - 1), segmentEpoch);
+  const crc = crc32c(head.subarray(4, footerHeaderBytes), seed);
+  if (crc !== headerLayout.crc.get(view, 0)) return undefined;
+  const version = headerLayout.version.get(view, 0);
+  if (version !== footerVersion || headerLayout.incompatible.get(view, 0) !== 0) {
+    throw new FormatError(`footer of segment ${segId}: newer version ${version}`, {
+      isTooNew: true,
+    });
+  }
+  const header: FooterHeader = {
+    segId: headerLayout.segId.get(view, 0),
+    epoch: headerLayout.epoch.get(view, 0),
+    totalBytes: headerLayout.totalBytes.get(view, 0),
+    endSlot: headerLayout.endSlot.get(view, 0),
+    entryCount: headerLayout.entryCount.get(view, 0),
+    frameCount: headerLayout.frameCount.get(view, 0),
+    bodyCrc: headerLayout.bodyCrc.get(view, 0),
+    digest: headerLayout.digest.get(head, 0).slice(),
+    minHlcMs: headerLayout.minHlcMs.get(view, 0),
+    maxHlcMs: headerLayout.maxHlcMs.get(view, 0),
+  };
+  const body = bodyBytes(header.entryCount, header.endSlot, header.frameCount);
+  const isPlausible =
+    header.segId === segId &&
+    header.epoch === segmentEpoch &&
+    header.endSlot <= slotsPerSegmentMax &&
+    header.totalBytes === footerHeaderBytes + body + trailerBytes;
+  return isPlausible ? header : undefined;
+}
+
+/** Whether all of `footer` (totalBytes long) is what was sealed. */
+export function verifyFooter(footer: Uint8Array, header: FooterHeader, seeds: Seeds): boolean {
+  if (footer.length !== header.totalBytes) return false;
+  const seed = seeds.structure(addressOf(header.segId, slotsPerSegmentMax - 1), header.epoch);
+  const bodyEnd = header.totalBytes - trailerBytes;
+  if (crc32c(footer.subarray(footerHeaderBytes, bodyEnd), seed) !== header.bodyCrc) return false;
+  const view = viewOf(footer);
+  const trailerCrc = crc32c(footer.subarray(bodyEnd + 4, bodyEnd + trailerBytes), seed);
+  return (
+    trailerLayout.magic.get(view, bodyEnd) === trailerMagic &&
+    trailerLayout.crc.get(view, bodyEnd) === trailerCrc
+  );
+}
+
+/** Entry `index` of a verified footer. */
+export function footerEntry(footer: Uint8Array, index: number): FooterEntry {
+  const view = viewOf(footer);
+  const at = footerHeaderBytes + index * footerEntryBytes;
+  return {
+    position: entryLayout.position.get(view, at),
+    address: entryLayout.address.get(view, at),
+    lba: entryLayout.lba.get(view, at),
+    blockCount: entryLayout.blockCount.get(view, at),
+    line: entryLayout.line.get(view, at),
+    timeDelta: entryLayout.timeDelta.get(view, at),
+    type: entryLayout.type.get(view, at),
+    flags: entryLayout.flags.get(view, at),
+    writer: entryLayout.writer.get(view, at),
+  };
+}
+
+/** CRCs by slot of a verified footer, copied out. */
+export function footerSlotCrcs(footer: Uint8Array, header: FooterHeader): Uint32Array {
+  const crcs = new Uint32Array(header.endSlot);
+  const view = viewOf(footer);
+  const start = footerCrcOffset(header);
+  for (let slot = 0; slot < header.endSlot; slot += 1) {
+    crcs[slot] = view.getUint32(start + slot * 4, true);
+  }
+  return crcs;
+}
+
+/** Slot of `address` for use with the CRC table. */
+export function crcIndex(address: number): number {
+  return slotOf(address);
+}

@@ -1,0 +1,56 @@
+/** Every maximum of the store, and the settings that tests make small. */
+import { slotSizeBytes, slotsPerSegmentMax } from './format/address.ts';
+
+export interface StoreSettings {
+  /** Slots of a segment in use: 8,192 (32 MiB) but for tests. Fixed at creation. */
+  readonly segmentSlots: number;
+  /** Zero-written segments kept ahead. */
+  readonly readySegments: number;
+  /** Bytes of log after which the whole catalogue is logged again. */
+  readonly checkpointBytes: number;
+  /** Bytes of the slab where payloads wait. */
+  readonly stagingBytes: number;
+  /** Most RAM of checksum tables (32 KiB a segment). */
+  readonly crcTableBytes: number;
+  /** Where the manifest database lives; ':memory:' in the simulator. */
+  readonly manifestPath: string;
+}
+
+export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
+  segmentSlots: slotsPerSegmentMax,
+  readySegments: 8,
+  checkpointBytes: 2 ** 30,
+  stagingBytes: 64 * 2 ** 20,
+  crcTableBytes: 256 * 2 ** 20,
+};
+
+export const limits = {
+  /** Refuse writes from this share of the capacity on, until space can be reclaimed. */
+  writeLimitShare: 0.95,
+  /** Capacity of a new pool: this share of the file system's free space. */
+  defaultCapacityShare: 0.9,
+  /** Refuse writes when the file system has less than this many segments left beyond the ready ones. */
+  fileSystemReserveSegments: 2,
+  /** Look at the file system's free space this often. */
+  freeSpaceCheckMs: 1000,
+  /** Zeroing ahead: at most this many segments a second (132 KiB frames + flush: 0.15 ms alone, 0.61 ms beside unthrottled
+   *  zeroing, 0.18 ms at 7 segments a second). */
+  prepareIntervalMs: 143,
+  /** Frames handed to the commit side at once: one being flushed, one behind it, so neither side waits for the other. */
+  framesInFlightMax: 2,
+  /** Segment files open on the main thread. */
+  openFilesMax: 512,
+  /** Bytes of one catalogue checkpoint record. */
+  checkpointPartBytes: 60_000,
+  volumeSizeBytesMax: 2 ** 50,
+  volumesMax: 4096,
+  snapshotsMax: 200_000,
+  /** Snapshot maps kept after their last user left. */
+  idleSnapshotMapsMax: 4,
+  /** Milliseconds that one slice of background work may hold the main thread. */
+  sliceMs: 2,
+} as const;
+
+export const volumeSizeUnit = slotSizeBytes;
+/** Names of volumes and snapshots. */
+export const namePattern = /^[A-Za-z0-9._-]{1,128}$/;

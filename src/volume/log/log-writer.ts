@@ -1,0 +1,294 @@
+/**
+ * LogWriter: the main thread's end of the log. Mutations queue here, become frames, and are published in position order
+ * once the commit side has made them durable.
+ *
+ *     append ──▶ queue ──▶ frame in ring slot ──commit──▶ publish (map set, locks freed, answers out)
+ *                  ▲ grows while a frame is being flushed: that is the group commit
+ *
+ * Invariants
+ * 1. Order of append = order of positions = order of publication.
+ * 2. A mutation is published exactly once, after its frame and every frame before it is durable.
+ * 3. Segments are taken in increasing id, each opened by the first frame that goes into it.
+ */
+import { assert, present } from '../../base/assert.ts';
+import { viewOf } from '../../base/fields.ts';
+import type { Timers } from '../../base/ports.ts';
+import { CommitRing, type CommitShared, control, job, ringSlotCount } from '../commit-ring.ts';
+import { addressOf, slotSizeBytes } from '../format/address.ts';
+import { blockCrcOffset } from '../format/frame.ts';
+import { encodeSegmentHeader } from '../format/segment-header.ts';
+import { limits } from '../limits.ts';
+import type { CommitDoor } from '../ports.ts';
+import type { CrcTables } from './crc-tables.ts';
+import { buildFrame, planFrame } from './frame-builder.ts';
+import { type HybridClock, ticksPerMs } from './hybrid-clock.ts';
+import type { Mutation } from './mutation.ts';
+import type { SegmentSupply } from './segment-supply.ts';
+
+export interface LogTail {
+  readonly epoch: number;
+  /** The last segment of the recovered log and where it ends; 0 and 0 for a new pool. */
+  readonly previousSegId: number;
+  readonly previousEnd: number;
+}
+
+export interface LogEvents {
+  /** Everything in the segment is durable and the log has left it: it may be sealed. */
+  segmentFinished(segId: number, endAddress: number): void;
+  /** The commit side failed: nothing will be published any more; the process must stop. */
+  failed(message: string): void;
+}
+
+export interface LogWriterOptions {
+  readonly shared: CommitShared;
+  readonly door: CommitDoor;
+  readonly segmentSlots: number;
+  readonly tail: LogTail;
+  readonly clock: HybridClock;
+  readonly timers: Timers;
+  readonly supply: SegmentSupply;
+  readonly crcTables: CrcTables;
+  readonly events: LogEvents;
+}
+
+interface FrameInFlight {
+  mutations: Mutation[];
+  endAddress: number;
+  dataAddress: number;
+  dataBlocks: number;
+  descriptors: number;
+  /** Set when this frame opened a segment: the one before, which is finished once this frame is durable. */
+  finishes: { segId: number; endAddress: number } | undefined;
+}
+
+export class LogWriter {
+  readonly #ring: CommitRing;
+  readonly #options: LogWriterOptions;
+  readonly #frames: FrameInFlight[];
+  #queue: Mutation[] = [];
+  #queueHead = 0;
+  #submitted = 0;
+  #published = 0;
+  #segId: number;
+  #nextSlot: number;
+  #previousEnd: number;
+  #isFirstSegment = true;
+  #lastHlcMs = 0;
+  #lastHlcCounter = 0;
+  #durableThrough: number;
+  #isPumpScheduled = false;
+  #hasFailed = false;
+  #segmentsOpened = 0;
+  #bytesLogged = 0;
+  readonly #drained: (() => void)[] = [];
+
+  constructor(options: LogWriterOptions) {
+    this.#options = options;
+    this.#ring = new CommitRing(options.shared);
+    this.#segId = options.tail.previousSegId;
+    this.#previousEnd = options.tail.previousEnd;
+    this.#nextSlot = options.segmentSlots;
+    this.#durableThrough = options.shared.durableThrough;
+    this.#frames = Array.from({ length: ringSlotCount }, () => ({
+      mutations: [],
+      endAddress: 0,
+      dataAddress: 0,
+      dataBlocks: 0,
+      descriptors: 0,
+      finishes: undefined,
+    }));
+  }
+
+  /** End address of the durable log. */
+  get durableThrough(): number {
+    return this.#durableThrough;
+  }
+
+  /** Segment that the log is in, and the first slot not used; a fresh writer is at the end of none. */
+  get place(): { readonly segId: number; readonly nextSlot: number } {
+    return { segId: this.#segId, nextSlot: this.#nextSlot };
+  }
+
+  get segmentsOpened(): number {
+    return this.#segmentsOpened;
+  }
+
+  /** Bytes of frames built since this writer was made. */
+  get bytesLogged(): number {
+    return this.#bytesLogged;
+  }
+
+  get isIdle(): boolean {
+    return this.#queueHead === this.#queue.length && this.#published === this.#submitted;
+  }
+
+  /** Newest time given to a frame, milliseconds. */
+  get lastHlcMs(): number {
+    return this.#lastHlcMs;
+  }
+
+  /** Queues a mutation; it is committed with others of this turn, or sooner. */
+  append(mutation: Mutation): void {
+    mutation.ticks = this.#options.clock.now();
+    this.#queue.push(mutation);
+    if (this.#isPumpScheduled) return;
+    this.#isPumpScheduled = true;
+    this.#options.timers.defer(() => {
+      this.#isPumpScheduled = false;
+      this.#pump();
+    });
+  }
+
+  /** Calls `action` when nothing is queued or in flight. */
+  whenIdle(action: () => void): void {
+    if (this.isIdle) action();
+    else this.#drained.push(action);
+  }
+
+  /** The commit side made progress (or failed). */
+  onProgress(): void {
+    if (this.#hasFailed) return;
+    const durable = this.#ring.durable;
+    while (this.#published < durable) {
+      const index = this.#published % ringSlotCount;
+      this.#published += 1;
+      this.#publish(index);
+    }
+    const failure = this.#ring.failure;
+    if (failure !== undefined) {
+      this.#hasFailed = true;
+      this.#options.events.failed(failure);
+      return;
+    }
+    this.#pump();
+    if (this.isIdle) {
+      for (const action of this.#drained.splice(0)) action();
+    }
+  }
+
+  #publish(index: number): void {
+    const frame = present(this.#frames[index], 'frame in flight');
+    this.#durableThrough = frame.endAddress;
+    const header = present(this.#ring.frameHeaders[index], 'frame header');
+    this.#options.crcTables.record(
+      frame.dataAddress,
+      viewOf(header),
+      blockCrcOffset(frame.descriptors),
+      frame.dataBlocks,
+    );
+    const { mutations, finishes } = frame;
+    frame.mutations = [];
+    frame.finishes = undefined;
+    for (const mutation of mutations) mutation.onPublished(mutation);
+    if (finishes !== undefined) {
+      this.#options.events.segmentFinished(finishes.segId, finishes.endAddress);
+    }
+  }
+
+  #pump(): void {
+    if (this.#hasFailed) return;
+    let isWorkThere = false;
+    while (
+      this.#queueHead < this.#queue.length &&
+      this.#submitted - this.#published < limits.framesInFlightMax
+    ) {
+      this.#buildNext();
+      isWorkThere = true;
+    }
+    if (isWorkThere) {
+      if (this.#queueHead === this.#queue.length) {
+        this.#queue = [];
+        this.#queueHead = 0;
+      }
+      this.#options.door.wake();
+    }
+  }
+
+  #buildNext(): void {
+    const { segmentSlots } = this.#options;
+    const index = this.#submitted % ringSlotCount;
+    const frame = present(this.#frames[index], 'ring slot');
+    let plan = planFrame(this.#queue, this.#queueHead, segmentSlots - this.#nextSlot);
+    let createsFile = false;
+    const opensSegment = plan.count === 0;
+    if (opensSegment) {
+      frame.finishes = this.#isFirstSegment
+        ? undefined
+        : { segId: this.#segId, endAddress: this.#previousEnd };
+      createsFile = this.#openSegment(index);
+      plan = planFrame(this.#queue, this.#queueHead, segmentSlots - this.#nextSlot);
+      assert(plan.count > 0, 'mutation larger than a segment');
+    }
+    const mutations = this.#queue.slice(this.#queueHead, this.#queueHead + plan.count);
+    this.#queueHead += plan.count;
+    const time = this.#nextTime(mutations[0]?.ticks ?? 0);
+    const address = addressOf(this.#segId, this.#nextSlot);
+    const place = { slot: index, address, epoch: this.#options.tail.epoch, ...time };
+    const pieceCount = buildFrame(this.#ring, place, plan, mutations);
+    const slots = plan.headerBlocks + plan.dataBlocks;
+    frame.mutations = mutations;
+    frame.dataAddress = address + plan.headerBlocks;
+    frame.dataBlocks = plan.dataBlocks;
+    frame.descriptors = plan.descriptors;
+    frame.endAddress = address + slots;
+    const numbers = present(this.#ring.jobs[index], 'job');
+    numbers[job.segId] = this.#segId;
+    numbers[job.frameAddress] = address;
+    numbers[job.headerBlocks] = plan.headerBlocks;
+    numbers[job.dataBlocks] = plan.dataBlocks;
+    numbers[job.descriptors] = plan.descriptors;
+    numbers[job.pieceCount] = pieceCount;
+    numbers[job.opensSegment] = opensSegment ? 1 : 0;
+    numbers[job.createsFile] = createsFile ? 1 : 0;
+    this.#nextSlot += slots;
+    this.#previousEnd = frame.endAddress;
+    this.#bytesLogged += slots * slotSizeBytes;
+    this.#submitted += 1;
+    Atomics.store(this.#ring.control, control.submitted, this.#submitted);
+  }
+
+  /** Moves the log to a new segment whose header goes into ring slot `index`; returns whether its file must be made. */
+  #openSegment(index: number): boolean {
+    const taken = this.#options.supply.take();
+    const time = this.#nextTime(this.#options.clock.now());
+    encodeSegmentHeader(
+      present(this.#ring.segmentHeaders[index], 'segment header'),
+      {
+        segId: taken.segId,
+        epoch: this.#options.tail.epoch,
+        previousSegId: this.#segId,
+        previousEnd: this.#previousEnd,
+        hlcMs: time.hlcMs,
+        hlcCounter: time.hlcCounter,
+        streamClass: 0,
+        segmentSlots: this.#options.segmentSlots,
+      },
+      this.#options.shared.poolUuid,
+    );
+    this.#segId = taken.segId;
+    this.#nextSlot = 1;
+    this.#isFirstSegment = false;
+    this.#segmentsOpened += 1;
+    this.#options.crcTables.begin(taken.segId);
+    return taken.createsFile;
+  }
+
+  /** Time of the next frame: the hybrid clock's millisecond, a counter for frames within one. */
+  #nextTime(ticks: number): { hlcMs: number; hlcCounter: number } {
+    this.#options.clock.resync();
+    let hlcMs = Math.floor(ticks / ticksPerMs);
+    let hlcCounter = 0;
+    if (hlcMs <= this.#lastHlcMs) {
+      hlcMs = this.#lastHlcMs;
+      hlcCounter = this.#lastHlcCounter + 1;
+      if (hlcCounter > 0xffff) {
+        hlcMs += 1;
+        hlcCounter = 0;
+        this.#options.clock.raise(hlcMs * ticksPerMs);
+      }
+    }
+    this.#lastHlcMs = hlcMs;
+    this.#lastHlcCounter = hlcCounter;
+    return { hlcMs, hlcCounter };
+  }
+}

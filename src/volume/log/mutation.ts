@@ -1,0 +1,74 @@
+/**
+ * Mutation: one thing that changes the state of the pool and waits for its place in the log.
+ *
+ *     data:      one descriptor; WRITE brings a payload of whole blocks
+ *     catalogue: one or more records that share a frame (all SNAPs of one cut)
+ *
+ * The log owns it from `append` until `onPublished`; then `position` and `address` say where it went.
+ */
+import { assert } from '../../base/assert.ts';
+import type { Payload } from '../../device/staging.ts';
+import { RecordType } from '../format/frame.ts';
+
+export interface CatalogueEntry {
+  readonly type: RecordType;
+  /** Line that the record is about; 0 = none. */
+  readonly line: number;
+  readonly payload: Uint8Array;
+}
+
+export class Mutation {
+  type: RecordType = RecordType.write;
+  flags = 0;
+  line = 0;
+  /** First 4 KiB block. */
+  lba = 0;
+  blockCount = 0;
+  /** WRITE: whole blocks, from page `firstPage` of the payload on. */
+  payload: Payload | undefined = undefined;
+  firstPage = 0;
+  writer = 0;
+  /** Hybrid clock at `append`. */
+  ticks = 0;
+  /** Catalogue records; undefined for data. */
+  records: readonly CatalogueEntry[] | undefined = undefined;
+  /** Out: position of the first descriptor. */
+  position = 0;
+  /** Out, WRITE: address of the first block. */
+  address = 0;
+  /** Runs when the mutation is durable and its turn in the log order has come. */
+  onPublished: (mutation: Mutation) => void = unset;
+  /** For the owner's use. */
+  context: unknown = undefined;
+
+  get descriptorCount(): number {
+    return this.records === undefined ? 1 : this.records.length;
+  }
+
+  get dataBlocks(): number {
+    return this.type === RecordType.write ? this.blockCount : 0;
+  }
+
+  get inlineBytes(): number {
+    if (this.records === undefined) return 0;
+    let total = 0;
+    for (const record of this.records) total += record.payload.length;
+    return total;
+  }
+}
+
+function unset(): void {
+  assert(false, 'mutation without owner');
+}
+
+/** A mutation of catalogue records. */
+export function catalogueMutation(
+  records: readonly CatalogueEntry[],
+  onPublished: (mutation: Mutation) => void,
+): Mutation {
+  const mutation = new Mutation();
+  mutation.type = records[0]?.type ?? RecordType.pad;
+  mutation.records = records;
+  mutation.onPublished = onPublished;
+  return mutation;
+}

@@ -1,0 +1,18 @@
+/** Names of segment files. */
+export const segmentFolder = 'segments';
+const idDigits = 8;
+const namePattern = /^([0-9a-f]{8})\.seg$/;
+
+export function segmentName(segId: number): string {
+  return `${segId.toString(16).padStart(idDigits, '0')}.seg`;
+}
+
+export function segmentPath(segId: number): string {
+  return `${segmentFolder}/${segmentName(segId)}`;
+}
+
+/** The id in a file name; undefined for other files. */
+export function segIdOfName(name: string): number | undefined {
+  const match = namePattern.exec(name);
+  return match?.[1] === undefined ? undefined : Number.parseInt(match[1], 16);
+}

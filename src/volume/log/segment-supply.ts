@@ -1,0 +1,124 @@
+/**
+ * Segment supply: keeps a few zero-written segment files ready so that a commit never has to extend a file.
+ *
+ *     keeper: prepare ──▶ ready [12][13][14] ──take──▶ log
+ *                              none ready: the log makes a new file itself (0.28 ms instead of 0.15 ms a commit)
+ *
+ * Invariants
+ * 1. Ids are taken in increasing order and never twice; an id that the log has passed while its file was being prepared is
+ *    given up and the file renamed to a new one.
+ * 2. Zeroing is paced: never more files than were consumed, and never faster than the commit path bears.
+ */
+import type { Timers } from '../../base/ports.ts';
+import { limits } from '../limits.ts';
+import { segmentPath } from './segment-path.ts';
+
+export interface PrepareOrder {
+  readonly segId: number;
+  /** An existing file to take instead of a new one; undefined = make one. */
+  readonly recycledPath: string | undefined;
+}
+
+export interface TakenSegment {
+  readonly segId: number;
+  /** Its file was not prepared: make it while writing. */
+  readonly createsFile: boolean;
+}
+
+export interface SupplyOptions {
+  readonly target: number;
+  readonly firstSegId: number;
+  /** Files of the folder that are not part of the log, to be used again. */
+  readonly leftovers: readonly string[];
+  readonly timers: Timers;
+  readonly order: (order: PrepareOrder) => void;
+}
+
+export class SegmentSupply {
+  readonly #options: SupplyOptions;
+  readonly #ready: number[] = [];
+  readonly #leftovers: string[];
+  #nextSegId: number;
+  /** Highest id that the log has taken. */
+  #takenHighWater = 0;
+  #isOrdered = false;
+  #isPaused = false;
+  #isStopped = false;
+
+  constructor(options: SupplyOptions) {
+    this.#options = options;
+    this.#leftovers = [...options.leftovers];
+    this.#nextSegId = options.firstSegId;
+  }
+
+  get readyCount(): number {
+    return this.#ready.length;
+  }
+
+  /** One more than every id given out. */
+  get segIdHighWater(): number {
+    return this.#nextSegId;
+  }
+
+  /** The file system is full: order nothing until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#refill();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  start(): void {
+    this.#refill();
+  }
+
+  take(): TakenSegment {
+    const ready = this.#ready.shift();
+    const segId = ready ?? this.#nextSegId++;
+    this.#takenHighWater = segId;
+    this.#refill();
+    return { segId, createsFile: ready === undefined };
+  }
+
+  /** The keeper finished an order. */
+  prepared(segId: number): void {
+    this.#isOrdered = false;
+    if (segId > this.#takenHighWater) {
+      this.#ready.push(segId);
+      this.#refillLater();
+    } else {
+      this.#order(segmentPath(segId));
+    }
+  }
+
+  /** The keeper could not carry out an order (no space). */
+  failed(): void {
+    this.#isOrdered = false;
+    this.#isPaused = true;
+  }
+
+  #refillLater(): void {
+    this.#options.timers.after(limits.prepareIntervalMs, () => {
+      this.#refill();
+    });
+  }
+
+  #refill(): void {
+    const isIdle = this.#isOrdered || this.#isPaused || this.#isStopped;
+    if (isIdle || this.#ready.length >= this.#options.target) return;
+    this.#order(this.#leftovers.shift());
+  }
+
+  #order(recycledPath: string | undefined): void {
+    if (this.#isStopped) return;
+    this.#isOrdered = true;
+    const segId = this.#nextSegId++;
+    this.#options.order({ segId, recycledPath });
+  }
+}

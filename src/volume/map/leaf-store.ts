@@ -1,0 +1,105 @@
+/**
+ * Leaf store: memory of the maps' leaves, in slabs of 64 MiB, never one typed array per leaf (98 k copies/s and garbage
+ * collections of 135 ms against 825 k/s and 7 ms, measured).
+ *
+ *     slab = Float64Array of 8 Mi numbers = 16,384 units of 4 KiB
+ *     unit = one full leaf (512 numbers)      or 16 small leaves (32 numbers each)
+ *     leaf reference = index of its first number / 32, so a full leaf's reference is a multiple of 16
+ *
+ * Leaves are shared between maps (head and snapshots) and counted; who wants to change a shared one copies it first.
+ */
+import { assert, present } from '../../base/assert.ts';
+
+export const leafBlocks = 512;
+/** Numbers of a small leaf: a count, then up to 15 runs of (first block, value). */
+export const smallLeafNumbers = 32;
+const slabNumbers = 8 * 2 ** 20;
+const unitRefs = leafBlocks / smallLeafNumbers;
+const refsPerSlab = slabNumbers / smallLeafNumbers;
+
+export class LeafStore {
+  readonly #slabs: Float64Array[] = [];
+  /** Users of each leaf, by reference. */
+  readonly #users: Uint32Array[] = [];
+  readonly #freeFull: number[] = [];
+  readonly #freeSmall: number[] = [];
+  #nextRef = 0;
+  #usedNumbers = 0;
+
+  /** RAM of the leaves in use. */
+  get usedBytes(): number {
+    return this.#usedNumbers * 8;
+  }
+
+  /** The slab that holds leaf `ref`; its numbers start at `indexOf(ref)`. */
+  slab(ref: number): Float64Array {
+    return present(this.#slabs[Math.floor(ref / refsPerSlab)], 'slab');
+  }
+
+  indexOf(ref: number): number {
+    return (ref % refsPerSlab) * smallLeafNumbers;
+  }
+
+  allocateFull(): number {
+    const ref = this.#freeFull.pop() ?? this.#newUnit();
+    this.#setUsers(ref, 1);
+    this.#usedNumbers += leafBlocks;
+    return ref;
+  }
+
+  allocateSmall(): number {
+    const free = this.#freeSmall.pop();
+    const ref = free ?? this.#splitUnit();
+    this.#setUsers(ref, 1);
+    this.#usedNumbers += smallLeafNumbers;
+    return ref;
+  }
+
+  isShared(ref: number): boolean {
+    return this.#getUsers(ref) > 1;
+  }
+
+  share(ref: number): void {
+    this.#setUsers(ref, this.#getUsers(ref) + 1);
+  }
+
+  /** One user less; the memory is free when it was the last. */
+  release(ref: number, isFull: boolean): void {
+    const users = this.#getUsers(ref);
+    assert(users > 0, 'leaf released too often');
+    this.#setUsers(ref, users - 1);
+    if (users > 1) return;
+    if (isFull) {
+      this.#freeFull.push(ref);
+      this.#usedNumbers -= leafBlocks;
+    } else {
+      this.#freeSmall.push(ref);
+      this.#usedNumbers -= smallLeafNumbers;
+    }
+  }
+
+  #splitUnit(): number {
+    const unit = this.#freeFull.pop() ?? this.#newUnit();
+    for (let index = unitRefs - 1; index > 0; index -= 1) this.#freeSmall.push(unit + index);
+    return unit;
+  }
+
+  #newUnit(): number {
+    if (this.#nextRef === this.#slabs.length * refsPerSlab) {
+      this.#slabs.push(new Float64Array(new SharedArrayBuffer(slabNumbers * 8)));
+      this.#users.push(new Uint32Array(refsPerSlab));
+    }
+    const ref = this.#nextRef;
+    this.#nextRef += unitRefs;
+    return ref;
+  }
+
+  #getUsers(ref: number): number {
+    return this.#users[Math.floor(ref / refsPerSlab)]?.[ref % refsPerSlab] ?? 0;
+  }
+
+  #setUsers(ref: number, count: number): void {
+    const users = present(this.#users[Math.floor(ref / refsPerSlab)], 'users');
+    users[ref % refsPerSlab] = count;
+  }
+}
