@@ -1,8 +1,8 @@
 /**
  * The door to an engine: typed calls over its control socket. The daemon holds one of these per pool.
  *
- * A call ends with its result, with the OperationError that the engine answered, or with `unavailable` when the
- * connection closed or the time ran out first: then nobody knows whether the engine did it, and the caller looks.
+ * A call ends with its result, with the OperationError that the engine answered, or with EngineGoneError
+ * (`unavailable`) when the connection closed or the time ran out first: then the caller must look what happened.
  */
 import { ErrorCode, OperationError } from '../base/errors.ts';
 import type { Timer, Timers } from '../base/ports.ts';
@@ -15,6 +15,13 @@ export interface CallOptions {
   /** `Infinity` for requests that are long by nature; the default is CALL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   readonly onProgress?: ProgressReport;
+}
+
+/** The engine could not be asked, or its answer did not come: whether it did what was asked is not known. */
+export class EngineGoneError extends OperationError {
+  constructor(message: string) {
+    super('unavailable', message, 'look at the state before you try again');
+  }
 }
 
 /** Connects to the engine that listens on `path`. Rejects with OperationError `unavailable` when none does. */
@@ -87,7 +94,7 @@ export class EngineClient {
     if (timeoutMs === Infinity) return undefined;
     return this.#timers.after(timeoutMs, () => {
       const message = `the engine at ${this.#path} did not answer ${method} within ${timeoutMs} ms`;
-      this.#take(id)?.reject(new OperationError('unavailable', message));
+      this.#take(id)?.reject(new EngineGoneError(message));
     });
   }
 
@@ -137,9 +144,9 @@ export class EngineClient {
     }
   }
 
-  #lost(method: EngineMethod): OperationError {
+  #lost(method: EngineMethod): EngineGoneError {
     const message = `the connection to the engine at ${this.#path} closed before it answered ${method}`;
-    return new OperationError('unavailable', message, 'look at the state before you try again');
+    return new EngineGoneError(message);
   }
 }
 

@@ -62,10 +62,10 @@ export function isProcessAlive(pid: number): boolean {
   }
 }
 
-/** Ends a process at once; fine when it is gone already. */
-export function processKill(pid: number): void {
+/** Sends a signal; fine when the process is gone already. */
+export function processSignal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It ended between our decision and the call: that is the state we want.
   }

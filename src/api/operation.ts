@@ -1,0 +1,18 @@
+/** /v1/operations */
+import type { FastifyInstance } from 'fastify';
+import { Operation, OperationPath } from '../contract/operation.ts';
+import type { PoolControl } from '../control/pool-control.ts';
+
+export function installOperationRoutes(app: FastifyInstance, control: PoolControl): void {
+  app.get<{ Params: OperationPath }>(
+    '/v1/operations/:id',
+    {
+      schema: {
+        params: OperationPath,
+        response: { 200: Operation },
+      },
+    },
+    // A promise, so that what `show` throws becomes an answer.
+    async (request) => await Promise.resolve(control.operations.show(request.params.id)),
+  );
+}

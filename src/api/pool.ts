@@ -1,0 +1,28 @@
+/** /v1/pool */
+import type { FastifyInstance } from 'fastify';
+import { PoolRebuildOperation, PoolVerifyOperation } from '../contract/operation.ts';
+import { Pool, PoolResize } from '../contract/pool.ts';
+import type { PoolControl } from '../control/pool-control.ts';
+
+export function installPoolRoutes(app: FastifyInstance, control: PoolControl): void {
+  app.get(
+    '/v1/pool',
+    { schema: { response: { 200: Pool } } },
+    async () => await control.poolShow(),
+  );
+  app.post(
+    '/v1/pool/verify',
+    { schema: { response: { 202: PoolVerifyOperation } } },
+    async (_request, reply) => await reply.code(202).send(control.poolVerify()),
+  );
+  app.post(
+    '/v1/pool/rebuild',
+    { schema: { response: { 202: PoolRebuildOperation } } },
+    async (_request, reply) => await reply.code(202).send(control.poolRebuild()),
+  );
+  app.post<{ Body: PoolResize }>(
+    '/v1/pool/resize',
+    { schema: { body: PoolResize, response: { 200: Pool } } },
+    async (request) => await control.poolResize(request.body.capacityBytes),
+  );
+}

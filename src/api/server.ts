@@ -1,0 +1,41 @@
+/**
+ * The REST API: JSON over HTTP on the daemon's unix socket, whose file permission is the authentication.
+ * One file per noun registers its routes; `errors.ts` shapes every failure.
+ */
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Log } from '../base/ports.ts';
+import type { PoolControl } from '../control/pool-control.ts';
+import { installErrors } from './errors.ts';
+import { API_CONNECTIONS_MAX, REQUEST_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS } from './limits.ts';
+import { installOperationRoutes } from './operation.ts';
+import { installPoolRoutes } from './pool.ts';
+import { installSnapshotRoutes } from './snapshot.ts';
+import { installVolumeRoutes } from './volume.ts';
+
+/** Builds the API over `control`; the caller has it listen and closes it. `log` gets a line per request that changes something. */
+export function buildApi(control: PoolControl, log: Log): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: REQUEST_BODY_MAX_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    // The router's own limit is 100; names have up to 128, percent signs triple that.
+    routerOptions: { maxParamLength: 400 },
+    // Every fault is reported at once, nothing is dropped or converted silently.
+    ajv: {
+      customOptions: { allErrors: true, removeAdditional: false, coerceTypes: false },
+    },
+  });
+  app.server.maxConnections = API_CONNECTIONS_MAX;
+  installErrors(app, log);
+  app.addHook('onResponse', async (request, reply) => {
+    if (request.method === 'GET') return;
+    const { method, url } = request;
+    log.info(`${method} ${url}`, { status: reply.statusCode, durationMs: reply.elapsedTime });
+  });
+  installPoolRoutes(app, control);
+  installVolumeRoutes(app, control);
+  installSnapshotRoutes(app, control);
+  installOperationRoutes(app, control);
+  return app;
+}

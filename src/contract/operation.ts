@@ -1,0 +1,42 @@
+/** Something long that a person started: it has progress and, in the end, a result or an error. */
+import { type Static, Type } from 'typebox';
+import { ErrorBody, TimeMs } from './common.ts';
+import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
+
+const common = {
+  id: Type.String(),
+  startedMs: TimeMs,
+  state: Type.Union([
+    Type.Literal('running'),
+    Type.Literal('succeeded'),
+    Type.Literal('failed'),
+  ]),
+  finishedMs: Type.Optional(TimeMs),
+  progress: Type.Optional(
+    Type.Object({ done: Type.Number(), total: Type.Number(), unit: Type.Literal('segments') }),
+  ),
+  /** Present when `state` is failed. */
+  error: Type.Optional(ErrorBody.properties.error),
+};
+
+export const PoolVerifyOperation = Type.Object({
+  ...common,
+  kind: Type.Literal('pool-verify'),
+  /** Present when `state` is succeeded. */
+  result: Type.Optional(PoolVerifyResult),
+});
+export type PoolVerifyOperation = Static<typeof PoolVerifyOperation>;
+
+export const PoolRebuildOperation = Type.Object({
+  ...common,
+  kind: Type.Literal('pool-rebuild'),
+  /** Present when `state` is succeeded. */
+  result: Type.Optional(PoolRebuildResult),
+});
+export type PoolRebuildOperation = Static<typeof PoolRebuildOperation>;
+
+export const Operation = Type.Union([PoolVerifyOperation, PoolRebuildOperation]);
+export type Operation = Static<typeof Operation>;
+
+export const OperationPath = Type.Object({ id: Type.String({ maxLength: 64 }) });
+export type OperationPath = Static<typeof OperationPath>;

@@ -1,0 +1,72 @@
+/** The pool and what may be asked of it. */
+import { type Static, Type } from 'typebox';
+import { SizeBytes, TimeMs } from './common.ts';
+
+export const Pool = Type.Object({
+  name: Type.String(),
+  uuid: Type.String(),
+  state: Type.Union([Type.Literal('online'), Type.Literal('read-only')]),
+  /** Why it is read-only, in a sentence. */
+  stateReason: Type.Optional(Type.String()),
+  capacityBytes: Type.Number(),
+  /** Bytes of the capacity that the log takes. */
+  usedBytes: Type.Number(),
+  /** Writes are refused from here on. */
+  writeLimitBytes: Type.Number(),
+  /** Present while new writes are refused for lack of space. */
+  fullReason: Type.Optional(Type.String()),
+  fileSystemFreeBytes: Type.Number(),
+  segmentCount: Type.Number(),
+  readySegmentCount: Type.Number(),
+  volumeCount: Type.Number(),
+  snapshotCount: Type.Number(),
+  epoch: Type.Number(),
+  /** End of the durable log, as a position. */
+  durableThrough: Type.Number(),
+  /** RAM that the head maps take. */
+  mapBytes: Type.Number(),
+  recovery: Type.Object({
+    durationMs: Type.Number(),
+    logBytes: Type.Number(),
+    tailFrames: Type.Number(),
+    wasClean: Type.Boolean(),
+  }),
+  engine: Type.Object({
+    pid: Type.Number(),
+    startedMs: TimeMs,
+    /** How often the daemon had to start the engine again since the daemon itself started. */
+    restartCount: Type.Number(),
+  }),
+  nbd: Type.Object({
+    tcp: Type.Optional(Type.Object({ address: Type.String(), port: Type.Number() })),
+    socketPath: Type.Optional(Type.String()),
+  }),
+});
+export type Pool = Static<typeof Pool>;
+
+export const PoolResize = Type.Object(
+  { capacityBytes: SizeBytes },
+  { additionalProperties: false },
+);
+export type PoolResize = Static<typeof PoolResize>;
+
+export const PoolVerifyResult = Type.Object({
+  segmentsChecked: Type.Number(),
+  blocksChecked: Type.Number(),
+  /** What is wrong, in words; at most 100 places of `faultCount`. */
+  faults: Type.Array(Type.String()),
+  faultCount: Type.Number(),
+  durationMs: Type.Number(),
+});
+export type PoolVerifyResult = Static<typeof PoolVerifyResult>;
+
+export const PoolRebuildResult = Type.Object({
+  recordsRead: Type.Number(),
+  volumeCount: Type.Number(),
+  snapshotCount: Type.Number(),
+  entryCount: Type.Number(),
+  /** Whether the manifest from before had the same content. */
+  wasEqual: Type.Boolean(),
+  durationMs: Type.Number(),
+});
+export type PoolRebuildResult = Static<typeof PoolRebuildResult>;

@@ -1,0 +1,28 @@
+/** Maxima and waits of the control plane. */
+
+/** First and longest wait before a dead engine is started again. */
+export const RESTART_DELAY_FIRST_MS = 100;
+export const RESTART_DELAY_MAX_MS = 10_000;
+/** An engine that ran this long was well: the next wait is the first one again. */
+export const RESTART_HEALTHY_AFTER_MS = 60_000;
+/** Engine starts that fail one after the other before the daemon's own start is given up. */
+export const FIRST_START_ATTEMPTS_MAX = 5;
+/** How often a starting engine's socket is tried. */
+export const ATTACH_POLL_MS = 25;
+/** A starting engine is mentioned in the log this often while it recovers. */
+export const ATTACH_REPORT_MS = 10_000;
+/** An engine whose socket accepts must say hello within this. */
+export const HELLO_TIMEOUT_MS = 5_000;
+/** How long the owner of a locked pool gets to answer on its socket before the pool is called taken. */
+export const LOCKED_PATIENCE_MS = 10_000;
+/** A process whose control connection closed has this long to be seen ended. */
+export const EXIT_GRACE_MS = 2_000;
+/** An engine gets this long to drain, seal and close. */
+export const STOP_WITHIN_MS = 10_000;
+/** After `STOP_WITHIN_MS` an engine gets this much more to be gone before it is killed. */
+export const STOP_GRACE_MS = 2_000;
+/** Lines of the engine's log that are shown when it ends unasked, and the bytes they are looked for in. */
+export const LAST_WORDS_LINES = 5;
+export const LAST_WORDS_BYTES = 16 * 1024;
+/** Finished operations that can still be asked for. */
+export const FINISHED_OPERATIONS_MAX = 100;

@@ -1,0 +1,20 @@
+/** Addresses that NBD clients understand, as the NBD project's URI specification writes them. */
+import type { NbdListen } from '../engine/protocol.ts';
+
+/** The URIs of one export, the unix socket first. A listener on all addresses is named by its loopback. */
+export function nbdUris(nbd: NbdListen, exportName: string): string[] {
+  const path = encodeURIComponent(exportName);
+  const uris: string[] = [];
+  if (nbd.socketPath !== undefined) {
+    const socket = nbd.socketPath.split('/').map(encodeURIComponent).join('/');
+    uris.push(`nbd+unix:///${path}?socket=${socket}`);
+  }
+  if (nbd.tcp !== undefined) uris.push(`nbd://${host(nbd.tcp.address)}:${nbd.tcp.port}/${path}`);
+  return uris;
+}
+
+function host(address: string): string {
+  if (address === '0.0.0.0') return '127.0.0.1';
+  if (address === '::') return '[::1]';
+  return address.includes(':') ? `[${address}]` : address;
+}

@@ -1,0 +1,120 @@
+/**
+ * What the API may do with the pool, noun by noun: calls to the engine, answers in the contract's shapes.
+ * Inputs were checked at the edge; the engine checks what only it can know.
+ */
+import type { Clock } from '../base/ports.ts';
+import type { Operation } from '../contract/operation.ts';
+import type { Pool } from '../contract/pool.ts';
+import type { Snapshot } from '../contract/snapshot.ts';
+import type { Volume } from '../contract/volume.ts';
+import type { CallOptions } from '../engine/client.ts';
+import type {
+  EngineMethod,
+  EngineMethods,
+  PoolStatus,
+  SnapshotInfo,
+  VolumeInfo,
+} from '../engine/protocol.ts';
+import { nbdUris } from './nbd-uris.ts';
+import { Operations } from './operations.ts';
+import type { EngineInfo } from './supervisor.ts';
+
+/** The engine as the supervisor offers it. */
+export interface EngineAccess {
+  call<M extends EngineMethod>(
+    method: M,
+    params: EngineMethods[M]['params'],
+    options?: CallOptions,
+  ): Promise<EngineMethods[M]['result']>;
+  info(): EngineInfo;
+}
+
+export class PoolControl {
+  readonly operations: Operations;
+  readonly #engine: EngineAccess;
+
+  constructor(engine: EngineAccess, clock: Clock) {
+    this.#engine = engine;
+    this.operations = new Operations(clock);
+  }
+
+  async poolShow(): Promise<Pool> {
+    return this.#pool(await this.#engine.call('poolStatus', {}));
+  }
+
+  async poolResize(capacityBytes: number): Promise<Pool> {
+    return this.#pool(await this.#engine.call('poolResize', { capacityBytes }));
+  }
+
+  poolVerify(): Operation {
+    return this.operations.start('pool-verify', async (onProgress) => {
+      const result = await this.#callLong('poolVerify', onProgress);
+      return { ...result, faults: [...result.faults] };
+    });
+  }
+
+  poolRebuild(): Operation {
+    return this.operations.start(
+      'pool-rebuild',
+      async (onProgress) => await this.#callLong('poolRebuild', onProgress),
+    );
+  }
+
+  async volumeList(): Promise<Volume[]> {
+    const volumes = await this.#engine.call('volumeList', {});
+    return volumes.map((info) => this.#volume(info));
+  }
+
+  async volumeShow(name: string): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeShow', { name }));
+  }
+
+  async volumeCreate(name: string, sizeBytes: number): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeCreate', { name, sizeBytes }));
+  }
+
+  async volumeRename(name: string, newName: string): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeRename', { name, newName }));
+  }
+
+  async volumeResize(name: string, sizeBytes: number, force: boolean): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeResize', { name, sizeBytes, force }));
+  }
+
+  async volumeDelete(name: string, force: boolean): Promise<void> {
+    await this.#engine.call('volumeDelete', { name, force });
+  }
+
+  async snapshotList(volume: string): Promise<Snapshot[]> {
+    const snapshots = await this.#engine.call('snapshotList', { volume });
+    return snapshots.map(snapshotOf);
+  }
+
+  async snapshotCreate(volume: string, name: string): Promise<Snapshot> {
+    return snapshotOf(await this.#engine.call('snapshotCreate', { volume, name }));
+  }
+
+  async snapshotDelete(volume: string, name: string, force: boolean): Promise<void> {
+    await this.#engine.call('snapshotDelete', { volume, name, force });
+  }
+
+  async #callLong<M extends 'poolVerify' | 'poolRebuild'>(
+    method: M,
+    onProgress: (done: number, total: number) => void,
+  ): Promise<EngineMethods[M]['result']> {
+    return await this.#engine.call(method, {}, { timeoutMs: Infinity, onProgress });
+  }
+
+  #pool(status: PoolStatus): Pool {
+    const { pid, startedMs, restartCount, nbd } = this.#engine.info();
+    return { ...status, engine: { pid, startedMs, restartCount }, nbd };
+  }
+
+  #volume(info: VolumeInfo): Volume {
+    return { ...info, nbdUris: nbdUris(this.#engine.info().nbd, info.name) };
+  }
+}
+
+function snapshotOf(info: SnapshotInfo): Snapshot {
+  return { ...info, exportName: `${info.volume}@${info.name}` };
+}

@@ -1,0 +1,51 @@
+/** What the daemon prints when it serves: the lines a person types next. */
+import { formatSize } from '../base/units.ts';
+import type { Pool } from '../contract/pool.ts';
+import type { Volume } from '../contract/volume.ts';
+import type { Settings } from './settings.ts';
+
+/** Volumes named in the text; the rest is counted. */
+const WELCOME_VOLUMES_MAX = 5;
+
+export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Volume[]): string {
+  const { recovery } = pool;
+  const opened = recovery.wasClean ? 'closed cleanly before' : 'recovered';
+  const lines = [
+    '',
+    `tidemark serves pool ${pool.name}: ${formatSize(pool.usedBytes)} of ${formatSize(pool.capacityBytes)} used, ` +
+      `${opened}, open in ${Math.round(recovery.durationMs)} ms`,
+    `data in ${settings.dataDir}`,
+    '',
+  ];
+  if (volumes.length === 0) lines.push('no volumes yet');
+  for (const volume of volumes.slice(0, WELCOME_VOLUMES_MAX)) {
+    lines.push(`volume ${volume.name} (${formatSize(volume.sizeBytes)})`);
+    for (const uri of volume.nbdUris) lines.push(`    ${uri}`);
+  }
+  const moreCount = volumes.length - WELCOME_VOLUMES_MAX;
+  if (moreCount > 0) lines.push(`and ${moreCount} more: tidemark volume list`);
+  return `${[...lines, '', ...nextLines(settings, volumes)].join('\n')}\n`;
+}
+
+function nextLines(settings: Settings, volumes: readonly Volume[]): string[] {
+  const cli = `npm run -s tidemark -- --data ${shellWord(settings.dataDir)}`;
+  const first = volumes[0];
+  const uri = first?.nbdUris[0];
+  const tcpUri = first?.nbdUris.at(-1);
+  const lines = ['what to type next, in another terminal:'];
+  if (first !== undefined && uri !== undefined && tcpUri !== undefined) {
+    const word = shellWord(uri);
+    lines.push(
+      `    nbdinfo ${word}`,
+      `    qemu-img convert -n -f qcow2 -O raw disk.qcow2 ${shellWord(tcpUri)}`,
+      `    nbdcopy ${word} copy.img`,
+      `    ${cli} snapshot create ${first.name} before`,
+    );
+  }
+  return [...lines, `    ${cli} pool status`, `    ${cli} --help`, '', 'Ctrl-C stops it.'];
+}
+
+/** Quotes what a shell would not take as one plain word. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

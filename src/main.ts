@@ -1,0 +1,223 @@
+/**
+ * tidemarkd: builds every room of the control plane once and owns the order of start and stop.
+ *
+ *     settings → folders → lock → logs → supervisor ⇄ engine process → API on DIR/run/daemon.sock
+ *
+ * The engine is a process of its own and goes on serving whatever happens to this one; only a stop that was asked for
+ * (SIGTERM, SIGINT, SIGHUP) stops it too.
+ */
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildApi } from './api/server.ts';
+import { OperationError, toError } from './base/errors.ts';
+import type { Log } from './base/ports.ts';
+import { LAST_WORDS_BYTES, STOP_WITHIN_MS } from './control/limits.ts';
+import { PoolControl } from './control/pool-control.ts';
+import { parseSettings, type Settings, settingsHelp } from './control/settings.ts';
+import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
+import { welcomeText } from './control/welcome.ts';
+import { connectEngine } from './engine/client.ts';
+import { systemClock } from './host/clock.ts';
+import { isProcessAlive, processSignal, spawnDetached } from './host/process.ts';
+import {
+  fileSize,
+  prepareFolder,
+  readTail,
+  removeFile,
+  rotateLog,
+  tryLockFile,
+  writeSmallFile,
+} from './host/run-folder.ts';
+import { onStopSignal } from './host/signals.ts';
+import { systemTimers } from './host/timers.ts';
+import { checkSocketPath } from './host/unix-socket.ts';
+import { bothLogs, humanLog, jsonLog } from './telemetry/log.ts';
+
+const POOL = 'main';
+const FIRST_VOLUME = { name: 'lun0', sizeBytes: 16 * 1024 ** 3 };
+const ENGINE_ENTRY = fileURLToPath(new URL('./engine/process.ts', import.meta.url));
+
+export interface DaemonEnvironment {
+  readonly argv: readonly string[];
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** The program that is run as the engine. */
+  readonly engineEntry: string;
+  readonly print: (text: string) => void;
+  readonly printError: (text: string) => void;
+}
+
+/** Runs the daemon until it is told to stop; resolves to the exit code. */
+export async function runDaemon(environment: DaemonEnvironment): Promise<number> {
+  try {
+    const settings = parseSettings(environment.argv, environment.variables, (path) => resolve(path));
+    if (settings === 'help') {
+      environment.print(settingsHelp());
+      return 0;
+    }
+    return await serve(settings, environment);
+  } catch (thrown) {
+    environment.printError(errorText(toError(thrown)));
+    return 1;
+  }
+}
+
+interface RunPaths {
+  readonly apiSocket: string;
+  readonly engineSocket: string;
+  readonly engineLog: string;
+  readonly daemonLog: string;
+  readonly lock: string;
+  readonly pid: string;
+}
+
+async function serve(settings: Settings, environment: DaemonEnvironment): Promise<number> {
+  // Everything under DIR is the operator's data or gives orders: nobody else may read or write it.
+  process.umask(0o077);
+  const paths = runPaths(settings);
+  const lock = tryLockFile(paths.lock);
+  if (lock === undefined) {
+    const owner = readTail(paths.pid, 0, 20).trim();
+    const message = `another tidemark daemon (process ${owner}) runs on ${settings.dataDir}`;
+    throw new OperationError('conflict', message, 'stop it first, or give another folder with --data DIR');
+  }
+  try {
+    writeSmallFile(paths.pid, `${process.pid}\n`);
+    rotateLog(paths.daemonLog);
+    const fileLog = jsonLog(paths.daemonLog, 'daemon');
+    const log = bothLogs(fileLog, humanLog(systemClock, environment.print));
+    return await serveLocked(settings, paths, { environment, log, fileLog });
+  } finally {
+    removeFile(paths.pid);
+    lock.release();
+  }
+}
+
+interface DaemonLogs {
+  readonly environment: DaemonEnvironment;
+  /** What a person should see, too. */
+  readonly log: Log;
+  readonly fileLog: Log;
+}
+
+async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs): Promise<number> {
+  const { environment, log, fileLog } = logs;
+  const supervisor = new EngineSupervisor(
+    {
+      pool: POOL,
+      logPath: paths.engineLog,
+      nbd: {
+        tcp: { address: settings.listenAddress, port: settings.nbdPort },
+        socketPath: settings.nbdSocketPath,
+      },
+    },
+    supervisorHost(settings, paths, environment.engineEntry, log),
+  );
+  const control = new PoolControl(supervisor, systemClock);
+  const api = buildApi(control, fileLog);
+  const stopAsked = Promise.withResolvers<string>();
+  onStopSignal(stopAsked.resolve, (signal) => {
+    log.warn(`${signal} again: leaving at once; the engine finishes closing by itself`);
+    process.exit(1);
+  });
+  removeFile(paths.apiSocket);
+  await api.listen({ path: paths.apiSocket });
+  try {
+    const isServing = await Promise.race([
+      supervisor.start().then(() => true),
+      stopAsked.promise.then(() => false),
+    ]);
+    if (isServing) await greet(settings, control, logs);
+  } catch (thrown) {
+    fileLog.error('start failed', { error: toError(thrown).message });
+    await supervisor.abandon(STOP_WITHIN_MS);
+    await api.close();
+    throw thrown;
+  }
+  const signal = await stopAsked.promise;
+  log.info(`${signal}: stopping`);
+  await api.close();
+  await supervisor.stop(STOP_WITHIN_MS);
+  log.info('stopped');
+  return 0;
+}
+
+async function greet(settings: Settings, control: PoolControl, logs: DaemonLogs): Promise<void> {
+  const pool = await control.poolShow();
+  logs.environment.print(welcomeText(settings, pool, await control.volumeList()));
+  const { poolSizeBytes } = settings;
+  if (poolSizeBytes !== undefined && poolSizeBytes !== pool.capacityBytes) {
+    logs.log.warn(
+      `the pool's capacity is ${pool.capacityBytes} bytes, not the ${poolSizeBytes} given: ` +
+        '--pool-size is for a new pool; change this one with: tidemark pool resize',
+    );
+  }
+}
+
+function runPaths(settings: Settings): RunPaths {
+  const folder = `${settings.dataDir}/run`;
+  const paths: RunPaths = {
+    apiSocket: `${folder}/daemon.sock`,
+    engineSocket: `${folder}/${POOL}.sock`,
+    engineLog: `${folder}/${POOL}.log`,
+    daemonLog: `${folder}/daemon.log`,
+    lock: `${folder}/daemon.lock`,
+    pid: `${folder}/daemon.pid`,
+  };
+  for (const path of [paths.apiSocket, paths.engineSocket, settings.nbdSocketPath]) {
+    checkSocketPath(path);
+  }
+  prepareFolder(settings.dataDir);
+  prepareFolder(folder);
+  return paths;
+}
+
+function supervisorHost(
+  settings: Settings,
+  paths: RunPaths,
+  engineEntry: string,
+  log: Log,
+): SupervisorHost {
+  const engineArguments = [
+    engineEntry,
+    ...['--pool-dir', `${settings.dataDir}/pools/${POOL}`, '--pool', POOL],
+    ...['--socket', paths.engineSocket],
+    ...['--first-volume', `${FIRST_VOLUME.name}:${FIRST_VOLUME.sizeBytes}`],
+  ];
+  if (settings.poolSizeBytes !== undefined) {
+    engineArguments.push('--pool-size', String(settings.poolSizeBytes));
+  }
+  let logStart = fileSize(paths.engineLog);
+  return {
+    connect: async () => await connectEngine(paths.engineSocket, systemTimers),
+    spawn: async () => {
+      rotateLog(paths.engineLog);
+      logStart = fileSize(paths.engineLog);
+      return await spawnDetached({
+        command: process.execPath,
+        arguments: engineArguments,
+        logPath: paths.engineLog,
+      });
+    },
+    isAlive: isProcessAlive,
+    signal: processSignal,
+    logText: () => readTail(paths.engineLog, logStart, LAST_WORDS_BYTES),
+    timers: systemTimers,
+    clock: systemClock,
+    log,
+  };
+}
+
+function errorText(error: Error): string {
+  const hint = error instanceof OperationError ? error.hint : undefined;
+  return `tidemark: ${error.message}\n${hint === undefined ? '' : `hint: ${hint}\n`}`;
+}
+
+if (import.meta.main) {
+  process.exitCode = await runDaemon({
+    argv: process.argv.slice(2),
+    variables: process.env,
+    engineEntry: ENGINE_ENTRY,
+    print: (text) => process.stdout.write(text),
+    printError: (text) => process.stderr.write(text),
+  });
+}
