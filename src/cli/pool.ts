@@ -1,0 +1,152 @@
+/** tidemark pool ... */
+import type { Command } from 'commander';
+import { formatSize } from '../base/units.ts';
+import type {
+  Operation,
+  PoolRebuildOperation,
+  PoolVerifyOperation,
+} from '../contract/operation.ts';
+import type { Pool } from '../contract/pool.ts';
+import { CommandFailure, ExitCode } from './failure.ts';
+import { count, facts, formatDuration, formatTime } from './format.ts';
+import type { Session } from './session.ts';
+import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
+
+/** First and longest wait between two looks at a running operation. */
+const WATCH_FIRST_MS = 20;
+const WATCH_MAX_MS = 500;
+
+export function addPoolCommands(program: Command, session: () => Session): void {
+  const pool = program.command('pool').description('the pool that holds all volumes');
+  pool
+    .command('status')
+    .description('state, space and engine of the pool')
+    .action(async () => {
+      await poolStatus(session());
+    });
+  pool
+    .command('verify')
+    .description('read every block of the log and check it')
+    .action(async () => {
+      await poolVerify(session());
+    });
+  pool
+    .command('rebuild')
+    .description('make the manifest again from the log')
+    .action(async () => {
+      await poolRebuild(session());
+    });
+  pool
+    .command('resize <size>')
+    .description(`set the capacity of the pool (${sizeHelp})`)
+    .action(async (size: string) => {
+      await poolResize(session(), sizeArgument(size));
+    });
+}
+
+async function poolStatus(session: Session): Promise<void> {
+  const pool = await session.send<Pool>('GET', '/v1/pool');
+  session.show(pool, (answer) => poolText(answer, session.clock.wallMs()));
+}
+
+async function poolResize(session: Session, capacityBytes: number): Promise<void> {
+  const pool = await session.send<Pool>('POST', '/v1/pool/resize', { capacityBytes });
+  session.show(pool, (answer) => `pool ${answer.name} has a capacity of ${exactSize(answer.capacityBytes)}`);
+}
+
+async function poolVerify(session: Session): Promise<void> {
+  const started = await session.send<PoolVerifyOperation>('POST', '/v1/pool/verify');
+  const operation = await watch(session, started, 'verify');
+  session.show(operation, (answer) => verifyText(answer));
+  if ((operation.result?.faultCount ?? 0) === 0) return;
+  const message = 'the pool has faults';
+  const hint = 'reads of these blocks answer with an error; restore them from a copy';
+  throw new CommandFailure(ExitCode.failed, { code: 'internal', message, hint });
+}
+
+async function poolRebuild(session: Session): Promise<void> {
+  const started = await session.send<PoolRebuildOperation>('POST', '/v1/pool/rebuild');
+  const operation = await watch(session, started, 'rebuild');
+  session.show(operation, (answer) => rebuildText(answer));
+}
+
+/** Follows an operation to its end, with a progress line where it can be redrawn. Throws CommandFailure when it failed. */
+async function watch<T extends Operation>(session: Session, started: T, verb: string): Promise<T> {
+  let operation = started;
+  let delayMs = WATCH_FIRST_MS;
+  while (operation.state === 'running') {
+    await session.sleep(delayMs);
+    delayMs = Math.min(delayMs * 2, WATCH_MAX_MS);
+    operation = await session.send<T>('GET', `/v1/operations/${started.id}`);
+    drawProgress(session, operation, verb);
+  }
+  if (session.terminal.canRedraw) session.terminal.error('\r\u001b[K');
+  if (operation.error !== undefined) throw new CommandFailure(ExitCode.failed, operation.error);
+  return operation;
+}
+
+function drawProgress(session: Session, operation: Operation, verb: string): void {
+  const { progress } = operation;
+  if (!session.terminal.canRedraw || progress === undefined) return;
+  const percent = progress.total === 0 ? 100 : Math.floor((progress.done / progress.total) * 100);
+  const text = `${verb}: ${progress.done} of ${progress.total} ${progress.unit}, ${percent} %`;
+  session.terminal.error(`\r${text}\u001b[K`);
+}
+
+function poolText(pool: Pool, nowMs: number): string {
+  const { recovery, engine, nbd } = pool;
+  const usedPercent = ((pool.usedBytes / pool.capacityBytes) * 100).toFixed(1);
+  const state = pool.stateReason === undefined ? pool.state : `${pool.state}: ${pool.stateReason}`;
+  const opened = recovery.wasClean ? 'after a clean stop' : `recovered ${count(recovery.tailFrames, 'frame')}`;
+  const pairs: [string, string][] = [
+    ['pool', pool.name],
+    ['state', state],
+    ['capacity', formatSize(pool.capacityBytes)],
+    ['used', `${formatSize(pool.usedBytes)} (${usedPercent} %)`],
+    ['writes until', formatSize(pool.writeLimitBytes)],
+  ];
+  if (pool.fullReason !== undefined) pairs.push(['full', pool.fullReason]);
+  pairs.push(
+    ['file system', `${formatSize(pool.fileSystemFreeBytes)} free`],
+    ['volumes', String(pool.volumeCount)],
+    ['snapshots', String(pool.snapshotCount)],
+    ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
+    ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
+    ['map', `${formatSize(pool.mapBytes)} of RAM`],
+    ['opened', `${opened}, ${formatSize(recovery.logBytes)} of log in ${formatDuration(recovery.durationMs)}`],
+    ['engine', `process ${engine.pid}, since ${formatTime(engine.startedMs, nowMs)}, ${count(engine.restartCount, 'restart')}`],
+    ['nbd', listenerText(nbd)],
+    ['uuid', pool.uuid],
+  );
+  return facts(pairs);
+}
+
+function listenerText(nbd: Pool['nbd']): string {
+  const listeners: string[] = [];
+  if (nbd.socketPath !== undefined) listeners.push(nbd.socketPath);
+  if (nbd.tcp !== undefined) listeners.push(`${nbd.tcp.address}:${nbd.tcp.port}`);
+  return listeners.length === 0 ? 'no listener is open' : listeners.join(', ');
+}
+
+function verifyText(operation: PoolVerifyOperation): string {
+  const { result } = operation;
+  if (result === undefined) return 'no result';
+  const checked = `${count(result.blocksChecked, 'block')} in ${count(result.segmentsChecked, 'segment')} checked in ${formatDuration(result.durationMs)}`;
+  if (result.faultCount === 0) return `${checked}: no faults`;
+  const moreCount = result.faultCount - result.faults.length;
+  const more = moreCount > 0 ? [`  and ${moreCount} more`] : [];
+  const faults = result.faults.map((fault) => `  ${fault}`);
+  return [`${checked}: ${count(result.faultCount, 'fault')}`, ...faults, ...more].join('\n');
+}
+
+function rebuildText(operation: PoolRebuildOperation): string {
+  const { result } = operation;
+  if (result === undefined) return 'no result';
+  const made = [
+    count(result.volumeCount, 'volume'),
+    count(result.snapshotCount, 'snapshot'),
+    `${result.entryCount} index entries`,
+  ].join(', ');
+  const verdict = result.wasEqual ? 'the same as before' : 'different from before: the old one was wrong';
+  return `manifest made from ${count(result.recordsRead, 'record')} in ${formatDuration(result.durationMs)}: ${made}; ${verdict}`;
+}

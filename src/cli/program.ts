@@ -1,0 +1,59 @@
+/** The whole command line, built over whatever terminal and clock it is given. */
+import { Command, CommanderError } from 'commander';
+import { CommandFailure, ExitCode, failureText } from './failure.ts';
+import { addPoolCommands } from './pool.ts';
+import { type GlobalOptions, Session, type SessionHost } from './session.ts';
+import { addSnapshotCommands } from './snapshot.ts';
+import { addVolumeCommands } from './volume.ts';
+
+export interface CommandLine {
+  /** Arguments after the program's name. */
+  readonly argv: readonly string[];
+  /** Value of TIDEMARK_DATA. */
+  readonly dataVariable: string | undefined;
+}
+
+/** Runs one command line; resolves to the exit code. What is not a failure of the command is thrown. */
+export async function runCommandLine(line: CommandLine, host: SessionHost): Promise<ExitCode> {
+  const program = buildProgram(line, host);
+  try {
+    await program.parseAsync([...line.argv], { from: 'user' });
+    return ExitCode.ok;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    if (!(thrown instanceof CommandFailure)) throw thrown;
+    const { json } = program.opts<{ json?: boolean }>();
+    host.terminal.error(failureText(thrown, json === true));
+    return thrown.exitCode;
+  }
+}
+
+/** Every command with its options, ready to parse. */
+export function buildProgram(line: CommandLine, host: SessionHost): Command {
+  const { terminal } = host;
+  const program = new Command('tidemark');
+  program
+    .description('Runs a tidemark storage appliance. Sizes are binary: 20G means 20 GiB.')
+    .option('--data <dir>', 'data folder of the daemon [TIDEMARK_DATA]', line.dataVariable ?? './var')
+    .option('--json', "print the API's JSON")
+    .showSuggestionAfterError()
+    .showHelpAfterError('hint: tidemark --help shows the commands')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => {
+        terminal.out(text);
+      },
+      writeErr: (text) => {
+        terminal.error(text.replace(/^error: /, 'tidemark: '));
+      },
+    })
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon answers.');
+  const session = (): Session => {
+    const { data, json } = program.opts<Partial<GlobalOptions>>();
+    return new Session({ data: data ?? './var', json: json === true }, host);
+  };
+  addPoolCommands(program, session);
+  addVolumeCommands(program, session);
+  addSnapshotCommands(program, session);
+  return program;
+}

@@ -1,0 +1,65 @@
+/** tidemark snapshot ... */
+import type { Command } from 'commander';
+import { formatSize } from '../base/units.ts';
+import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
+import type { Deleted } from '../contract/volume.ts';
+import { formatTime, table } from './format.ts';
+import type { Session } from './session.ts';
+import { hasConsent, volumePath, withConsentOptions } from './volume.ts';
+
+export function addSnapshotCommands(program: Command, session: () => Session): void {
+  const snapshot = program
+    .command('snapshot')
+    .description('snapshots: read-only moments of a volume, exported as VOL@NAME');
+  snapshot
+    .command('create <volume> <name>')
+    .description('keep the present moment of a volume')
+    .action(async (volume: string, name: string) => {
+      const current = session();
+      const path = `${volumePath(volume)}/snapshots`;
+      const made = await current.send<Snapshot>('POST', path, { name });
+      current.show(made, (answer) => `snapshot ${answer.exportName} made at position ${answer.position}`);
+    });
+  snapshot
+    .command('list <volume>')
+    .description('snapshots of a volume, oldest first')
+    .action(async (volume: string) => {
+      await snapshotList(session(), volume);
+    });
+  withConsentOptions(snapshot.command('delete <volume> <name>'))
+    .description('forget a moment of a volume')
+    .action(async (volume: string, name: string, options: Parameters<typeof hasConsent>[0]) => {
+      await snapshotDelete(session(), { volume, name }, hasConsent(options));
+    });
+}
+
+async function snapshotList(session: Session, volume: string): Promise<void> {
+  const list = await session.send<SnapshotList>('GET', `${volumePath(volume)}/snapshots`);
+  session.show(list, ({ snapshots }) => {
+    if (snapshots.length === 0) {
+      return `volume ${volume} has no snapshots; make one with: tidemark snapshot create ${volume} NAME`;
+    }
+    const nowMs = session.clock.wallMs();
+    const oldestFirst = snapshots.toSorted((left, right) => left.position - right.position);
+    const rows = oldestFirst.map((each) => [
+      each.name,
+      formatSize(each.sizeBytes),
+      formatTime(each.createdMs, nowMs),
+      `${each.consistency}-consistent`,
+      each.exportName,
+    ]);
+    return table(['NAME', 'SIZE', 'CREATED', 'CONSISTENCY', 'EXPORT'], rows, new Set(['SIZE']));
+  });
+}
+
+async function snapshotDelete(
+  session: Session,
+  which: { readonly volume: string; readonly name: string },
+  isForced: boolean,
+): Promise<void> {
+  const path = `${volumePath(which.volume)}/snapshots/${encodeURIComponent(which.name)}`;
+  const remove = async (force: boolean): Promise<Deleted> =>
+    await session.send<Deleted>('DELETE', `${path}?force=${force}`);
+  const answer = isForced ? await remove(true) : await session.withConsent(which.name, remove);
+  session.show(answer, ({ deleted }) => `snapshot ${deleted} deleted`);
+}

@@ -1,0 +1,166 @@
+/** tidemark volume ... */
+import type { Command } from 'commander';
+import { formatSize } from '../base/units.ts';
+import type { Deleted, Volume, VolumeList } from '../contract/volume.ts';
+import { count, facts, formatTime, table } from './format.ts';
+import type { Session } from './session.ts';
+import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
+
+interface Consent {
+  readonly force?: boolean;
+  readonly yes?: boolean;
+}
+
+export function addVolumeCommands(program: Command, session: () => Session): void {
+  const volume = program.command('volume').description('volumes: what clients see as disks');
+  addReading(volume, session);
+  addChanging(volume, session);
+}
+
+function addReading(volume: Command, session: () => Session): void {
+  volume
+    .command('list')
+    .description('all volumes')
+    .action(async () => {
+      await volumeList(session());
+    });
+  volume
+    .command('show <name>')
+    .description('one volume, and where clients reach it')
+    .action(async (name: string) => {
+      const current = session();
+      const answer = await current.send<Volume>('GET', volumePath(name));
+      current.show(answer, (shown) => volumeText(shown, current.clock.wallMs()));
+    });
+}
+
+function addChanging(volume: Command, session: () => Session): void {
+  volume
+    .command('create <name>')
+    .description('make a thin volume')
+    .requiredOption('--size <size>', sizeHelp)
+    .action(async (name: string, options: { size: string }) => {
+      await volumeCreate(session(), name, sizeArgument(options.size));
+    });
+  volume
+    .command('rename <name> <new-name>')
+    .description('give a volume another name; clients that have it open stay connected')
+    .action(async (name: string, newName: string) => {
+      const current = session();
+      const answer = await current.send<Volume>('POST', `${volumePath(name)}/rename`, { newName });
+      current.show(answer, (renamed) => `volume ${name} is now ${renamed.name}`);
+    });
+  withConsentOptions(volume.command('resize <name> <size>'))
+    .description(`grow a volume, or with consent shrink it (${sizeHelp})`)
+    .action(async (name: string, size: string, options: Consent) => {
+      await volumeResize(session(), { name, sizeBytes: sizeArgument(size) }, hasConsent(options));
+    });
+  withConsentOptions(volume.command('delete <name>'))
+    .description('delete a volume with all its data and snapshots')
+    .action(async (name: string, options: Consent) => {
+      await volumeDelete(session(), name, hasConsent(options));
+    });
+}
+
+/** `--force` and `--yes` both say: the operator knows what this destroys. */
+export function withConsentOptions(command: Command): Command {
+  return command
+    .option('--force', 'do it even if data is lost, without asking')
+    .option('--yes', 'the same as --force');
+}
+
+export function hasConsent(options: Consent): boolean {
+  return options.force === true || options.yes === true;
+}
+
+export function volumePath(name: string): string {
+  return `/v1/volumes/${encodeURIComponent(name)}`;
+}
+
+async function volumeList(session: Session): Promise<void> {
+  const list = await session.send<VolumeList>('GET', '/v1/volumes');
+  session.show(list, ({ volumes }) => {
+    if (volumes.length === 0) {
+      return 'no volumes; make one with: tidemark volume create NAME --size 20G';
+    }
+    const nowMs = session.clock.wallMs();
+    const rows = volumes.map((each) => [
+      each.name,
+      formatSize(each.sizeBytes),
+      formatSize(each.mappedBytes),
+      String(each.snapshotCount),
+      String(each.connectionCount),
+      formatTime(each.createdMs, nowMs),
+    ]);
+    const right = new Set(['SIZE', 'MAPPED', 'SNAPSHOTS', 'CLIENTS']);
+    return table(['NAME', 'SIZE', 'MAPPED', 'SNAPSHOTS', 'CLIENTS', 'CREATED'], rows, right);
+  });
+}
+
+async function volumeCreate(session: Session, name: string, sizeBytes: number): Promise<void> {
+  const volume = await session.send<Volume>('POST', '/v1/volumes', { name, sizeBytes });
+  session.show(volume, (made) => {
+    const uris = made.nbdUris.map((uri) => `\n  ${uri}`).join('');
+    return `volume ${made.name} made, ${formatSize(made.sizeBytes)}${uris}`;
+  });
+}
+
+async function volumeResize(
+  session: Session,
+  wanted: { readonly name: string; readonly sizeBytes: number },
+  isForced: boolean,
+): Promise<void> {
+  const { name, sizeBytes } = wanted;
+  const resize = async (force: boolean): Promise<Volume> =>
+    await session.send<Volume>('POST', `${volumePath(name)}/resize`, { sizeBytes, force });
+  const volume = isForced ? await resize(true) : await session.withConsent(name, resize);
+  session.show(volume, (resized) => `volume ${resized.name} now has ${exactSize(resized.sizeBytes)}`);
+}
+
+async function volumeDelete(session: Session, name: string, isForced: boolean): Promise<void> {
+  const path = volumePath(name);
+  const remove = async (force: boolean): Promise<Deleted> =>
+    await session.send<Deleted>('DELETE', `${path}?force=${force}`);
+  const answer = isForced ? await remove(true) : await deleteAfterAsking(session, name, remove);
+  session.show(answer, ({ deleted }) => `volume ${deleted} deleted`);
+}
+
+/**
+ * The daemon wants force when snapshots or clients would be lost with the volume. A person at a terminal is asked
+ * before any data goes, and then once.
+ */
+async function deleteAfterAsking(
+  session: Session,
+  name: string,
+  remove: (force: boolean) => Promise<Deleted>,
+): Promise<Deleted> {
+  if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
+  const volume = await session.send<Volume>('GET', volumePath(name));
+  const { mappedBytes, snapshotCount, connectionCount } = volume;
+  if (mappedBytes === 0 && snapshotCount === 0 && connectionCount === 0) return await remove(false);
+  await session.confirm(destroyedText(volume), name);
+  return await remove(true);
+}
+
+function destroyedText(volume: Volume): string {
+  const lost = [`${formatSize(volume.mappedBytes)} of data`];
+  if (volume.snapshotCount > 0) lost.push(count(volume.snapshotCount, 'snapshot'));
+  const parts = [`Deleting volume ${volume.name} (${formatSize(volume.sizeBytes)}) destroys ${lost.join(' and ')}`];
+  if (volume.connectionCount > 0) parts.push(`disconnects ${count(volume.connectionCount, 'client')}`);
+  return `${parts.join(' and ')}. This cannot be undone.`;
+}
+
+function volumeText(volume: Volume, nowMs: number): string {
+  const pairs: [string, string][] = [
+    ['name', volume.name],
+    ['size', exactSize(volume.sizeBytes)],
+    ['mapped', exactSize(volume.mappedBytes)],
+    ['writes are', volume.ack === 'durable' ? 'durable when answered' : 'durable after a flush'],
+    ['created', formatTime(volume.createdMs, nowMs)],
+    ['snapshots', String(volume.snapshotCount)],
+    ['clients', String(volume.connectionCount)],
+  ];
+  for (const uri of volume.nbdUris) pairs.push(['nbd', uri]);
+  pairs.push(['uuid', volume.uuid], ['naa', volume.naa], ['serial', volume.serial]);
+  return facts(pairs);
+}

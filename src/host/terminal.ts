@@ -1,0 +1,44 @@
+/** The terminal, or the pipes in its place, of a command. */
+import { createInterface } from 'node:readline';
+
+export interface Terminal {
+  /** Whether a person can be asked: both input and error output are a terminal. */
+  readonly isInteractive: boolean;
+  /** Whether progress may be drawn over itself on the error output. */
+  readonly canRedraw: boolean;
+  out(text: string): void;
+  error(text: string): void;
+  /** Asks on the error output, so that a redirected result stays clean; undefined when the input ends. */
+  ask(question: string): Promise<string | undefined>;
+}
+
+export const systemTerminal: Terminal = {
+  isInteractive: process.stdin.isTTY && process.stderr.isTTY,
+  canRedraw: process.stderr.isTTY,
+  out: (text) => {
+    process.stdout.write(text);
+  },
+  error: (text) => {
+    process.stderr.write(text);
+  },
+  ask: async (question) => {
+    const reader = createInterface({ input: process.stdin, output: process.stderr });
+    return await new Promise((resolve) => {
+      reader.once('close', () => {
+        resolve(undefined);
+      });
+      reader.question(question, (answer) => {
+        resolve(answer);
+        reader.close();
+      });
+    });
+  },
+};
+
+/** A reader that goes away early (`| head`) ends the command quietly, as it does every other program. */
+export function exitOnClosedPipe(): void {
+  process.stdout.on('error', (error: Error) => {
+    if ('code' in error && error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
