@@ -58,6 +58,8 @@ export class IoRequest {
   /** Provenance: id of the connection or nexus, logged with each write. */
   writer = 0;
   status: IoStatus = IoStatus.ok;
+  /** read, out, with status ioError: device byte offset of the first block that could not be read. */
+  errorOffset = 0;
   /** Called once when the request is finished; may run inside `submit`. */
   onDone: (request: IoRequest) => void;
 

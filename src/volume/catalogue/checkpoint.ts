@@ -1,0 +1,68 @@
+/**
+ * Checkpoint: the whole catalogue as one text, cut into CHECKPOINT records. Logged at least once per GiB of log, so that
+ * older segments can be given back later; until then a rebuild uses it to check that replay reached the same state.
+ */
+import { toHex } from '../../base/uuid.ts';
+import { limits } from '../limits.ts';
+import type { Catalogue, SnapshotState, VolumeState } from './catalogue.ts';
+import type { CheckpointPart } from './records.ts';
+
+/** Canonical text of a catalogue: equal catalogues give equal texts. */
+export function catalogueText(catalogue: Catalogue): string {
+  return JSON.stringify({
+    version: 1,
+    nextLine: catalogue.nextLine,
+    volumes: catalogue.volumes().map(volumeShape),
+    epochs: catalogue.epochs.map((epoch) => ({
+      epoch: epoch.epoch,
+      openId: toHex(epoch.openId),
+      nodeUuid: toHex(epoch.nodeUuid),
+      startPosition: epoch.startPosition,
+    })),
+  });
+}
+
+function volumeShape(volume: VolumeState): unknown {
+  return {
+    uuid: toHex(volume.uuid),
+    name: volume.name,
+    line: volume.line,
+    sizeBytes: volume.sizeBytes,
+    naa: toHex(volume.naa),
+    serial: volume.serial,
+    ack: volume.ack,
+    createdMs: volume.createdMs,
+    createdPosition: volume.createdPosition,
+    snapshots: [...volume.snapshotByName.values()].sort(byCut).map(snapshotShape),
+  };
+}
+
+function snapshotShape(snapshot: SnapshotState): unknown {
+  return {
+    uuid: toHex(snapshot.uuid),
+    name: snapshot.name,
+    line: snapshot.line,
+    cut: snapshot.cut,
+    createdMs: snapshot.createdMs,
+    sizeBytes: snapshot.sizeBytes,
+  };
+}
+
+function byCut(left: SnapshotState, right: SnapshotState): number {
+  return left.cut - right.cut || (left.name < right.name ? -1 : 1);
+}
+
+/** The catalogue as records, to be logged one behind the other. */
+export function checkpointParts(catalogue: Catalogue): CheckpointPart[] {
+  const bytes = new TextEncoder().encode(catalogueText(catalogue));
+  const partCount = Math.ceil(bytes.length / limits.checkpointPartBytes);
+  return Array.from({ length: partCount }, (_, part) => ({
+    kind: 'checkpoint' as const,
+    part,
+    partCount,
+    bytes: bytes.slice(
+      part * limits.checkpointPartBytes,
+      (part + 1) * limits.checkpointPartBytes,
+    ),
+  }));
+}

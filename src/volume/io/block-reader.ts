@@ -1,0 +1,157 @@
+/**
+ * BlockReader: reads blocks of the log by address and verifies each against its checksum.
+ *
+ *     readRun ─▶ checksum table there?  no ─▶ read it from the footer, then
+ *            ─▶ probably cached?  yes ─▶ read now, verify
+ *                                 no  ─▶ read through the thread pool, verify when back
+ *
+ * Invariant: bytes whose checksum does not match are never handed on as good.
+ */
+import { crc32c } from '../../base/crc32c.ts';
+import { viewOf } from '../../base/fields.ts';
+import { type Clock, DiskError, type Log } from '../../base/ports.ts';
+import { describeAddress, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import type { CrcTables } from '../log/crc-tables.ts';
+import type { Residency } from './residency.ts';
+import type { SegmentFiles } from './segment-files.ts';
+
+/** Where the checksum table of a sealed segment lies in its file: byte offset and number of slots. */
+export interface CrcPlace {
+  readonly offset: number;
+  readonly slots: number;
+}
+
+export interface ReaderOptions {
+  readonly files: SegmentFiles;
+  readonly crcTables: CrcTables;
+  readonly residency: Residency;
+  readonly seeds: Seeds;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Place of the checksum table of a sealed segment; undefined when the segment is unknown. */
+  readonly crcPlace: (segId: number) => CrcPlace | undefined;
+}
+
+/** `badBlock`: -1 = all good, else index of the first block of the run that could not be read. */
+export type RunDone = (badBlock: number) => void;
+
+export class BlockReader {
+  readonly #options: ReaderOptions;
+
+  constructor(options: ReaderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads `count` blocks from `address` on into `target` (count * 4096 bytes, the caller's, untouched until `done`).
+   * A run never crosses a segment. Returns -1 or the bad block's index when it finished at once (then `done` is not
+   * called), -2 when `done` will be called later.
+   */
+  readRun(address: number, count: number, target: Uint8Array, done: RunDone): number {
+    const { crcTables, residency, files, clock } = this.#options;
+    const segId = segIdOf(address);
+    const table = crcTables.find(segId);
+    if (table === undefined || !residency.predicts(address, count)) {
+      this.#readLater(address, count, target, done);
+      return -2;
+    }
+    const started = clock.monotonicMs();
+    try {
+      const bytesRead = files.file(segId).read(target, slotOf(address) * slotSizeBytes);
+      residency.report(clock.monotonicMs() - started);
+      return this.#verify(address, target, bytesRead, table);
+    } catch (thrown) {
+      return this.#failed(address, thrown);
+    }
+  }
+
+  #readLater(address: number, count: number, target: Uint8Array, done: RunDone): void {
+    const { files, residency, crcTables } = this.#options;
+    const segId = segIdOf(address);
+    const table = crcTables.find(segId);
+    if (table === undefined) {
+      this.#loadTable(segId, (isLoaded) => {
+        if (isLoaded) this.#readLater(address, count, target, done);
+        else done(0);
+      });
+      return;
+    }
+    try {
+      const entry = files.acquire(segId);
+      entry.file.readLater(target, slotOf(address) * slotSizeBytes, (error, bytesRead) => {
+        files.release(entry);
+        if (error !== undefined) {
+          done(this.#failed(address, error));
+          return;
+        }
+        residency.touch(address, count);
+        done(this.#verify(address, target, bytesRead, table));
+      });
+    } catch (thrown) {
+      done(this.#failed(address, thrown));
+    }
+  }
+
+  /** Reads the checksum table of a sealed segment from its footer. */
+  #loadTable(segId: number, done: (isLoaded: boolean) => void): void {
+    const place = this.#options.crcPlace(segId);
+    if (place === undefined) {
+      this.#options.log.error('no checksums for a segment', { segId });
+      done(false);
+      return;
+    }
+    const bytes = new Uint8Array(place.slots * 4);
+    const { files } = this.#options;
+    try {
+      const entry = files.acquire(segId);
+      entry.file.readLater(bytes, place.offset, (error, bytesRead) => {
+        files.release(entry);
+        if (error !== undefined || bytesRead < bytes.length) {
+          this.#options.log.error('checksum table unreadable', { segId, error: error?.message });
+          done(false);
+          return;
+        }
+        const table = new Uint32Array(place.slots);
+        const view = viewOf(bytes);
+        for (let slot = 0; slot < place.slots; slot += 1) {
+          table[slot] = view.getUint32(slot * 4, true);
+        }
+        this.#options.crcTables.add(segId, table, false);
+        done(true);
+      });
+    } catch (thrown) {
+      this.#failed(segId, thrown);
+      done(false);
+    }
+  }
+
+  #verify(address: number, target: Uint8Array, bytesRead: number, table: Uint32Array): number {
+    const slot = slotOf(address);
+    const { seeds } = this.#options;
+    for (let at = 0; at < target.length; at += slotSizeBytes) {
+      const index = at / slotSizeBytes;
+      const isGood =
+        at + slotSizeBytes <= bytesRead &&
+        crc32c(target.subarray(at, at + slotSizeBytes), seeds.block(address + index)) ===
+          table[slot + index];
+      if (!isGood) {
+        this.#options.log.error('block does not match its checksum', {
+          address: address + index,
+          place: describeAddress(address + index),
+        });
+        return index;
+      }
+    }
+    return -1;
+  }
+
+  #failed(address: number, thrown: unknown): number {
+    if (!(thrown instanceof DiskError)) throw thrown;
+    this.#options.log.error('segment cannot be read', {
+      place: describeAddress(address),
+      error: thrown.message,
+    });
+    return 0;
+  }
+}

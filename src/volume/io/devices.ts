@@ -1,0 +1,177 @@
+/** The two block devices of the store: a volume's head, and a snapshot (read-only). */
+import {
+  type BlockDevice,
+  type Extent,
+  ExtentState,
+  IoKind,
+  type IoRequest,
+  IoStatus,
+} from '../../device/block-device.ts';
+import { slotSizeBytes } from '../format/address.ts';
+import { type BlockMap, zeroValue } from '../map/block-map.ts';
+import type { BlockReader } from './block-reader.ts';
+import type { Line } from './line.ts';
+import { ReadOperation } from './read-operation.ts';
+import { type WriteContext, WriteOperation } from './write-operation.ts';
+
+/** Free lists of operations, shared by all devices of a pool: none is made per request once warm. */
+export class Operations {
+  readonly #reader: BlockReader;
+  readonly #context: WriteContext;
+  readonly #freeReads: ReadOperation[] = [];
+  readonly #freeWrites: WriteOperation[] = [];
+
+  constructor(reader: BlockReader, context: WriteContext) {
+    this.#reader = reader;
+    this.#context = context;
+  }
+
+  read(request: IoRequest, map: BlockMap): void {
+    const operation =
+      this.#freeReads.pop() ??
+      new ReadOperation(this.#reader, (finished) => {
+        this.#freeReads.push(finished);
+      });
+    operation.start(request, map);
+  }
+
+  write(request: IoRequest, line: Line): void {
+    const operation =
+      this.#freeWrites.pop() ??
+      new WriteOperation(this.#context, (finished) => {
+        this.#freeWrites.push(finished);
+      });
+    operation.begin(request, line);
+  }
+}
+
+function finish(request: IoRequest, status: IoStatus): void {
+  request.payload?.release();
+  request.payload = undefined;
+  request.status = status;
+  request.onDone(request);
+}
+
+function isInside(request: IoRequest, sizeBytes: number): boolean {
+  const { offset, length } = request;
+  return offset >= 0 && length >= 0 && offset + length <= sizeBytes;
+}
+
+/** Extents of [offset, offset + length) in a map, at most `extentsMax`. */
+function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: number): Extent[] {
+  const first = Math.floor(offset / slotSizeBytes);
+  const end = offset + length;
+  const count = Math.ceil(end / slotSizeBytes) - first;
+  const extents: Extent[] = [];
+  let at = offset;
+  let block = first;
+  map.visit(first, count, (blockCount, value) => {
+    block += blockCount;
+    const to = Math.min(end, block * slotSizeBytes);
+    const state =
+      value > 0 ? ExtentState.data : value === zeroValue ? ExtentState.zero : ExtentState.hole;
+    const before = extents.at(-1);
+    if (before?.state === state) before.length += to - at;
+    else if (extents.length === extentsMax) return false;
+    else extents.push({ length: to - at, state });
+    at = to;
+    return true;
+  });
+  return extents;
+}
+
+export interface VolumeView {
+  readonly name: string;
+  readonly line: Line;
+}
+
+export class VolumeDevice implements BlockDevice {
+  readonly isReadOnly: boolean;
+  readonly #volume: VolumeView;
+  readonly #operations: Operations;
+  /** Whether the pool takes new data now. */
+  readonly #admitsWrites: () => boolean;
+
+  constructor(
+    volume: VolumeView,
+    operations: Operations,
+    isReadOnly: boolean,
+    admitsWrites: () => boolean,
+  ) {
+    this.#volume = volume;
+    this.#operations = operations;
+    this.isReadOnly = isReadOnly;
+    this.#admitsWrites = admitsWrites;
+  }
+
+  get name(): string {
+    return this.#volume.name;
+  }
+
+  get sizeBytes(): number {
+    return this.#volume.line.blockCount * slotSizeBytes;
+  }
+
+  submit(request: IoRequest): void {
+    const { line } = this.#volume;
+    if (line.isGone) finish(request, IoStatus.shuttingDown);
+    else if (!isInside(request, this.sizeBytes)) finish(request, IoStatus.invalid);
+    else if (request.kind === IoKind.read) this.#read(request);
+    // Durable volumes answer every write after the flush, so whatever was answered is durable already.
+    else if (request.kind === IoKind.flush) finish(request, IoStatus.ok);
+    else if (this.isReadOnly) finish(request, IoStatus.readOnly);
+    else if (request.length === 0) finish(request, IoStatus.ok);
+    else if (request.kind === IoKind.write && !this.#admitsWrites()) {
+      finish(request, IoStatus.noSpace);
+    } else this.#operations.write(request, line);
+  }
+
+  extents(
+    offset: number,
+    length: number,
+    extentsMax: number,
+    done: (extents: readonly Extent[]) => void,
+  ): void {
+    const isValid = offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
+    done(isValid ? extentsOf(this.#volume.line.map, offset, length, extentsMax) : []);
+  }
+
+  #read(request: IoRequest): void {
+    if (request.length === 0) finish(request, IoStatus.ok);
+    else this.#operations.read(request, this.#volume.line.map);
+  }
+}
+
+export class SnapshotDevice implements BlockDevice {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly isReadOnly = true;
+  readonly #map: BlockMap;
+  readonly #operations: Operations;
+
+  /** `map` stays the owner's; it must not change or be released while this device is in use. */
+  constructor(name: string, sizeBytes: number, map: BlockMap, operations: Operations) {
+    this.name = name;
+    this.sizeBytes = sizeBytes;
+    this.#map = map;
+    this.#operations = operations;
+  }
+
+  submit(request: IoRequest): void {
+    if (!isInside(request, this.sizeBytes)) finish(request, IoStatus.invalid);
+    else if (request.kind === IoKind.flush) finish(request, IoStatus.ok);
+    else if (request.kind !== IoKind.read) finish(request, IoStatus.readOnly);
+    else if (request.length === 0) finish(request, IoStatus.ok);
+    else this.#operations.read(request, this.#map);
+  }
+
+  extents(
+    offset: number,
+    length: number,
+    extentsMax: number,
+    done: (extents: readonly Extent[]) => void,
+  ): void {
+    const isValid = offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
+    done(isValid ? extentsOf(this.#map, offset, length, extentsMax) : []);
+  }
+}

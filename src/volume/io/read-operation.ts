@@ -1,0 +1,138 @@
+/**
+ * ReadOperation: serves one read request from a map. Whole blocks go straight into the caller's target; the ragged ends of
+ * unaligned reads pass through a scratch block, because a checksum covers whole blocks.
+ */
+import { IoRequest, IoStatus } from '../../device/block-device.ts';
+import { slotSizeBytes } from '../format/address.ts';
+import type { BlockMap } from '../map/block-map.ts';
+import type { BlockReader } from './block-reader.ts';
+
+export class ReadOperation {
+  readonly #reader: BlockReader;
+  #request: IoRequest = idle;
+  #outstanding = 0;
+  #cursor = 0;
+  #hasData = false;
+  readonly #visit: (blockCount: number, value: number) => boolean;
+  readonly #onFinished: (operation: ReadOperation) => void;
+
+  constructor(reader: BlockReader, onFinished: (operation: ReadOperation) => void) {
+    this.#reader = reader;
+    this.#onFinished = onFinished;
+    this.#visit = (blockCount, value) => this.#readPart(blockCount, value);
+  }
+
+  /** `request` is valid and inside the device. Its `onDone` runs when all parts are in. */
+  start(request: IoRequest, map: BlockMap): void {
+    this.#request = request;
+    this.#hasData = false;
+    request.isHole = false;
+    request.status = IoStatus.ok;
+    const first = Math.floor(request.offset / slotSizeBytes);
+    const last = Math.floor((request.offset + request.length - 1) / slotSizeBytes);
+    this.#cursor = first;
+    this.#outstanding = 1;
+    if (first === last) {
+      this.#visit(1, map.lookup(first));
+    } else {
+      map.visit(first, last - first + 1, this.#visit);
+    }
+    request.isHole = !this.#hasData;
+    this.#partDone();
+  }
+
+  /** One run of the map. Holes are left for later: when the whole range is one, nobody needs to write zeros. */
+  #readPart(blockCount: number, value: number): boolean {
+    const block = this.#cursor;
+    this.#cursor += blockCount;
+    if (value <= 0) {
+      if (this.#hasData) this.#zeroFill(block, blockCount);
+      return true;
+    }
+    if (!this.#hasData) {
+      this.#hasData = true;
+      const first = Math.floor(this.#request.offset / slotSizeBytes);
+      if (block > first) this.#zeroFill(first, block - first);
+    }
+    this.#readData(block, blockCount, value);
+    return true;
+  }
+
+  #zeroFill(block: number, blockCount: number): void {
+    const { target, offset, length } = this.#request;
+    const from = Math.max(0, block * slotSizeBytes - offset);
+    const to = Math.min(length, (block + blockCount) * slotSizeBytes - offset);
+    target?.fill(0, from, to);
+  }
+
+  #readData(block: number, blockCount: number, address: number): void {
+    const { offset, length } = this.#request;
+    const end = offset + length;
+    let first = block;
+    let count = blockCount;
+    let from = address;
+    if (first * slotSizeBytes < offset || (first + 1) * slotSizeBytes > end) {
+      this.#readRagged(first, from);
+      first += 1;
+      from += 1;
+      count -= 1;
+    }
+    const isTailRagged = count > 0 && (first + count) * slotSizeBytes > end;
+    if (isTailRagged) {
+      this.#readRagged(first + count - 1, from + count - 1);
+      count -= 1;
+    }
+    if (count > 0) this.#readWhole(first, count, from);
+  }
+
+  #readWhole(block: number, count: number, address: number): void {
+    const start = block * slotSizeBytes - this.#request.offset;
+    const target = this.#request.target?.subarray(start, start + count * slotSizeBytes);
+    if (target === undefined) return;
+    this.#outstanding += 1;
+    const result = this.#reader.readRun(address, count, target, (bad) => {
+      this.#runDone(block, bad);
+    });
+    if (result !== -2) this.#runDone(block, result);
+  }
+
+  #readRagged(block: number, address: number): void {
+    const scratch = new Uint8Array(slotSizeBytes);
+    const { offset, length, target } = this.#request;
+    const copy = (bad: number): void => {
+      if (bad < 0) {
+        const from = Math.max(offset, block * slotSizeBytes);
+        const to = Math.min(offset + length, (block + 1) * slotSizeBytes);
+        const start = from - block * slotSizeBytes;
+        target?.set(scratch.subarray(start, start + to - from), from - offset);
+      }
+      this.#runDone(block, bad);
+    };
+    this.#outstanding += 1;
+    const result = this.#reader.readRun(address, 1, scratch, copy);
+    if (result !== -2) copy(result);
+  }
+
+  #runDone(block: number, badBlock: number): void {
+    if (badBlock >= 0) {
+      const request = this.#request;
+      const at = Math.max(request.offset, (block + badBlock) * slotSizeBytes);
+      const isFirst = request.status === IoStatus.ok || at < request.errorOffset;
+      if (isFirst) request.errorOffset = at;
+      request.status = IoStatus.ioError;
+    }
+    this.#partDone();
+  }
+
+  #partDone(): void {
+    this.#outstanding -= 1;
+    if (this.#outstanding > 0) return;
+    const request = this.#request;
+    this.#request = idle;
+    this.#onFinished(this);
+    request.onDone(request);
+  }
+}
+
+/** Stands in while an operation has no request. */
+const idle = new IoRequest(() => undefined);
