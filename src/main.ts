@@ -49,7 +49,9 @@ export interface DaemonEnvironment {
 /** Runs the daemon until it is told to stop; resolves to the exit code. */
 export async function runDaemon(environment: DaemonEnvironment): Promise<number> {
   try {
-    const settings = parseSettings(environment.argv, environment.variables, (path) => resolve(path));
+    const settings = parseSettings(environment.argv, environment.variables, (path) =>
+      resolve(path),
+    );
     if (settings === 'help') {
       environment.print(settingsHelp());
       return 0;
@@ -78,7 +80,11 @@ async function serve(settings: Settings, environment: DaemonEnvironment): Promis
   if (lock === undefined) {
     const owner = readTail(paths.pid, 0, 20).trim();
     const message = `another tidemark daemon (process ${owner}) runs on ${settings.dataDir}`;
-    throw new OperationError('conflict', message, 'stop it first, or give another folder with --data DIR');
+    throw new OperationError(
+      'conflict',
+      message,
+      'stop it first, or give another folder with --data DIR',
+    );
   }
   try {
     writeSmallFile(paths.pid, `${process.pid}\n`);
@@ -179,9 +185,14 @@ function supervisorHost(
 ): SupervisorHost {
   const engineArguments = [
     engineEntry,
-    ...['--pool-dir', `${settings.dataDir}/pools/${POOL}`, '--pool', POOL],
-    ...['--socket', paths.engineSocket],
-    ...['--first-volume', `${FIRST_VOLUME.name}:${FIRST_VOLUME.sizeBytes}`],
+    '--pool-dir',
+    `${settings.dataDir}/pools/${POOL}`,
+    '--pool',
+    POOL,
+    '--socket',
+    paths.engineSocket,
+    '--first-volume',
+    `${FIRST_VOLUME.name}:${FIRST_VOLUME.sizeBytes}`,
   ];
   if (settings.poolSizeBytes !== undefined) {
     engineArguments.push('--pool-size', String(settings.poolSizeBytes));

@@ -5,7 +5,7 @@ import type { Log } from '../base/ports.ts';
 import { type ErrorBody, nameRule } from '../contract/common.ts';
 import { VALIDATION_FAULTS_MAX } from './limits.ts';
 
-export const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
+const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
   [ErrorCode.invalid]: 400,
   [ErrorCode.notFound]: 404,
   [ErrorCode.exists]: 409,
@@ -22,7 +22,11 @@ export function installErrors(app: FastifyInstance, log: Log): void {
   app.setErrorHandler(async (error: FastifyError, request, reply) => {
     const failure = operationError(error);
     if (failure.code === ErrorCode.internal) {
-      log.error('API request failed', { method: request.method, url: request.url, error: error.stack });
+      log.error('API request failed', {
+        method: request.method,
+        url: request.url,
+        error: error.stack,
+      });
     }
     return await reply.code(httpStatusByCode[failure.code]).send(errorBody(failure));
   });

@@ -18,11 +18,9 @@ export function installVolumeRoutes(app: FastifyInstance, control: PoolControl):
 }
 
 function installReading(app: FastifyInstance, control: PoolControl): void {
-  app.get(
-    '/v1/volumes',
-    { schema: { response: { 200: VolumeList } } },
-    async () => ({ volumes: await control.volumeList() }),
-  );
+  app.get('/v1/volumes', { schema: { response: { 200: VolumeList } } }, async () => ({
+    volumes: await control.volumeList(),
+  }));
   app.get<{ Params: VolumePath }>(
     '/v1/volumes/:name',
     { schema: { params: VolumePath, response: { 200: Volume } } },

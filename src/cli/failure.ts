@@ -39,7 +39,9 @@ export function usageFailure(message: string, hint?: string): CommandFailure {
 export function failureText(failure: CommandFailure, isJson: boolean): string {
   const { code, message, hint } = failure;
   if (isJson) {
-    const body: ErrorBody = { error: hint === undefined ? { code, message } : { code, message, hint } };
+    const body: ErrorBody = {
+      error: hint === undefined ? { code, message } : { code, message, hint },
+    };
     return `${JSON.stringify(body, undefined, 2)}\n`;
   }
   return `tidemark: ${message}\n${hint === undefined ? '' : `hint: ${hint}\n`}`;

@@ -51,7 +51,10 @@ async function poolStatus(session: Session): Promise<void> {
 
 async function poolResize(session: Session, capacityBytes: number): Promise<void> {
   const pool = await session.send<Pool>('POST', '/v1/pool/resize', { capacityBytes });
-  session.show(pool, (answer) => `pool ${answer.name} has a capacity of ${exactSize(answer.capacityBytes)}`);
+  session.show(
+    pool,
+    (answer) => `pool ${answer.name} has a capacity of ${exactSize(answer.capacityBytes)}`,
+  );
 }
 
 async function poolVerify(session: Session): Promise<void> {
@@ -97,7 +100,9 @@ function poolText(pool: Pool, nowMs: number): string {
   const { recovery, engine, nbd } = pool;
   const usedPercent = ((pool.usedBytes / pool.capacityBytes) * 100).toFixed(1);
   const state = pool.stateReason === undefined ? pool.state : `${pool.state}: ${pool.stateReason}`;
-  const opened = recovery.wasClean ? 'after a clean stop' : `recovered ${count(recovery.tailFrames, 'frame')}`;
+  const opened = recovery.wasClean
+    ? 'after a clean stop'
+    : `recovered ${count(recovery.tailFrames, 'frame')}`;
   const pairs: [string, string][] = [
     ['pool', pool.name],
     ['state', state],
@@ -113,8 +118,14 @@ function poolText(pool: Pool, nowMs: number): string {
     ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
     ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
     ['map', `${formatSize(pool.mapBytes)} of RAM`],
-    ['opened', `${opened}, ${formatSize(recovery.logBytes)} of log in ${formatDuration(recovery.durationMs)}`],
-    ['engine', `process ${engine.pid}, since ${formatTime(engine.startedMs, nowMs)}, ${count(engine.restartCount, 'restart')}`],
+    [
+      'opened',
+      `${opened}, ${formatSize(recovery.logBytes)} of log in ${formatDuration(recovery.durationMs)}`,
+    ],
+    [
+      'engine',
+      `process ${engine.pid}, since ${formatTime(engine.startedMs, nowMs)}, ${count(engine.restartCount, 'restart')}`,
+    ],
     ['nbd', listenerText(nbd)],
     ['uuid', pool.uuid],
   );
@@ -147,6 +158,8 @@ function rebuildText(operation: PoolRebuildOperation): string {
     count(result.snapshotCount, 'snapshot'),
     `${result.entryCount} index entries`,
   ].join(', ');
-  const verdict = result.wasEqual ? 'the same as before' : 'different from before: the old one was wrong';
+  const verdict = result.wasEqual
+    ? 'the same as before'
+    : 'different from before: the old one was wrong';
   return `manifest made from ${count(result.recordsRead, 'record')} in ${formatDuration(result.durationMs)}: ${made}; ${verdict}`;
 }

@@ -20,7 +20,8 @@ export async function runCommandLine(line: CommandLine, host: SessionHost): Prom
     await program.parseAsync([...line.argv], { from: 'user' });
     return ExitCode.ok;
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    if (thrown instanceof CommanderError)
+      return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
     if (!(thrown instanceof CommandFailure)) throw thrown;
     const { json } = program.opts<{ json?: boolean }>();
     host.terminal.error(failureText(thrown, json === true));
@@ -29,12 +30,16 @@ export async function runCommandLine(line: CommandLine, host: SessionHost): Prom
 }
 
 /** Every command with its options, ready to parse. */
-export function buildProgram(line: CommandLine, host: SessionHost): Command {
+function buildProgram(line: CommandLine, host: SessionHost): Command {
   const { terminal } = host;
   const program = new Command('tidemark');
   program
     .description('Runs a tidemark storage appliance. Sizes are binary: 20G means 20 GiB.')
-    .option('--data <dir>', 'data folder of the daemon [TIDEMARK_DATA]', line.dataVariable ?? './var')
+    .option(
+      '--data <dir>',
+      'data folder of the daemon [TIDEMARK_DATA]',
+      line.dataVariable ?? './var',
+    )
     .option('--json', "print the API's JSON")
     .showSuggestionAfterError()
     .showHelpAfterError('hint: tidemark --help shows the commands')

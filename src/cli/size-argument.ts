@@ -11,7 +11,10 @@ export const sizeHelp = 'bytes, or with K, M, G, T: 20G = 20 GiB; a multiple of 
 export function sizeArgument(text: string): number {
   const sizeBytes = parseSize(text);
   if (sizeBytes === undefined) {
-    throw usageFailure(`${text} is not a size`, 'write bytes, or a number with K, M, G or T: 20G, 1.5TiB, 512M');
+    throw usageFailure(
+      `${text} is not a size`,
+      'write bytes, or a number with K, M, G or T: 20G, 1.5TiB, 512M',
+    );
   }
   if (sizeBytes === 0) throw usageFailure('the size must be more than 0');
   if (sizeBytes % BLOCK_BYTES !== 0) {

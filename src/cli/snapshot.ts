@@ -18,7 +18,10 @@ export function addSnapshotCommands(program: Command, session: () => Session): v
       const current = session();
       const path = `${volumePath(volume)}/snapshots`;
       const made = await current.send<Snapshot>('POST', path, { name });
-      current.show(made, (answer) => `snapshot ${answer.exportName} made at position ${answer.position}`);
+      current.show(
+        made,
+        (answer) => `snapshot ${answer.exportName} made at position ${answer.position}`,
+      );
     });
   snapshot
     .command('list <volume>')

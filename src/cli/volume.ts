@@ -114,7 +114,10 @@ async function volumeResize(
   const resize = async (force: boolean): Promise<Volume> =>
     await session.send<Volume>('POST', `${volumePath(name)}/resize`, { sizeBytes, force });
   const volume = isForced ? await resize(true) : await session.withConsent(name, resize);
-  session.show(volume, (resized) => `volume ${resized.name} now has ${exactSize(resized.sizeBytes)}`);
+  session.show(
+    volume,
+    (resized) => `volume ${resized.name} now has ${exactSize(resized.sizeBytes)}`,
+  );
 }
 
 async function volumeDelete(session: Session, name: string, isForced: boolean): Promise<void> {
@@ -145,8 +148,11 @@ async function deleteAfterAsking(
 function destroyedText(volume: Volume): string {
   const lost = [`${formatSize(volume.mappedBytes)} of data`];
   if (volume.snapshotCount > 0) lost.push(count(volume.snapshotCount, 'snapshot'));
-  const parts = [`Deleting volume ${volume.name} (${formatSize(volume.sizeBytes)}) destroys ${lost.join(' and ')}`];
-  if (volume.connectionCount > 0) parts.push(`disconnects ${count(volume.connectionCount, 'client')}`);
+  const parts = [
+    `Deleting volume ${volume.name} (${formatSize(volume.sizeBytes)}) destroys ${lost.join(' and ')}`,
+  ];
+  if (volume.connectionCount > 0)
+    parts.push(`disconnects ${count(volume.connectionCount, 'client')}`);
   return `${parts.join(' and ')}. This cannot be undone.`;
 }
 

@@ -8,7 +8,7 @@ export const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' });
 export const nameRule = '1 to 128 letters, digits, dots, underscores and hyphens';
 
 /** A size in bytes that fits whole 4 KiB blocks. */
-export const SIZE_STEP_BYTES = 4096;
+const SIZE_STEP_BYTES = 4096;
 export const SizeBytes = Type.Integer({
   minimum: SIZE_STEP_BYTES,
   maximum: Number.MAX_SAFE_INTEGER,

@@ -6,11 +6,7 @@ import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
 const common = {
   id: Type.String(),
   startedMs: TimeMs,
-  state: Type.Union([
-    Type.Literal('running'),
-    Type.Literal('succeeded'),
-    Type.Literal('failed'),
-  ]),
+  state: Type.Union([Type.Literal('running'), Type.Literal('succeeded'), Type.Literal('failed')]),
   finishedMs: Type.Optional(TimeMs),
   progress: Type.Optional(
     Type.Object({ done: Type.Number(), total: Type.Number(), unit: Type.Literal('segments') }),

@@ -168,19 +168,24 @@ export class EngineSupervisor {
     await this.stop(withinMs);
   }
 
+  /** A method, because it changes during every wait. */
+  #mustStop(): boolean {
+    return this.#isStopping;
+  }
+
   #attached(): Session {
-    if (this.#session !== undefined && !this.#isStopping) return this.#session;
+    if (this.#session !== undefined && !this.#mustStop()) return this.#session;
     const hint = `look into ${this.#settings.logPath}`;
     throw new OperationError('unavailable', this.#absence, hint);
   }
 
   async #run(): Promise<void> {
     const startedMs = this.#host.clock.monotonicMs();
-    while (!this.#isStopping) {
+    while (!this.#mustStop()) {
       const attempt = await this.#bringUp();
       const attachedMs = this.#host.clock.monotonicMs();
       const end = 'door' in attempt ? await this.#serve(attempt) : attempt;
-      if (this.#isStopping) return;
+      if (this.#mustStop()) return;
       const hopeless = this.#hopeless(end, this.#host.clock.monotonicMs() - startedMs);
       if (hopeless !== undefined) {
         this.#giveUp(hopeless);
@@ -202,7 +207,7 @@ export class EngineSupervisor {
       this.#host.log.info(message, { enginePid: running.pid });
       return running;
     }
-    if (this.#isStopping) return { code: undefined, signal: undefined };
+    if (this.#mustStop()) return { code: undefined, signal: undefined };
     let child: EngineProcess;
     try {
       child = await this.#host.spawn();
@@ -254,7 +259,9 @@ export class EngineSupervisor {
       return { door, pid, startedMs, nbd, child: child?.pid === pid ? child : undefined };
     } catch (thrown) {
       const reason = toError(thrown).message;
-      this.#host.log.warn(`the engine of pool ${this.#settings.pool} does not say hello`, { reason });
+      this.#host.log.warn(`the engine of pool ${this.#settings.pool} does not say hello`, {
+        reason,
+      });
       door.close();
       return undefined;
     }
@@ -265,7 +272,7 @@ export class EngineSupervisor {
     this.#session = session;
     this.#failedStartCount = 0;
     // `stop` may have been asked for while the engine was being attached, and found nothing to stop.
-    if (this.#isStopping) await this.#stopSession(session, STOP_GRACE_MS);
+    if (this.#mustStop()) await this.#stopSession(session, STOP_GRACE_MS);
     else void this.#keepListening(session);
     await session.door.closed;
     const exit = await this.#exitOf(session);
@@ -276,7 +283,7 @@ export class EngineSupervisor {
   /** Sets the listeners; at the first start a failure is the operator's to solve, later it is tried again. */
   async #keepListening(session: Session): Promise<void> {
     const backoff = new RestartBackoff();
-    while (!this.#isStopping && this.#session === session) {
+    while (!this.#mustStop() && this.#session === session) {
       try {
         const opened = await session.door.call('listen', { nbd: this.#wantedNbd });
         session.nbd = opened.nbd;
@@ -285,7 +292,7 @@ export class EngineSupervisor {
         this.#announce(session);
         return;
       } catch (thrown) {
-        if (this.#isStopping || this.#session !== session) return;
+        if (this.#mustStop() || this.#session !== session) return;
         const error = toError(thrown);
         if (!this.#hasAttached && !(error instanceof EngineGoneError)) {
           this.#firstAttach.reject(error);
@@ -301,9 +308,13 @@ export class EngineSupervisor {
   #announce(session: Session): void {
     const { pid } = session;
     if (this.#hasAttached) {
-      this.#host.log.info(`the engine serves pool ${this.#settings.pool} again (process ${pid})`, { enginePid: pid });
+      this.#host.log.info(`the engine serves pool ${this.#settings.pool} again (process ${pid})`, {
+        enginePid: pid,
+      });
     } else {
-      this.#host.log.info(`the engine serves pool ${this.#settings.pool} (process ${pid})`, { enginePid: pid });
+      this.#host.log.info(`the engine serves pool ${this.#settings.pool} (process ${pid})`, {
+        enginePid: pid,
+      });
     }
     this.#hasAttached = true;
     this.#firstAttach.resolve();
@@ -328,7 +339,11 @@ export class EngineSupervisor {
     const words = lastWords(this.#host.logText());
     if (end.code === EXIT_POOL_REFUSED) {
       const reason = words.at(-1) ?? 'no reason was logged';
-      return new OperationError('unavailable', `pool ${pool} cannot be opened: ${reason}`, `look into ${logPath}`);
+      return new OperationError(
+        'unavailable',
+        `pool ${pool} cannot be opened: ${reason}`,
+        `look into ${logPath}`,
+      );
     }
     if (this.#hasAttached) return undefined;
     if (end.code === EXIT_POOL_LOCKED) {
@@ -359,18 +374,26 @@ export class EngineSupervisor {
     const words = lastWords(this.#host.logText());
     const message = `the engine of pool ${pool} ended (${exitText(end)})`;
     this.#absence = `${message} and is being started again`;
-    this.#host.log.error(`${message}; starting it again in ${delayMs} ms`, { ...end, logPath, words });
+    this.#host.log.error(`${message}; starting it again in ${delayMs} ms`, {
+      ...end,
+      logPath,
+      words,
+    });
     for (const word of words) this.#host.log.error(`  engine: ${word}`);
   }
 
   async #stopSession(session: Session, withinMs: number): Promise<void> {
     const gone = session.door.closed.then(async () => await this.#exitOf(session)).then(() => true);
-    session.door.call('stop', { withinMs }, { timeoutMs: withinMs + STOP_GRACE_MS }).catch((thrown: unknown) => {
-      // The connection may close before the answer is read; what counts is whether the process goes.
-      this.#host.log.info('engine stop', { answer: toError(thrown).message });
-    });
+    session.door
+      .call('stop', { withinMs }, { timeoutMs: withinMs + STOP_GRACE_MS })
+      .catch((thrown: unknown) => {
+        // The connection may close before the answer is read; what counts is whether the process goes.
+        this.#host.log.info('engine stop', { answer: toError(thrown).message });
+      });
     if ((await this.#within(gone, withinMs + STOP_GRACE_MS)) === true) return;
-    this.#host.log.warn(`the engine did not stop within ${withinMs} ms; killing process ${session.pid}`);
+    this.#host.log.warn(
+      `the engine did not stop within ${withinMs} ms; killing process ${session.pid}`,
+    );
     this.#host.signal(session.pid, 'SIGKILL');
     session.door.close();
   }

@@ -8,7 +8,7 @@ import { ErrorCode, OperationError } from '../base/errors.ts';
 import type { Timer, Timers } from '../base/ports.ts';
 import { connectText, type TextStream } from '../host/unix-socket.ts';
 import type { EngineMethod, EngineMethods } from './protocol.ts';
-import { LineSplitter, parseObject, type ProgressReport } from './rpc.ts';
+import { LineSplitter, type ProgressReport, parseObject } from './rpc.ts';
 import { ANSWER_LINE_MAX_CHARS, CALL_TIMEOUT_MS } from './rpc-limits.ts';
 
 export interface CallOptions {
@@ -138,7 +138,8 @@ export class EngineClient {
 
   #failAll(): void {
     this.#isClosed = true;
-    for (const id of [...this.#callById.keys()]) {
+    // Deleting the entry that is being visited is what a Map's iteration allows.
+    for (const id of this.#callById.keys()) {
       const call = this.#take(id);
       call?.reject(this.#lost(call.method));
     }

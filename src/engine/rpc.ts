@@ -290,18 +290,20 @@ function paramsFault(
   return undefined;
 }
 
+const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> = {
+  text: (value) => typeof value === 'string' && value.length <= TEXT_PARAM_MAX_CHARS,
+  size: isCount,
+  duration: isCount,
+  flag: (value) => typeof value === 'boolean',
+  nbd: isNbdListen,
+};
+
 function isOfKind(value: unknown, kind: ParamKind): boolean {
-  switch (kind) {
-    case 'text':
-      return typeof value === 'string' && value.length <= TEXT_PARAM_MAX_CHARS;
-    case 'size':
-    case 'duration':
-      return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-    case 'flag':
-      return typeof value === 'boolean';
-    case 'nbd':
-      return isNbdListen(value);
-  }
+  return isOfKindByKind[kind](value);
+}
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function isNbdListen(value: unknown): boolean {

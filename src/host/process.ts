@@ -41,7 +41,9 @@ export async function spawnDetached(request: SpawnRequest): Promise<SpawnedProce
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', (cause) => {
-        reject(new OperationError('unavailable', `cannot start ${request.command}`, undefined, cause));
+        reject(
+          new OperationError('unavailable', `cannot start ${request.command}`, undefined, cause),
+        );
       });
     });
     child.unref();

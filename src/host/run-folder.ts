@@ -1,5 +1,15 @@
 /** The folder DIR/run of a daemon: made, locked against a second daemon, and read for the last words of an engine. */
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { OperationError } from '../base/errors.ts';
 
@@ -38,7 +48,8 @@ export function tryLockFile(path: string): FileLock | undefined {
     database.exec('BEGIN EXCLUSIVE');
   } catch (thrown) {
     database.close();
-    if (thrown instanceof Error && 'errcode' in thrown && thrown.errcode === SQLITE_BUSY) return undefined;
+    if (thrown instanceof Error && 'errcode' in thrown && thrown.errcode === SQLITE_BUSY)
+      return undefined;
     throw thrown;
   }
   return {

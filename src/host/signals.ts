@@ -6,7 +6,10 @@ const REPEAT_WITHIN_MS = 1_000;
 /**
  * Calls `stop` at the first SIGTERM, SIGINT or SIGHUP and `force` at a later one.
  */
-export function onStopSignal(stop: (signal: string) => void, force: (signal: string) => void): void {
+export function onStopSignal(
+  stop: (signal: string) => void,
+  force: (signal: string) => void,
+): void {
   let firstMs: number | undefined;
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {

@@ -54,8 +54,9 @@ export const roomTable: Readonly<Record<string, Room>> = {
     ['croner', 'node-forge'],
   ),
   api: room(['base', 'contract', 'control', 'telemetry'], ['fastify', '@fastify/swagger']),
+  // base without the rest: the CLI reads and writes sizes as the daemon does, and base costs its start nothing.
   cli: {
-    ...room(['contract', 'host'], ['commander', 'listr2', '@clack/prompts']),
+    ...room(['base', 'contract', 'host'], ['commander', 'listr2', '@clack/prompts']),
     typesOnly: ['contract'],
   },
   web: room(['contract'], ['react', 'react-dom', '@mantine/core', 'uplot']),

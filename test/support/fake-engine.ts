@@ -41,7 +41,14 @@ const state = readState();
 let opened: { nbd: NbdListen; servers: Server[] } = { nbd: {}, servers: [] };
 
 const handlers: EngineHandlers = {
-  hello: async () => await answer({ pool: values.pool, pid: process.pid, startedMs, version: 'fake', nbd: opened.nbd }),
+  hello: async () =>
+    await answer({
+      pool: values.pool,
+      pid: process.pid,
+      startedMs,
+      version: 'fake',
+      nbd: opened.nbd,
+    }),
   listen: async ({ nbd }) => ({ nbd: await listen(nbd) }),
   poolStatus: async () => await answer(status()),
   poolResize: async ({ capacityBytes }) => {
@@ -82,7 +89,10 @@ const handlers: EngineHandlers = {
   volumeResize: async ({ name, sizeBytes, force }) => {
     const volume = volumeNamed(name);
     if (sizeBytes < volume.sizeBytes && !force) {
-      throw new OperationError('needs-force', `shrinking ${name} to ${sizeBytes} bytes cuts what lies behind`);
+      throw new OperationError(
+        'needs-force',
+        `shrinking ${name} to ${sizeBytes} bytes cuts what lies behind`,
+      );
     }
     replaceVolume(name, { ...volume, sizeBytes });
     return await answer(counted(volumeNamed(name)));
@@ -90,7 +100,10 @@ const handlers: EngineHandlers = {
   volumeDelete: async ({ name, force }) => {
     const { snapshotCount } = counted(volumeNamed(name));
     if (snapshotCount > 0 && !force) {
-      throw new OperationError('needs-force', `volume ${name} has ${snapshotCount} snapshot(s), which go with it`);
+      throw new OperationError(
+        'needs-force',
+        `volume ${name} has ${snapshotCount} snapshot(s), which go with it`,
+      );
     }
     state.volumes = state.volumes.filter((each) => each.name !== name);
     state.snapshots = state.snapshots.filter((each) => each.volume !== name);
@@ -152,7 +165,7 @@ function readState(): State {
       snapshots: [],
     };
     const [name, size] = (values['first-volume'] ?? '').split(':');
-    if (name !== undefined && name !== '') fresh.volumes.push(volume(name, Number(size)));
+    if (name !== undefined && name !== '') fresh.volumes.push(newVolume(name, Number(size)));
     return fresh;
   }
 }
@@ -161,7 +174,7 @@ function writeState(): void {
   writeFileSync(`${folder}/state.json`, JSON.stringify(state));
 }
 
-function volume(name: string, sizeBytes: number): VolumeInfo {
+function newVolume(name: string, sizeBytes: number): VolumeInfo {
   return {
     name,
     uuid: '00000000-0000-4000-8000-000000000001',
@@ -180,7 +193,7 @@ function createVolume(name: string, sizeBytes: number): VolumeInfo {
   if (state.volumes.some((each) => each.name === name)) {
     throw new OperationError('exists', `there is a volume ${name} already`);
   }
-  state.volumes.push(volume(name, sizeBytes));
+  state.volumes.push(newVolume(name, sizeBytes));
   writeState();
   return volumeNamed(name);
 }
