@@ -1,0 +1,203 @@
+/**
+ * Sockets of the data plane: byte streams over TCP and unix sockets, and their listeners.
+ *
+ * Receiving is the hot path. Node would allocate a buffer per read; instead all streams of this thread share one
+ * receive buffer: libuv asks for memory, reads and calls back in one go, so nothing else can come between, and a
+ * handler copies what it keeps. A thousand idle connections thereby cost no buffer at all. Node offers this
+ * (`onread`) only for sockets that it makes itself, so an accepted socket's handle is moved into a new one;
+ * should Node stop showing the handle, the stream falls back to 'data' events.
+ */
+import { lstatSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net';
+import { OperationError, toError } from '../base/errors.ts';
+import type { ByteStream, StreamHandler } from '../base/ports.ts';
+import { checkSocketPath } from './unix-socket.ts';
+
+/** As much as a unix socket's buffer holds by default, so that one read empties it. */
+const receiveBufferBytes = 256 * 1024;
+/** A TCP client that vanished without a word is noticed after this, plus the kernel's probes. */
+const keepAliveMs = 60_000;
+const backlog = 1024;
+
+export interface StreamListener {
+  /** Where it listens: the port that was bound for TCP, 0 for a unix socket. */
+  readonly port: number;
+  /** Stops accepting; streams that are open stay open. */
+  close(): void;
+}
+
+export type ListenDone = (error: OperationError | undefined, listener?: StreamListener) => void;
+
+/** Listens on a TCP address; port 0 picks a free one. */
+export function listenTcp(
+  address: string,
+  port: number,
+  onStream: (stream: ByteStream) => void,
+  done: ListenDone,
+): void {
+  const server = makeServer(onStream);
+  listen(server, `${address}:${port}`, done);
+  server.listen({ host: address, port, backlog });
+}
+
+/** Listens on a unix socket. A socket that a dead process left at `path` is replaced; a live one is not. */
+export function listenUnix(
+  path: string,
+  onStream: (stream: ByteStream) => void,
+  done: ListenDone,
+): void {
+  try {
+    checkSocketPath(path);
+  } catch (error) {
+    done(error instanceof OperationError ? error : unavailable(path, toError(error)));
+    return;
+  }
+  removeStaleSocket(path, () => {
+    const server = makeServer(onStream);
+    listen(server, path, done);
+    server.listen({ path, backlog });
+  });
+}
+
+function makeServer(onStream: (stream: ByteStream) => void): Server {
+  return createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (accepted) => {
+    onStream(new SocketStream(accepted));
+  });
+}
+
+function listen(server: Server, where: string, done: ListenDone): void {
+  const onError = (cause: Error): void => {
+    done(unavailable(where, cause));
+  };
+  server.once('error', onError);
+  server.once('listening', () => {
+    server.off('error', onError);
+    // Too many open files, for example: that client is not served, others are.
+    server.on('error', () => undefined);
+    const bound = server.address();
+    const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
+    done(undefined, {
+      port,
+      close: () => {
+        server.close();
+      },
+    });
+  });
+}
+
+function unavailable(where: string, cause: Error): OperationError {
+  const message = `cannot listen on ${where}: ${cause.message}`;
+  return new OperationError('unavailable', message, 'choose another address, or free it', cause);
+}
+
+/** Removes a socket nobody listens on; anything else stays, and binding then reports it. */
+function removeStaleSocket(path: string, then: () => void): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) {
+    then();
+    return;
+  }
+  const probe = connect({ path });
+  probe.once('connect', () => {
+    probe.destroy();
+    then();
+  });
+  probe.once('error', () => {
+    rmSync(path, { force: true });
+    then();
+  });
+}
+
+/** Where Node keeps the system's side of a socket; its types do not show it. */
+const handleKey = '_handle';
+
+let receiveBuffer: Uint8Array | undefined;
+
+class SocketStream implements ByteStream {
+  readonly peer: string;
+  readonly #socket: Socket;
+  #handler: StreamHandler | undefined;
+  #isCorked = false;
+  readonly #uncork: () => void;
+
+  constructor(accepted: Socket) {
+    const { remoteAddress, remotePort } = accepted;
+    this.peer = remoteAddress === undefined ? 'unix' : `${remoteAddress}:${remotePort ?? 0}`;
+    this.#socket = this.#rewrap(accepted);
+    this.#socket.setKeepAlive(true, keepAliveMs);
+    // A reset by the peer is followed by 'close', which is what the handler acts on.
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('close', () => {
+      this.#handler?.onClose();
+    });
+    this.#uncork = () => {
+      this.#isCorked = false;
+      this.#socket.uncork();
+    };
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  start(handler: StreamHandler): void {
+    this.#handler = handler;
+    this.#socket.on('end', () => {
+      handler.onEnd();
+    });
+    this.#socket.resume();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Writes of one turn are corked together: the kernel gets them in one gathered call. */
+  write(bytes: Uint8Array, sent: () => void): void {
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      this.#socket.cork();
+      queueMicrotask(this.#uncork);
+    }
+    this.#socket.write(bytes, sent);
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Moves the accepted socket's handle into a socket that receives into the shared buffer. */
+  #rewrap(accepted: Socket): Socket {
+    // Node's own field, unchanged for years; that it may be missing is what the fallback is for.
+    const handle = Reflect.get(accepted, handleKey) as SocketConstructorOpts['handle'] | null;
+    if (handle === undefined || handle === null) {
+      accepted.on('data', (chunk: Uint8Array) => {
+        this.#handler?.onBytes(chunk);
+      });
+      return accepted;
+    }
+    Reflect.set(accepted, handleKey, null);
+    // The empty shell is destroyed so that the server no longer counts it.
+    accepted.destroy();
+    receiveBuffer ??= new Uint8Array(receiveBufferBytes);
+    const buffer = receiveBuffer;
+    return new Socket({
+      handle,
+      allowHalfOpen: true,
+      onread: {
+        buffer,
+        callback: (count) => {
+          this.#handler?.onBytes(buffer.subarray(0, count));
+          return true;
+        },
+      },
+    });
+  }
+}

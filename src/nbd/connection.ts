@@ -1,0 +1,296 @@
+/**
+ * One client: owns the stream, carries it from handshake to transmission, and ends it once.
+ *
+ *     accept ─▶ handshake ─▶ transmission ─▶ ending ─▶ closed ─▶ gone
+ *                   └────────────┴── drop ───────────────▲         └ the device has finished with it, the export is given back
+ *
+ * Input that cannot be taken now is kept (at most what one read of the socket brought) while the socket is paused, and
+ * is offered again at the end of a turn in which something went on.
+ *
+ * Invariants
+ * 1. The export is given back exactly once, when no request of ours is with the device any more.
+ * 2. Nothing is written after `end` or `drop`.
+ */
+import { viewOf } from '../base/fields.ts';
+import type { ByteStream, StreamHandler, Timer, Timers } from '../base/ports.ts';
+import { concatenate } from './bytes.ts';
+import type { NbdExports, NbdOpenExport } from './exports.ts';
+import { Handshake, type HandshakeOwner, type HandshakeResult } from './handshake.ts';
+import { handshakeOutputMaxBytes } from './limits.ts';
+import { Output, type OutputOwner } from './output.ts';
+import { type Shared, Transmission, type TransmissionOwner } from './transmission.ts';
+
+export interface ConnectionOwner {
+  readonly exports: NbdExports;
+  readonly timers: Timers;
+  readonly shared: Shared;
+  readonly isStopping: boolean;
+  /** Have `endTurn` called at the end of this turn. */
+  markTurn(connection: Connection): void;
+  onCrowded(): void;
+  /** The handshake is over, well or not. */
+  onHandshakeOver(connection: Connection): void;
+  onOpened(connection: Connection): void;
+  /** The client broke the protocol, or was too slow; it has been dropped. */
+  onBreach(connection: Connection, reason: string): void;
+  /** The stream is closed and the export given back: forget it. */
+  onGone(connection: Connection): void;
+}
+
+export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, TransmissionOwner {
+  readonly id: number;
+  readonly peer: string;
+  readonly #stream: ByteStream;
+  readonly #owner: ConnectionOwner;
+  readonly #handshake: Handshake;
+  #output: Output | undefined;
+  #transmission: Transmission | undefined;
+  #opened: NbdOpenExport | undefined;
+  #timer: Timer | undefined;
+  /** Input that was read and not taken yet. */
+  #carry: Uint8Array | undefined;
+  #isTaking = false;
+  #isInputOver = false;
+  #isEnding = false;
+  #isClosed = false;
+  #isGone = false;
+  /** Set by the owner while the connection is in the turn's list. */
+  isMarked = false;
+  /** Owner's notes for finding stalled connections. */
+  stall = { progress: 0, sinceTick: 0 };
+
+  constructor(id: number, stream: ByteStream, owner: ConnectionOwner) {
+    this.id = id;
+    this.peer = stream.peer;
+    this.#stream = stream;
+    this.#owner = owner;
+    this.#handshake = new Handshake(this);
+  }
+
+  /** Greets the client; it has a limited time to finish the handshake. */
+  start(): void {
+    this.#stream.start(this);
+    this.#handshake.greet();
+    this.#timer = this.#owner.timers.after(this.#owner.shared.limits.handshakeMs, () => {
+      this.onBreach('the handshake took too long');
+    });
+  }
+
+  get exports(): NbdExports {
+    return this.#owner.exports;
+  }
+
+  get isStopping(): boolean {
+    return this.#owner.isStopping;
+  }
+
+  /** Canonical name of the export that the client has open; undefined when none. */
+  get exportName(): string | undefined {
+    return (this.#opened ?? this.#handshake.opened)?.name;
+  }
+
+  get isInTransmission(): boolean {
+    return this.#transmission !== undefined;
+  }
+
+  /** Grows whenever the connection moves in a way that gives shared memory back. */
+  get progress(): number {
+    return (this.#output?.sentCount ?? 0) + (this.#transmission?.pieceCount ?? 0);
+  }
+
+  /** Staging lies here and waits for bytes of the client. */
+  get holdsStaging(): boolean {
+    return this.#transmission?.isHalfFilled ?? false;
+  }
+
+  /** Output memory lies here and waits for the client to take it. */
+  get holdsOutput(): boolean {
+    return this.#stream.pendingBytes > 0;
+  }
+
+  /** Closes now, without a word. The device may still finish requests; their answers are dropped. */
+  drop(): void {
+    if (this.#isClosed) return;
+    this.#stream.destroy();
+    this.#close();
+  }
+
+  /** Lets requests in flight finish, then ends. An unfinished handshake ends at once. */
+  drain(): void {
+    if (this.#transmission === undefined) this.onEnd();
+    else this.#transmission.drain();
+  }
+
+  /** What was collected in this turn leaves; what waited goes on. */
+  endTurn(): void {
+    if (this.#isClosed) return;
+    this.#transmission?.endTurn();
+    if (this.#carry !== undefined) this.#takeCarry();
+    this.#output?.flush();
+  }
+
+  // ---- stream
+
+  onBytes(chunk: Uint8Array): void {
+    if (this.#isOver()) return;
+    if (this.#carry !== undefined) {
+      this.#carry = concatenate([this.#carry, chunk]);
+      return;
+    }
+    const taken = this.#take(chunk);
+    if (taken === chunk.length || this.#isOver()) return;
+    this.#carry = chunk.slice(taken);
+    this.#stream.pause();
+  }
+
+  /** Half-closed: the client may still read the answers to what it asked. */
+  onEnd(): void {
+    if (this.#isClosed || this.#isInputOver) return;
+    this.#isInputOver = true;
+    if (this.#carry === undefined) this.#endInput();
+  }
+
+  onClose(): void {
+    this.#close();
+  }
+
+  // ---- output
+
+  onOutputReady(): void {
+    this.markTurn();
+  }
+
+  onOutputSent(): void {
+    if (!this.#isClosed) this.markTurn();
+  }
+
+  // ---- handshake and transmission
+
+  send(bytes: Uint8Array): void {
+    this.#stream.write(bytes, () => {
+      if (this.#carry !== undefined) this.markTurn();
+    });
+  }
+
+  canSend(): boolean {
+    return this.#stream.pendingBytes <= handshakeOutputMaxBytes;
+  }
+
+  onReady(): void {
+    this.markTurn();
+  }
+
+  onAgreed(result: HandshakeResult): void {
+    this.#opened = result.opened;
+    this.#endHandshake();
+    const { shared } = this.#owner;
+    this.#output = new Output(this.#stream, shared.pool, this);
+    this.#transmission = new Transmission({
+      agreement: result.agreement,
+      shared,
+      output: this.#output,
+      owner: this,
+      id: this.id,
+    });
+    this.#owner.onOpened(this);
+    if (this.#owner.isStopping) this.#transmission.drain();
+  }
+
+  onBreach(reason: string): void {
+    if (this.#isClosed) return;
+    this.drop();
+    this.#owner.onBreach(this, reason);
+  }
+
+  markTurn(): void {
+    this.#owner.markTurn(this);
+  }
+
+  onCrowded(): void {
+    this.#owner.onCrowded();
+  }
+
+  onFinished(): void {
+    if (this.#isClosed) this.#checkGone();
+    else this.#end();
+  }
+
+  // ---- input
+
+  #take(chunk: Uint8Array): number {
+    this.#isTaking = true;
+    let at = 0;
+    if (this.#transmission === undefined) at = this.#handshake.consume(chunk, 0, chunk.length);
+    if (this.#transmission !== undefined) {
+      at = this.#transmission.consume(chunk, viewOf(chunk), at, chunk.length);
+    }
+    this.#isTaking = false;
+    return at;
+  }
+
+  #takeCarry(): void {
+    const carry = this.#carry;
+    if (carry === undefined || this.#isTaking) return;
+    const taken = this.#take(carry);
+    if (this.#isOver()) return;
+    if (taken < carry.length) {
+      this.#carry = carry.subarray(taken);
+      return;
+    }
+    this.#carry = undefined;
+    if (this.#isInputOver) this.#endInput();
+    else this.#stream.resume();
+  }
+
+  /** Nothing of the client is listened to any more. */
+  #isOver(): boolean {
+    return this.#isEnding || this.#isClosed;
+  }
+
+  #endInput(): void {
+    if (this.#transmission === undefined) this.#end();
+    else this.#transmission.endInput();
+  }
+
+  // ---- end
+
+  /** Everything was answered: what is collected leaves, then our half ends. The client has a moment to close its own. */
+  #end(): void {
+    if (this.#isOver()) return;
+    this.#isEnding = true;
+    this.#carry = undefined;
+    this.#endHandshake();
+    this.#output?.flush();
+    this.#stream.end();
+    // A paused stream would never report that the client closed.
+    this.#stream.resume();
+    this.#timer = this.#owner.timers.after(this.#owner.shared.limits.lingerMs, () => {
+      this.drop();
+    });
+  }
+
+  #endHandshake(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#handshake.close();
+    this.#owner.onHandshakeOver(this);
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#carry = undefined;
+    this.#endHandshake();
+    this.#transmission?.close();
+    this.#output?.close();
+    this.#checkGone();
+  }
+
+  #checkGone(): void {
+    if (this.#isGone || this.#transmission?.isIdle === false) return;
+    this.#isGone = true;
+    this.#opened?.close();
+    this.#opened = undefined;
+    this.#owner.onGone(this);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Memory for replies, shared by all connections. Buffers come in two sizes: small for a reply now and then, large for
+ * bursts and data. The buffer given back last is handed out first, because touched memory is fast memory.
+ *
+ * Invariants
+ * 1. A buffer belongs to one connection's output or to its free list.
+ * 2. Large buffers in use never exceed the limit; small ones may (they carry replies without data, which are bounded
+ *    per connection), so that an answer to a write never waits for memory.
+ */
+import { assert } from '../base/assert.ts';
+import { viewOf } from '../base/fields.ts';
+import { type NbdLimits, readPieceBytes } from './limits.ts';
+import { Turnstile, type Waiter } from './turnstile.ts';
+
+export const smallBufferBytes = 16 * 1024;
+/** One read piece with its header, and some small replies beside it. */
+export const largeBufferBytes = readPieceBytes + 4096;
+
+export class OutputBuffer {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Bytes handed out from the start. */
+  used = 0;
+  /** Reservations and unsent ranges in it. */
+  holders = 0;
+
+  constructor(sizeBytes: number) {
+    this.bytes = new Uint8Array(sizeBytes);
+    this.view = viewOf(this.bytes);
+  }
+
+  get roomBytes(): number {
+    return this.bytes.length - this.used;
+  }
+}
+
+export class OutputPool {
+  readonly #freeSmall: OutputBuffer[] = [];
+  readonly #freeLarge: OutputBuffer[] = [];
+  readonly #largeMax: number;
+  readonly #keepMax: number;
+  #largeInUse = 0;
+  #isAdvancing = false;
+  /** Connections that need large buffers. */
+  readonly turnstile = new Turnstile();
+
+  constructor(limits: NbdLimits) {
+    this.#largeMax = Math.max(1, Math.floor(limits.outputPoolMaxBytes / largeBufferBytes));
+    this.#keepMax = Math.floor(limits.outputPoolKeepBytes / largeBufferBytes);
+  }
+
+  /** Whether `count` large buffers may be taken now by somebody who did not wait. */
+  hasLarge(count: number): boolean {
+    return !this.turnstile.isCrowded && this.#hasLarge(count);
+  }
+
+  /** For a waiter whose turn it is: like `hasLarge`, without regard to the queue it heads. */
+  hasLargeForWaiter(count: number): boolean {
+    return this.#hasLarge(count);
+  }
+
+  /** A need larger than the whole pool is served when nothing else is in use: it is bounded by the largest payload. */
+  #hasLarge(count: number): boolean {
+    return this.#largeInUse === 0 || this.#largeInUse + count <= this.#largeMax;
+  }
+
+  takeSmall(): OutputBuffer {
+    return this.#freeSmall.pop() ?? new OutputBuffer(smallBufferBytes);
+  }
+
+  /** Ask `hasLarge` before. */
+  takeLarge(): OutputBuffer {
+    this.#largeInUse += 1;
+    return this.#freeLarge.pop() ?? new OutputBuffer(largeBufferBytes);
+  }
+
+  give(buffer: OutputBuffer): void {
+    assert(buffer.holders === 0, 'output buffer given back while in use');
+    buffer.used = 0;
+    if (buffer.bytes.length === smallBufferBytes) {
+      if (this.#freeSmall.length < this.#keepMax) this.#freeSmall.push(buffer);
+      return;
+    }
+    this.#largeInUse -= 1;
+    if (this.#freeLarge.length < this.#keepMax) this.#freeLarge.push(buffer);
+    this.#advance();
+  }
+
+  wait(waiter: Waiter): void {
+    this.turnstile.join(waiter);
+  }
+
+  /** A waiter that is served may give buffers back meanwhile: the outer loop sees them. */
+  #advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    this.turnstile.advance();
+    this.#isAdvancing = false;
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * NBD server: every connection, and what they share.
+ *
+ *     ByteStream ─accept─▶ Connection ─▶ Handshake ─▶ Transmission ─▶ BlockDevice
+ *                              │                            │
+ *                              └──── one turn list ─────────┘    replies of all connections leave at the end of a turn
+ *
+ * Shared memory (staging for payload, the output pool) is handed out in order of arrival. A connection that holds some
+ * of it while others wait, and moves nothing for `stallMs`, is dropped: no client can slow down another for long.
+ *
+ * Invariants
+ * 1. Every connection is in the set from accept until its export was given back.
+ * 2. Connections, unfinished handshakes, memory and log lines are bounded (`limits.ts`).
+ * 3. After `stop`, `done` is called once, within the time given.
+ *
+ * Listening is left to the host, exports and devices to the engine.
+ */
+import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
+import type { Staging } from '../device/staging.ts';
+import { Connection, type ConnectionOwner } from './connection.ts';
+import type { NbdExports } from './exports.ts';
+import { breachLinesMax, breachWindowMs, nbdLimits, type NbdLimits } from './limits.ts';
+import { OutputPool } from './output-pool.ts';
+import { StagingDoor } from './staging-door.ts';
+import { TaskPool } from './task.ts';
+import type { Shared } from './transmission.ts';
+
+/** How often stalled connections are looked for while somebody waits for memory. */
+const stallTicks = 5;
+
+export interface NbdServerParts {
+  readonly exports: NbdExports;
+  readonly staging: Staging;
+  readonly timers: Timers;
+  readonly log: Log;
+  /** What differs from the usual limits. */
+  readonly limits?: Partial<NbdLimits>;
+}
+
+export class NbdServer implements ConnectionOwner {
+  readonly exports: NbdExports;
+  readonly timers: Timers;
+  readonly shared: Shared;
+  readonly #log: Log;
+  readonly #connections = new Set<Connection>();
+  /** In order of arrival. */
+  readonly #handshakes = new Set<Connection>();
+  #nextId = 1;
+  #turn: Connection[] = [];
+  readonly #endTurn: () => void;
+  #stallTick = 0;
+  #stallTimer: Timer | undefined;
+  #breachLines = 0;
+  #isStopping = false;
+  #stopTimer: Timer | undefined;
+  #onStopped: (() => void) | undefined;
+
+  constructor(parts: NbdServerParts) {
+    const limits = { ...nbdLimits, ...parts.limits };
+    this.exports = parts.exports;
+    this.timers = parts.timers;
+    this.#log = parts.log;
+    this.shared = {
+      limits,
+      pool: new OutputPool(limits),
+      staging: new StagingDoor(parts.staging),
+      tasks: new TaskPool(),
+    };
+    this.#endTurn = () => {
+      this.#runTurn();
+    };
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  /** Takes over a connected stream. */
+  accept(stream: ByteStream): void {
+    if (this.#isStopping || this.#connections.size >= this.shared.limits.connectionsMax) {
+      stream.destroy();
+      return;
+    }
+    const connection = new Connection(this.#nextId, stream, this);
+    // The id is logged as 32 bits.
+    this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1;
+    this.#connections.add(connection);
+    this.#handshakes.add(connection);
+    connection.start();
+    if (this.#handshakes.size <= this.shared.limits.unfinishedHandshakesMax) return;
+    const [oldest] = this.#handshakes;
+    oldest?.onBreach('too many handshakes are under way');
+  }
+
+  /** Connections that have the export open. */
+  connectionCountByExport(name: string): number {
+    let count = 0;
+    for (const connection of this.#connections) {
+      if (connection.exportName === name) count += 1;
+    }
+    return count;
+  }
+
+  /** Drops every connection that has the export open. The device may still finish requests of theirs. */
+  disconnectExport(name: string): void {
+    for (const connection of this.#connections) {
+      if (connection.exportName === name) connection.drop();
+    }
+  }
+
+  /** Refuses new requests, finishes those in flight, closes; what is not closed after `withinMs` is dropped. */
+  stop(withinMs: number, done: () => void): void {
+    this.#isStopping = true;
+    this.#onStopped = done;
+    this.#stopTimer = this.timers.after(withinMs, () => {
+      for (const connection of this.#connections) connection.drop();
+      this.#stopped();
+    });
+    for (const connection of this.#connections) connection.drain();
+    if (this.#connections.size === 0) this.#stopped();
+  }
+
+  markTurn(connection: Connection): void {
+    if (connection.isMarked) return;
+    connection.isMarked = true;
+    this.#turn.push(connection);
+    if (this.#turn.length === 1) this.timers.defer(this.#endTurn);
+  }
+
+  onCrowded(): void {
+    this.#stallTimer ??= this.#scheduleStallTick();
+  }
+
+  onHandshakeOver(connection: Connection): void {
+    this.#handshakes.delete(connection);
+  }
+
+  onOpened(connection: Connection): void {
+    const { id, peer, exportName } = connection;
+    this.#log.info('nbd client opened an export', { connection: id, peer, export: exportName });
+  }
+
+  onBreach(connection: Connection, reason: string): void {
+    if (this.#breachLines === 0) {
+      this.timers.after(breachWindowMs, () => {
+        this.#endBreachWindow();
+      });
+    }
+    this.#breachLines += 1;
+    if (this.#breachLines > breachLinesMax) return;
+    const { id, peer } = connection;
+    this.#log.warn('nbd client dropped', { connection: id, peer, reason });
+  }
+
+  onGone(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (connection.isInTransmission) {
+      this.#log.info('nbd client left', { connection: connection.id, peer: connection.peer });
+    }
+    if (this.#isStopping && this.#connections.size === 0) this.#stopped();
+  }
+
+  #runTurn(): void {
+    const turn = this.#turn;
+    this.#turn = [];
+    for (const connection of turn) {
+      connection.isMarked = false;
+      connection.endTurn();
+    }
+  }
+
+  #scheduleStallTick(): Timer {
+    return this.timers.after(this.shared.limits.stallMs / stallTicks, () => {
+      this.#stallTimer = undefined;
+      this.#dropStalled();
+    });
+  }
+
+  #dropStalled(): void {
+    const { pool, staging } = this.shared;
+    const isStagingCrowded = staging.isCrowded;
+    const isOutputCrowded = pool.turnstile.isCrowded;
+    if (!isStagingCrowded && !isOutputCrowded) return;
+    this.#stallTick += 1;
+    for (const connection of this.#connections) {
+      const { stall, progress } = connection;
+      const isHolder =
+        (isStagingCrowded && connection.holdsStaging) || (isOutputCrowded && connection.holdsOutput);
+      if (!isHolder || stall.progress !== progress) {
+        stall.progress = progress;
+        stall.sinceTick = this.#stallTick;
+      } else if (this.#stallTick - stall.sinceTick >= stallTicks) {
+        connection.onBreach('it held memory that others wait for, and did not move');
+      }
+    }
+    this.onCrowded();
+  }
+
+  #endBreachWindow(): void {
+    const suppressed = this.#breachLines - breachLinesMax;
+    this.#breachLines = 0;
+    if (suppressed > 0) this.#log.warn('more nbd clients were dropped', { count: suppressed });
+  }
+
+  #stopped(): void {
+    this.#stopTimer?.cancel();
+    this.#stallTimer?.cancel();
+    const done = this.#onStopped;
+    this.#onStopped = undefined;
+    done?.();
+  }
+}

@@ -1,0 +1,49 @@
+/** Exports over memory devices: what the engine's volumes are in production. */
+import type { NbdExportInfo, NbdExports, NbdOpenExport } from '../../src/nbd/exports.ts';
+import type { MemoryDevice } from './memory-device.ts';
+
+export class MemoryExports implements NbdExports {
+  readonly devices = new Map<string, MemoryDevice>();
+  /** Exports that are open now. */
+  openCount = 0;
+  /** Set to delay opening until it is called. */
+  heldOpens: (() => void)[] | undefined;
+
+  add(device: MemoryDevice): MemoryDevice {
+    this.devices.set(device.name, device);
+    return device;
+  }
+
+  list(): readonly NbdExportInfo[] {
+    return [...this.devices.keys()].sort().map((name) => ({ name, description: describe(name) }));
+  }
+
+  open(name: string, done: (opened: NbdOpenExport | undefined) => void): void {
+    const answer = (): void => {
+      done(this.#open(name));
+    };
+    if (this.heldOpens === undefined) answer();
+    else this.heldOpens.push(answer);
+  }
+
+  #open(name: string): NbdOpenExport | undefined {
+    const device = this.devices.get(name);
+    if (device === undefined) return undefined;
+    this.openCount += 1;
+    let isClosed = false;
+    return {
+      device,
+      name,
+      description: describe(name),
+      close: () => {
+        if (isClosed) throw new Error('an export was given back twice');
+        isClosed = true;
+        this.openCount -= 1;
+      },
+    };
+  }
+}
+
+function describe(name: string): string {
+  return `memory device ${name}`;
+}
