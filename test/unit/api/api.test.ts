@@ -1,0 +1,186 @@
+import type { FastifyInstance } from 'fastify';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { buildApi } from '../../../src/api/server.ts';
+import { ErrorCode, OperationError } from '../../../src/base/errors.ts';
+import { PoolControl } from '../../../src/control/pool-control.ts';
+import { containing } from '../../support/matching.ts';
+import { MemoryEngine } from '../../support/memory-engine.ts';
+import { VirtualTime } from '../../support/virtual-time.ts';
+
+let engine: MemoryEngine;
+let api: FastifyInstance;
+const logged: string[] = [];
+const log = {
+  info: (message: string): void => void logged.push(message),
+  warn: (message: string): void => void logged.push(message),
+  error: (message: string): void => void logged.push(message),
+};
+
+beforeEach(() => {
+  engine = new MemoryEngine();
+  api = buildApi(new PoolControl(engine, new VirtualTime()), log);
+  logged.length = 0;
+});
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+async function send(
+  method: 'GET' | 'POST' | 'DELETE',
+  url: string,
+  body?: object,
+): Promise<Answer> {
+  const answer = await api.inject({
+    method,
+    url,
+    ...(body === undefined ? {} : { payload: body }),
+  });
+  return { status: answer.statusCode, body: answer.json() };
+}
+
+describe('errors of the API', () => {
+  /** Typed, so that a code which is added must be given its answer here. */
+  const statusByCode: Readonly<Record<ErrorCode, number>> = {
+    invalid: 400,
+    'not-found': 404,
+    exists: 409,
+    conflict: 409,
+    'needs-force': 428,
+    'no-space': 507,
+    'read-only': 423,
+    unavailable: 503,
+    internal: 500,
+  };
+
+  it.each(Object.values(ErrorCode))(
+    '%s has its HTTP code, and carries message and hint',
+    async (code) => {
+      engine.failure = new OperationError(code, 'what', 'how');
+      expect(await send('GET', '/v1/volumes')).toEqual({
+        status: statusByCode[code],
+        body: { error: { code, message: 'what', hint: 'how' } },
+      });
+    },
+  );
+
+  it('leave out the hint when there is none', async () => {
+    engine.failure = new OperationError('internal', 'what');
+    expect((await send('GET', '/v1/pool')).body).toEqual({
+      error: { code: 'internal', message: 'what' },
+    });
+    expect(logged).toContain('API request failed');
+  });
+
+  it('name every fault of a request at once', async () => {
+    const answer = await send('POST', '/v1/volumes', { name: 'a/b', sizeBytes: 4097, colour: 1 });
+    expect(answer.status).toBe(400);
+    expect(answer.body).toEqual({
+      error: {
+        code: 'invalid',
+        message:
+          'unknown field colour; name must be 1 to 128 letters, digits, dots, underscores and hyphens; sizeBytes must be a multiple of 4096',
+      },
+    });
+  });
+
+  it.each([
+    ['a number as text', { name: 'a', sizeBytes: '4096' }],
+    ['no size', { name: 'a' }],
+    ['a size of zero', { name: 'a', sizeBytes: 0 }],
+    ['a negative size', { name: 'a', sizeBytes: -4096 }],
+    ['a size beyond exact numbers', { name: 'a', sizeBytes: 2 ** 60 }],
+    ['an empty name', { name: '', sizeBytes: 4096 }],
+    ['a name of 129', { name: 'x'.repeat(129), sizeBytes: 4096 }],
+    ['a list', []],
+  ])('refuse %s', async (_what, body) => {
+    expect((await send('POST', '/v1/volumes', body)).status).toBe(400);
+    expect(engine.pool.state.volumes).toEqual([]);
+  });
+
+  it('refuse what is not JSON, and a body that is too large', async () => {
+    const headers = { 'content-type': 'application/json' };
+    const bad = await api.inject({ method: 'POST', url: '/v1/volumes', headers, payload: '{' });
+    expect([bad.statusCode, bad.json().error.code]).toEqual([400, 'invalid']);
+    const payload = JSON.stringify({ name: 'x'.repeat(70_000) });
+    const large = await api.inject({ method: 'POST', url: '/v1/volumes', headers, payload });
+    expect([large.statusCode, large.json().error.code]).toEqual([400, 'invalid']);
+  });
+
+  it('refuse an unknown query and a force that is neither true nor false', async () => {
+    expect((await send('DELETE', '/v1/volumes/a?x=1')).status).toBe(400);
+    expect((await send('DELETE', '/v1/volumes/a?force=1')).status).toBe(400);
+  });
+
+  it('say not-found for paths that the API does not have', async () => {
+    expect(await send('GET', '/v2/pool')).toEqual({
+      status: 404,
+      body: { error: { code: 'not-found', message: 'the API has no GET /v2/pool' } },
+    });
+  });
+});
+
+describe('the API', () => {
+  it('makes, renames, resizes and deletes volumes whose names have up to 128 characters', async () => {
+    const name = 'x'.repeat(128);
+    const made = await send('POST', '/v1/volumes', { name, sizeBytes: 8192 });
+    expect(made).toMatchObject({
+      status: 201,
+      body: { name, sizeBytes: 8192, nbdUris: [containing(name), expect.anything()] },
+    });
+    const renamed = await send('POST', `/v1/volumes/${name}/rename`, { newName: 'v' });
+    expect(renamed).toMatchObject({ status: 200, body: { name: 'v' } });
+    expect(await send('POST', '/v1/volumes/v/resize', { sizeBytes: 4096 })).toMatchObject({
+      status: 428,
+    });
+    expect(
+      await send('POST', '/v1/volumes/v/resize', { sizeBytes: 4096, force: true }),
+    ).toMatchObject({ status: 200, body: { sizeBytes: 4096 } });
+    expect(await send('GET', '/v1/volumes')).toMatchObject({ body: { volumes: [{ name: 'v' }] } });
+    expect(await send('DELETE', '/v1/volumes/v')).toEqual({ status: 200, body: { deleted: 'v' } });
+    expect(await send('GET', '/v1/volumes/v')).toMatchObject({ status: 404 });
+  });
+
+  it('makes, lists and deletes snapshots', async () => {
+    await send('POST', '/v1/volumes', { name: 'v', sizeBytes: 8192 });
+    expect(await send('POST', '/v1/volumes/v/snapshots', { name: 'used' })).toMatchObject({
+      status: 201,
+      body: { volume: 'v', name: 'used', exportName: 'v@used', consistency: 'crash' },
+    });
+    expect(await send('GET', '/v1/volumes/v/snapshots')).toMatchObject({
+      body: { snapshots: [{ name: 'used' }] },
+    });
+    expect(await send('DELETE', '/v1/volumes/v/snapshots/used')).toMatchObject({ status: 428 });
+    expect(await send('DELETE', '/v1/volumes/v/snapshots/used?force=true')).toEqual({
+      status: 200,
+      body: { deleted: 'v@used' },
+    });
+  });
+
+  it('runs verify as an operation that can be watched', async () => {
+    engine.pool.faults = ['segment 3 slot 9: bad checksum'];
+    const started = await send('POST', '/v1/pool/verify');
+    expect(started).toMatchObject({ status: 202, body: { kind: 'pool-verify', state: 'running' } });
+    expect(await send('POST', '/v1/pool/verify')).toMatchObject({ status: 409 });
+    const { id } = started.body as { id: string };
+    await expect
+      .poll(async () => (await send('GET', `/v1/operations/${id}`)).body)
+      .toMatchObject({ state: 'succeeded', result: { faultCount: 1, faults: engine.pool.faults } });
+  });
+
+  it('shows the pool with its engine and listeners', async () => {
+    expect((await send('GET', '/v1/pool')).body).toMatchObject({
+      name: 'main',
+      state: 'online',
+      engine: { pid: 4711, restartCount: 0 },
+      nbd: { tcp: { address: '127.0.0.1', port: 10_809 }, socketPath: '/d/run/nbd.sock' },
+    });
+  });
+
+  it('logs every request that changes something', async () => {
+    await send('POST', '/v1/pool/resize', { capacityBytes: 4096 });
+    await send('GET', '/v1/pool');
+    expect(logged).toEqual(['POST /v1/pool/resize']);
+  });
+});

@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { OperationError } from '../../../src/base/errors.ts';
+import { parseSettings, type Settings, settingsHelp } from '../../../src/control/settings.ts';
+
+function parse(argv: string[], variables: Record<string, string> = {}): Settings {
+  const settings = parseSettings(argv, variables, (path) =>
+    path.startsWith('/') ? path : `/cwd/${path}`,
+  );
+  if (settings === 'help') throw new Error('help was asked for');
+  return settings;
+}
+
+function refusal(argv: string[], variables: Record<string, string> = {}): OperationError {
+  try {
+    parse(argv, variables);
+  } catch (thrown) {
+    if (thrown instanceof OperationError) return thrown;
+    throw thrown;
+  }
+  throw new Error('nothing was refused');
+}
+
+describe('settings of the daemon', () => {
+  it('have the documented defaults', () => {
+    expect(parse([])).toEqual({
+      dataDir: '/cwd/var',
+      listenAddress: '127.0.0.1',
+      nbdPort: 10_809,
+      nbdSocketPath: '/cwd/var/run/nbd.sock',
+      iscsiPort: 3260,
+      httpsPort: 8443,
+      poolSizeBytes: undefined,
+    });
+  });
+
+  it('come from flags', () => {
+    const argv =
+      '--data /d --listen 0.0.0.0 --nbd-port 1 --nbd-socket s --iscsi-port 2 --https-port 3 --pool-size 1.5T';
+    expect(parse(argv.split(' '))).toEqual({
+      dataDir: '/d',
+      listenAddress: '0.0.0.0',
+      nbdPort: 1,
+      nbdSocketPath: '/cwd/s',
+      iscsiPort: 2,
+      httpsPort: 3,
+      poolSizeBytes: 1.5 * 1024 ** 4,
+    });
+  });
+
+  it('come from environment variables of the same meaning, which flags override', () => {
+    const variables = {
+      TIDEMARK_DATA: '/e',
+      TIDEMARK_LISTEN: '::1',
+      TIDEMARK_NBD_PORT: '4',
+      TIDEMARK_NBD_SOCKET: '/e/s',
+      TIDEMARK_ISCSI_PORT: '5',
+      TIDEMARK_HTTPS_PORT: '6',
+      TIDEMARK_POOL_SIZE: '10G',
+    };
+    expect(parse(['--nbd-port', '7'], variables)).toEqual({
+      dataDir: '/e',
+      listenAddress: '::1',
+      nbdPort: 7,
+      nbdSocketPath: '/e/s',
+      iscsiPort: 5,
+      httpsPort: 6,
+      poolSizeBytes: 10 * 1024 ** 3,
+    });
+  });
+
+  it('are each described by --help, with the variable', () => {
+    expect(parseSettings(['--help'], {}, (path) => path)).toBe('help');
+    for (const flag of [
+      'data',
+      'listen',
+      'nbd-port',
+      'nbd-socket',
+      'iscsi-port',
+      'https-port',
+      'pool-size',
+    ]) {
+      expect(settingsHelp()).toMatch(
+        new RegExp(`--${flag} .*\\[TIDEMARK_${flag.toUpperCase().replace('-', '_')}\\]`),
+      );
+    }
+  });
+
+  it.each(['-1', '65536', '80x', '1e3', ''])('refuse the port %j, naming the flag', (text) => {
+    const error = refusal([`--nbd-port=${text}`]);
+    expect(error.code).toBe('invalid');
+    expect(error.message).toContain('--nbd-port');
+    expect(error.hint).toContain('65535');
+  });
+
+  it('accept the ports 0 and 65535', () => {
+    expect(parse(['--nbd-port', '0']).nbdPort).toBe(0);
+    expect(parse(['--nbd-port', '65535']).nbdPort).toBe(65_535);
+  });
+
+  it('name the environment variable when that is at fault', () => {
+    expect(refusal([], { TIDEMARK_POOL_SIZE: 'big' }).message).toContain('TIDEMARK_POOL_SIZE: big');
+  });
+
+  it('refuse flags that do not exist and words that are no flag', () => {
+    expect(refusal(['--nbdport', '1']).message).toContain('--nbdport');
+    expect(refusal(['serve']).message).toContain('serve');
+  });
+});
