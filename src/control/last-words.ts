@@ -10,6 +10,11 @@ export function lastWords(logText: string): readonly string[] {
   return lines.slice(-LAST_WORDS_LINES).map(lineText);
 }
 
+/** The one line among last words that says most: the error of a crash, else the last one. */
+export function mainReason(words: readonly string[]): string {
+  return words.find((word) => /^\w*Error\b/.test(word)) ?? words.at(-1) ?? 'it logged nothing';
+}
+
 function isCrashNoise(line: string): boolean {
   return /^\s+at |^\s*\^+\s*$|^Node\.js v|^[{}]$/.test(line);
 }

@@ -17,7 +17,7 @@ import type { Clock, Log, Timers } from '../base/ports.ts';
 import { type CallOptions, EngineGoneError } from '../engine/client.ts';
 import type { EngineMethod, EngineMethods, NbdListen } from '../engine/protocol.ts';
 import { RestartBackoff } from './backoff.ts';
-import { lastWords } from './last-words.ts';
+import { lastWords, mainReason } from './last-words.ts';
 import {
   ATTACH_POLL_MS,
   ATTACH_REPORT_MS,
@@ -338,7 +338,7 @@ export class EngineSupervisor {
     const { pool, logPath } = this.#settings;
     const words = lastWords(this.#host.logText());
     if (end.code === EXIT_POOL_REFUSED) {
-      const reason = words.at(-1) ?? 'no reason was logged';
+      const reason = mainReason(words);
       return new OperationError(
         'unavailable',
         `pool ${pool} cannot be opened: ${reason}`,
@@ -353,7 +353,7 @@ export class EngineSupervisor {
     }
     this.#failedStartCount += 1;
     if (this.#failedStartCount < FIRST_START_ATTEMPTS_MAX) return undefined;
-    const message = `the engine of pool ${pool} ended ${this.#failedStartCount} times before it served (${exitText(end)}): ${words.join(' / ')}`;
+    const message = `the engine of pool ${pool} ended ${this.#failedStartCount} times before it served (${exitText(end)}): ${mainReason(words)}`;
     return new OperationError('unavailable', message, `look into ${logPath}`);
   }
 

@@ -20,6 +20,8 @@ export interface SpawnRequest {
   readonly arguments: readonly string[];
   /** Where stdout and stderr are appended. The child keeps it open by itself. */
   readonly logPath: string;
+  /** Variables added to this process's own. */
+  readonly variables: Readonly<Record<string, string>>;
 }
 
 /**
@@ -31,6 +33,7 @@ export async function spawnDetached(request: SpawnRequest): Promise<SpawnedProce
   try {
     const child = spawn(request.command, [...request.arguments], {
       detached: true,
+      env: { ...process.env, ...request.variables },
       stdio: ['ignore', logFile, logFile],
     });
     const exited = new Promise<ProcessExit>((resolve) => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { lastWords } from '../../../src/control/last-words.ts';
+import { lastWords, mainReason } from '../../../src/control/last-words.ts';
 
 it('reduces structured lines to their messages and keeps the last five', () => {
   const log = [1, 2, 3, 4, 5, 6].map((n) => JSON.stringify({ level: 'info', msg: `line ${n}` }));
@@ -29,4 +29,10 @@ it('shows the error of a crash, not the calls below it', () => {
 
 it('has nothing to say about an empty log', () => {
   expect(lastWords('')).toEqual([]);
+});
+
+it('takes the error of a crash for the main reason, else the last line', () => {
+  expect(mainReason(['throw err;', 'TypeError: no', "  code: 'X'"])).toBe('TypeError: no');
+  expect(mainReason(['opened', 'superblock: unknown flag'])).toBe('superblock: unknown flag');
+  expect(mainReason([])).toBe('it logged nothing');
 });

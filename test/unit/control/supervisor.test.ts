@@ -229,7 +229,7 @@ describe('the supervisor, starting', () => {
     const error = await started(supervisorOn(machine), machine, 60_000);
     expect(error).toMatchObject({
       code: 'unavailable',
-      message: matching(/ended 5 times .*exit code 1.*first words \/ last words/),
+      message: matching(/ended 5 times .*exit code 1.*last words/),
     });
     expect(machine.engines).toHaveLength(5);
   });
