@@ -102,6 +102,8 @@ export class EngineSupervisor {
   #child: EngineProcess | undefined;
   #hasAttached = false;
   #isStopping = false;
+  /** The engine goes on without us: nobody waits for its end. */
+  #isAbandoning = false;
   #restartCount = 0;
   #failedStartCount = 0;
   /** Why there is no engine to talk to, in a sentence. */
@@ -160,7 +162,7 @@ export class EngineSupervisor {
   async abandon(withinMs: number): Promise<void> {
     if (this.#session !== undefined && this.#session.child === undefined) {
       this.#isStopping = true;
-      this.#wakeSleeper?.();
+      this.#isAbandoning = true;
       this.#session.door.close();
       await this.#loop;
       return;
@@ -285,7 +287,8 @@ export class EngineSupervisor {
     const backoff = new RestartBackoff();
     while (!this.#mustStop() && this.#session === session) {
       try {
-        const opened = await session.door.call('listen', { nbd: this.#wantedNbd });
+        const nbd = keepPickedPort(this.#wantedNbd, session.nbd);
+        const opened = await session.door.call('listen', { nbd });
         session.nbd = opened.nbd;
         // A port that was picked stays, so that clients find the engine again after a restart.
         this.#wantedNbd = opened.nbd;
@@ -323,6 +326,7 @@ export class EngineSupervisor {
   /** How the process behind a closed connection ended; of one that an earlier daemon started, only that it did. */
   async #exitOf(session: Session): Promise<EngineExit> {
     const unknown: EngineExit = { code: undefined, signal: undefined };
+    if (this.#isAbandoning) return unknown;
     if (session.child !== undefined) {
       return (await this.#within(session.child.exited, EXIT_GRACE_MS)) ?? unknown;
     }
@@ -433,6 +437,13 @@ export class EngineSupervisor {
       this.#host.timers.after(delayMs, resolve);
     });
   }
+}
+
+/** "Any port" is what the engine has open already: clients of an engine that is attached to again stay where they are. */
+function keepPickedPort(wanted: NbdListen, open: NbdListen): NbdListen {
+  const { tcp } = wanted;
+  if (tcp?.port !== 0 || open.tcp?.address !== tcp.address) return wanted;
+  return { ...wanted, tcp: open.tcp };
 }
 
 function exitText(end: EngineExit): string {

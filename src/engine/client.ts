@@ -7,7 +7,7 @@
 import { ErrorCode, OperationError } from '../base/errors.ts';
 import type { Timer, Timers } from '../base/ports.ts';
 import { connectText, type TextStream } from '../host/unix-socket.ts';
-import type { EngineMethod, EngineMethods } from './protocol.ts';
+import type { EngineMethod, EngineMethods, EngineRequestLine } from './protocol.ts';
 import { LineSplitter, type ProgressReport, parseObject } from './rpc.ts';
 import { ANSWER_LINE_MAX_CHARS, CALL_TIMEOUT_MS } from './rpc-limits.ts';
 
@@ -78,7 +78,8 @@ export class EngineClient {
       const timer = this.#limit(id, method, options.timeoutMs ?? CALL_TIMEOUT_MS);
       const onProgress = options.onProgress;
       this.#callById.set(id, { method, resolve, reject, onProgress, timer });
-      this.#stream.send(`${JSON.stringify({ id, method, params })}\n`);
+      const line: EngineRequestLine = { id, method, params };
+      this.#stream.send(`${JSON.stringify(line)}\n`);
     });
     // The engine of the same protocol answers `method` with its result; both ends share `protocol.ts`.
     return result as EngineMethods[M]['result'];

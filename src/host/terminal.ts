@@ -24,12 +24,15 @@ export const systemTerminal: Terminal = {
   ask: async (question) => {
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     return await new Promise((resolve) => {
-      reader.once('close', () => {
+      const ended = (): void => {
+        process.stderr.write('\n');
         resolve(undefined);
-      });
+      };
+      reader.once('close', ended);
       reader.question(question, (answer) => {
-        resolve(answer);
+        reader.off('close', ended);
         reader.close();
+        resolve(answer);
       });
     });
   },

@@ -1,5 +1,5 @@
 /** An engine in memory behind the supervisor's interface: enough of one for tests of the API and the CLI. */
-import { OperationError } from '../../src/base/errors.ts';
+import type { OperationError } from '../../src/base/errors.ts';
 import type { EngineAccess } from '../../src/control/pool-control.ts';
 import type { EngineInfo } from '../../src/control/supervisor.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
