@@ -132,8 +132,10 @@ export class VolumeDevice implements BlockDevice {
     extentsMax: number,
     done: (extents: readonly Extent[]) => void,
   ): void {
-    const isValid = offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
-    done(isValid ? extentsOf(this.#volume.line.map, offset, length, extentsMax) : []);
+    const { line } = this.#volume;
+    const isValid =
+      !line.isGone && offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
+    done(isValid ? extentsOf(line.map, offset, length, extentsMax) : []);
   }
 
   #read(request: IoRequest): void {

@@ -33,6 +33,8 @@ export interface LogTail {
 }
 
 export interface LogEvents {
+  /** The log moved into this segment. */
+  segmentOpened(segId: number): void;
   /** Everything in the segment is durable and the log has left it: it may be sealed. */
   segmentFinished(segId: number, endAddress: number): void;
   /** The commit side failed: nothing will be published any more; the process must stop. */
@@ -78,7 +80,6 @@ export class LogWriter {
   #durableThrough: number;
   #isPumpScheduled = false;
   #hasFailed = false;
-  #segmentsOpened = 0;
   #bytesLogged = 0;
   readonly #drained: (() => void)[] = [];
 
@@ -107,10 +108,6 @@ export class LogWriter {
   /** Segment that the log is in, and the first slot not used; a fresh writer is at the end of none. */
   get place(): { readonly segId: number; readonly nextSlot: number } {
     return { segId: this.#segId, nextSlot: this.#nextSlot };
-  }
-
-  get segmentsOpened(): number {
-    return this.#segmentsOpened;
   }
 
   /** Bytes of frames built since this writer was made. */
@@ -268,8 +265,8 @@ export class LogWriter {
     this.#segId = taken.segId;
     this.#nextSlot = 1;
     this.#isFirstSegment = false;
-    this.#segmentsOpened += 1;
     this.#options.crcTables.begin(taken.segId);
+    this.#options.events.segmentOpened(taken.segId);
     return taken.createsFile;
   }
 

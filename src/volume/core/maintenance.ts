@@ -1,0 +1,262 @@
+/**
+ * Maintenance: what the main thread asks of the keeper, and what it does with the answers: segments prepared and sealed,
+ * the manifest kept up with the log, verify and rebuild on demand.
+ */
+import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
+import { addressOf } from '../format/address.ts';
+import type { SegmentEnd, KeeperJob, KeeperResult } from '../keeper.ts';
+import type { ManifestRecord, ManifestSegment } from '../manifest.ts';
+import type { SegmentState } from '../recovery/recover.ts';
+import type { PoolParts } from './parts.ts';
+
+/** Records wait this long for others before the manifest is brought up to date. */
+const manifestDelayMs = 200;
+const faultsListedMax = 100;
+
+export interface VerifyReport {
+  readonly segmentsChecked: number;
+  readonly blocksChecked: number;
+  readonly faults: readonly string[];
+  readonly faultCount: number;
+}
+
+export interface RebuildReport {
+  readonly recordsRead: number;
+  readonly entryCount: number;
+  readonly wasEqual: boolean;
+}
+
+export type Progress = (done: number, total: number) => void;
+
+type ResultOf<K extends KeeperResult['kind']> = Extract<KeeperResult, { kind: K }>;
+
+interface Waiting {
+  readonly kind: KeeperResult['kind'];
+  /** Seals are also posted without anyone waiting: the segment tells whose answer it is. */
+  readonly segId: number | undefined;
+  readonly done: (result: KeeperResult) => void;
+}
+
+export class Maintenance {
+  readonly #parts: PoolParts;
+  #records: ManifestRecord[] = [];
+  #segments: ManifestSegment[] = [];
+  #isManifestScheduled = false;
+  /** Jobs that somebody waits for: answered in the order they were posted. */
+  readonly #waiting: Waiting[] = [];
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts;
+  }
+
+  /** A catalogue record was published. */
+  recordPublished(record: ManifestRecord): void {
+    this.#records.push(record);
+    this.#scheduleManifest();
+  }
+
+  /** The log has left the segment and everything in it is durable. */
+  segmentFinished(segId: number, endAddress: number): void {
+    const segment = this.#parts.segmentById.get(segId);
+    if (segment !== undefined) segment.endAddress = endAddress;
+    this.#parts.keeper.post({ kind: 'seal', segId, endAddress });
+  }
+
+  /** Brings the manifest to the recovered state: discards one that is ahead, applies what it lacks. */
+  openManifest(endPosition: number, records: readonly ManifestRecord[]): void {
+    this.#ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
+      if (result.wasAhead) {
+        this.#parts.host.log.warn('manifest was ahead of the log and was made again');
+      }
+      const missing = records.filter((record) => record.position > result.appliedPosition);
+      this.#records = [...missing, ...this.#records];
+      this.#scheduleManifest();
+    });
+  }
+
+  /** Every answer of the keeper comes here. */
+  onKeeperResult(result: KeeperResult): void {
+    if (result.kind === 'prepare') this.#prepared(result);
+    else if (result.kind === 'seal') this.#sealed(result);
+    else if (result.kind === 'manifest' && result.error !== undefined) {
+      this.#parts.host.log.warn("manifest not updated; 'tidemark pool rebuild' makes it again", {
+        error: result.error.message,
+      });
+    }
+    const index = this.#waiting.findIndex(
+      (waiting) =>
+        waiting.kind === result.kind &&
+        (!('segId' in result) || waiting.segId === undefined || waiting.segId === result.segId),
+    );
+    if (index < 0) return;
+    const [waiting] = this.#waiting.splice(index, 1);
+    waiting?.done(result);
+  }
+
+  /** Seals a segment and calls `done` when the keeper is through with it. */
+  seal(end: SegmentEnd, done: () => void): void {
+    this.#ask<'seal'>({ kind: 'seal', ...end }, () => {
+      done();
+    });
+  }
+
+  /** Sends what the manifest lacks now. The keeper works in order, so a job posted afterwards finds it applied. */
+  flushManifest(): void {
+    if (this.#records.length === 0 && this.#segments.length === 0) return;
+    this.#parts.keeper.post({
+      kind: 'manifest',
+      records: this.#records,
+      segments: this.#segments,
+    });
+    this.#records = [];
+    this.#segments = [];
+  }
+
+  /** Reads everything and compares it with its checksums, segment by segment. */
+  verify(progress: Progress, done: (report: VerifyReport) => void): void {
+    const segments = this.#ends();
+    const faults: string[] = [];
+    let faultCount = 0;
+    let blocksChecked = 0;
+    const next = (index: number): void => {
+      progress(index, segments.length);
+      const segment = segments[index];
+      if (segment === undefined) {
+        done({ segmentsChecked: segments.length, blocksChecked, faults, faultCount });
+        return;
+      }
+      this.#ask<'verify'>({ kind: 'verify', ...segment }, (result) => {
+        blocksChecked += result.blocks;
+        faultCount += result.faults.length;
+        faults.push(...result.faults.slice(0, faultsListedMax - faults.length));
+        next(index + 1);
+      });
+    };
+    next(0);
+  }
+
+  /** Derives all footers and the manifest from the frames again, replacing what differs. */
+  rebuild(progress: Progress, done: (outcome: Outcome<RebuildReport>) => void): void {
+    this.flushManifest();
+    const segments = this.#ends();
+    let entryCount = 0;
+    let areFootersEqual = true;
+    const next = (index: number): void => {
+      progress(index, segments.length + 1);
+      const segment = segments[index];
+      if (segment === undefined) {
+        this.#rebuildManifest(segments, entryCount, areFootersEqual, done);
+        return;
+      }
+      if (!segment.isSealed) {
+        next(index + 1);
+        return;
+      }
+      this.#ask<'rebuild-footer'>({ kind: 'rebuild-footer', ...segment }, (result) => {
+        if (result.error !== undefined) {
+          done(failure(rebuildFailed(result.error.message)));
+          return;
+        }
+        entryCount += result.entryCount;
+        areFootersEqual &&= result.wasEqual;
+        next(index + 1);
+      });
+    };
+    next(0);
+  }
+
+  #rebuildManifest(
+    segments: readonly (SegmentEnd & { isSealed: boolean })[],
+    entryCount: number,
+    areFootersEqual: boolean,
+    done: (outcome: Outcome<RebuildReport>) => void,
+  ): void {
+    this.#ask<'rebuild-manifest'>({ kind: 'rebuild-manifest', segments }, (result) => {
+      if (result.error !== undefined) {
+        done(failure(rebuildFailed(result.error.message)));
+        return;
+      }
+      done(
+        success({
+          recordsRead: result.recordCount,
+          entryCount,
+          wasEqual: result.wasEqual && areFootersEqual,
+        }),
+      );
+    });
+  }
+
+  /** All segments with the end of what is durable in them. */
+  #ends(): (SegmentEnd & { isSealed: boolean })[] {
+    const { segmentById, writer } = this.#parts;
+    const current = writer?.log.place.segId;
+    const ends: (SegmentEnd & { isSealed: boolean })[] = [];
+    for (const segment of segmentById.values()) {
+      const isCurrent = segment.segId === current;
+      const endAddress =
+        isCurrent && writer !== undefined ? writer.log.durableThrough : segment.endAddress;
+      if (endAddress <= addressOf(segment.segId, 0)) continue;
+      ends.push({ segId: segment.segId, endAddress, isSealed: segment.crcPlace !== undefined });
+    }
+    return ends;
+  }
+
+  #ask<K extends KeeperResult['kind']>(
+    job: Extract<KeeperJob, { kind: K }>,
+    done: (result: ResultOf<K>) => void,
+  ): void {
+    this.#waiting.push({
+      kind: job.kind,
+      segId: 'segId' in job ? job.segId : undefined,
+      // The keeper answers a job with a result of the same kind.
+      done: (result) => {
+        done(result as ResultOf<K>);
+      },
+    });
+    this.#parts.keeper.post(job);
+  }
+
+  #scheduleManifest(): void {
+    if (this.#isManifestScheduled) return;
+    this.#isManifestScheduled = true;
+    this.#parts.host.timers.after(manifestDelayMs, () => {
+      this.#isManifestScheduled = false;
+      this.flushManifest();
+    });
+  }
+
+  #prepared(result: ResultOf<'prepare'>): void {
+    const { writer, host } = this.#parts;
+    if (result.error === undefined) {
+      writer?.supply.prepared(result.segId);
+      return;
+    }
+    host.log.warn('no segment could be prepared ahead', { error: result.error.message });
+    writer?.supply.failed();
+  }
+
+  #sealed(result: ResultOf<'seal'>): void {
+    const { segmentById, crcTables, host } = this.#parts;
+    if (result.sealed === undefined) {
+      // The frames stay what they are; the segment is read without its footer until it is sealed at the next open.
+      host.log.error('segment not sealed', {
+        segId: result.segId,
+        error: result.error?.message,
+      });
+      return;
+    }
+    const segment: SegmentState | undefined = segmentById.get(result.segId);
+    if (segment !== undefined) segment.crcPlace = result.sealed.crcPlace;
+    crcTables.sealed(result.segId);
+    this.#segments.push(result.sealed.segment);
+    this.#scheduleManifest();
+  }
+}
+
+function rebuildFailed(message: string): OperationError {
+  return new OperationError(
+    ErrorCode.internal,
+    `rebuild stopped: ${message}`,
+    'Run "tidemark pool verify" to see what is damaged.',
+  );
+}

@@ -1,0 +1,367 @@
+/**
+ * Keeper: the store's background work without its thread. One job after the other, each synchronous:
+ *
+ *     prepare   make (or recycle) a segment file of zeros, so that commits never extend a file
+ *     seal      derive the footer from the segment's frames, write it, flush it
+ *     manifest  apply catalogue records and sealed segments to the manifest
+ *     verify    read one segment whole, compare everything with its checksums and its footer
+ *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
+ *
+ * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
+ */
+import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+import { addressOf, slotSizeBytes } from './format/address.ts';
+import { Seeds } from './format/checksum.ts';
+import { encodeFooter, type FooterContents } from './format/footer.ts';
+import { FormatError } from './format/format-error.ts';
+import type { CrcPlace } from './io/block-reader.ts';
+import { segmentFolder, segmentPath } from './log/segment-path.ts';
+import {
+  type Manifest,
+  type ManifestRecord,
+  type ManifestSegment,
+  openManifest,
+} from './manifest.ts';
+import { recordOf } from './recovery/replay.ts';
+import { crcPlaceOf, eachFooterEntry, SegmentSource } from './recovery/segment-source.ts';
+
+export interface KeeperSettings {
+  readonly poolUuid: Uint8Array;
+  readonly segmentSlots: number;
+  readonly manifestPath: string;
+}
+
+/** Where the log is in a segment: what lies behind is void. */
+export interface SegmentEnd {
+  readonly segId: number;
+  readonly endAddress: number;
+}
+
+export type KeeperJob =
+  | { readonly kind: 'prepare'; readonly segId: number; readonly recycledPath: string | undefined }
+  | ({ readonly kind: 'seal' } & SegmentEnd)
+  | { readonly kind: 'open-manifest'; readonly endPosition: number }
+  | {
+      readonly kind: 'manifest';
+      readonly records: readonly ManifestRecord[];
+      readonly segments: readonly ManifestSegment[];
+    }
+  | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
+  | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
+  | {
+      readonly kind: 'rebuild-manifest';
+      /** In log order; the last may be unsealed. */
+      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
+    };
+
+export type KeeperResult =
+  | { readonly kind: 'prepare'; readonly segId: number; readonly error?: KeeperError }
+  | {
+      readonly kind: 'seal';
+      readonly segId: number;
+      readonly sealed?: { readonly segment: ManifestSegment; readonly crcPlace: CrcPlace };
+      readonly error?: KeeperError;
+    }
+  | { readonly kind: 'open-manifest'; readonly appliedPosition: number; readonly wasAhead: boolean }
+  | { readonly kind: 'manifest'; readonly error?: KeeperError }
+  | {
+      readonly kind: 'verify';
+      readonly segId: number;
+      readonly blocks: number;
+      readonly faults: readonly string[];
+    }
+  | {
+      readonly kind: 'rebuild-footer';
+      readonly segId: number;
+      readonly wasEqual: boolean;
+      readonly entryCount: number;
+      readonly error?: KeeperError;
+    }
+  | {
+      readonly kind: 'rebuild-manifest';
+      readonly wasEqual: boolean;
+      readonly recordCount: number;
+      readonly contents: string;
+      readonly error?: KeeperError;
+    };
+
+export interface KeeperError {
+  /** POSIX name, or "format" for bytes that are not what they should be. */
+  readonly code: string;
+  readonly message: string;
+}
+
+const zeroPieceBytes = 2 ** 20;
+const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
+
+export class Keeper {
+  readonly #settings: KeeperSettings;
+  readonly #disk: Disk;
+  readonly #seeds: Seeds;
+  #manifest: Manifest | undefined;
+
+  constructor(settings: KeeperSettings, disk: Disk) {
+    this.#settings = settings;
+    this.#disk = disk;
+    this.#seeds = new Seeds(settings.poolUuid);
+  }
+
+  /** Does one job. Throws only what is a programming error. */
+  run(job: KeeperJob): KeeperResult {
+    switch (job.kind) {
+      case 'prepare':
+        return { kind: 'prepare', segId: job.segId, ...this.#attempt(() => this.#prepare(job)) };
+      case 'seal':
+        return this.#seal(job);
+      case 'open-manifest':
+        return this.#openManifest(job.endPosition);
+      case 'manifest':
+        return this.#applyToManifest(job.records, job.segments);
+      case 'verify':
+        return this.#verify(job, job.isSealed);
+      case 'rebuild-footer':
+        return this.#rebuildFooter(job);
+      case 'rebuild-manifest':
+        return this.#rebuildManifest(job.segments);
+    }
+  }
+
+  close(): void {
+    this.#manifest?.close();
+    this.#manifest = undefined;
+  }
+
+  /** Runs `action`; a disk or format error becomes an `error` field. */
+  #attempt(action: () => void): { error?: KeeperError } {
+    try {
+      action();
+      return {};
+    } catch (thrown) {
+      return { error: keeperError(thrown) };
+    }
+  }
+
+  #prepare(job: { segId: number; recycledPath: string | undefined }): void {
+    const path = segmentPath(job.segId);
+    if (job.recycledPath !== undefined) this.#disk.rename(job.recycledPath, path);
+    const sizeBytes = this.#settings.segmentSlots * slotSizeBytes;
+    const file = this.#disk.open(path, { create: true });
+    try {
+      // A recycled file of full size has its blocks already; old content can never verify at new addresses.
+      if (file.size() < sizeBytes) writeZeros(file, sizeBytes);
+      file.flush();
+    } catch (thrown) {
+      file.close();
+      this.#disk.remove(path);
+      throw thrown;
+    }
+    file.close();
+    this.#disk.flushFolder(segmentFolder);
+  }
+
+  #source(segId: number): SegmentSource {
+    return new SegmentSource(this.#disk, segId, this.#settings.segmentSlots, this.#seeds);
+  }
+
+  /** What the footer of the segment must say. Throws FormatError when the frames cannot be read in full. */
+  #derive(source: SegmentSource, endAddress: number): FooterContents & { faults: readonly string[] } {
+    const scan = source.scan({
+      verifiesData: false,
+      endLimit: endAddress,
+      durableLimit: endAddress,
+    });
+    if (scan === undefined) throw new FormatError(`segment ${source.segId}: header unreadable`);
+    return scan;
+  }
+
+  #seal({ segId, endAddress }: SegmentEnd): KeeperResult {
+    let sealed: { segment: ManifestSegment; crcPlace: CrcPlace } | undefined;
+    const outcome = this.#attempt(() => {
+      const source = this.#source(segId);
+      try {
+        const contents = this.#derive(source, endAddress);
+        const isWhole =
+          contents.faults.length === 0 && contents.endSlot === endAddress - addressOf(segId, 0);
+        if (!isWhole) throw new FormatError(`segment ${segId}: ${contents.faults.join('; ')}`);
+        this.#writeFooter(contents);
+        const footer = source.footer(contents.epoch);
+        if (footer === undefined) throw new FormatError(`segment ${segId}: footer did not stick`);
+        sealed = {
+          segment: segmentRow(contents),
+          crcPlace: crcPlaceOf(footer.header, this.#settings.segmentSlots),
+        };
+      } finally {
+        source.close();
+      }
+    });
+    return sealed === undefined
+      ? { kind: 'seal', segId, ...outcome }
+      : { kind: 'seal', segId, sealed, ...outcome };
+  }
+
+  #writeFooter(contents: FooterContents): void {
+    const bytes = encodeFooter(contents, this.#settings.poolUuid, this.#seeds);
+    const file = this.#disk.open(segmentPath(contents.segId), { create: false });
+    try {
+      file.write([bytes], this.#settings.segmentSlots * slotSizeBytes);
+      file.flush();
+    } finally {
+      file.close();
+    }
+  }
+
+  #openManifest(endPosition: number): KeeperResult {
+    const { manifestPath, poolUuid } = this.#settings;
+    this.#manifest ??= openManifest(manifestPath, poolUuid, () => {
+      for (const name of manifestFiles) this.#disk.remove(name);
+    });
+    const wasAhead = this.#manifest.appliedPosition > endPosition;
+    if (wasAhead) this.#manifest.reset(poolUuid);
+    return {
+      kind: 'open-manifest',
+      appliedPosition: this.#manifest.appliedPosition,
+      wasAhead,
+    };
+  }
+
+  #applyToManifest(
+    records: readonly ManifestRecord[],
+    segments: readonly ManifestSegment[],
+  ): KeeperResult {
+    try {
+      this.#manifest?.apply(records, segments);
+      return { kind: 'manifest' };
+    } catch (thrown) {
+      // Whatever SQLite says: the manifest can be made again. The pool reports it and goes on.
+      return { kind: 'manifest', error: { code: 'manifest', message: String(thrown) } };
+    }
+  }
+
+  #verify({ segId, endAddress }: SegmentEnd, isSealed: boolean): KeeperResult {
+    const faults: string[] = [];
+    let blocks = 0;
+    const outcome = this.#attempt(() => {
+      const source = this.#source(segId);
+      try {
+        const scan = source.scan({
+          verifiesData: true,
+          endLimit: endAddress,
+          durableLimit: endAddress,
+        });
+        if (scan === undefined) throw new FormatError(`segment ${segId}: header unreadable`);
+        faults.push(...scan.faults);
+        blocks = scan.endSlot;
+        if (isSealed && !this.#isFooterRight(source, scan)) {
+          faults.push(`segment ${segId}: footer differs from the frames ('pool rebuild' makes it again)`);
+        }
+      } finally {
+        source.close();
+      }
+    });
+    if (outcome.error !== undefined) faults.push(outcome.error.message);
+    return { kind: 'verify', segId, blocks, faults };
+  }
+
+  #isFooterRight(source: SegmentSource, contents: FooterContents): boolean {
+    const footer = source.footer(contents.epoch);
+    if (footer === undefined) return false;
+    const expected = encodeFooter(contents, this.#settings.poolUuid, this.#seeds);
+    return Buffer.compare(expected, footer.bytes) === 0;
+  }
+
+  #rebuildFooter({ segId, endAddress }: SegmentEnd): KeeperResult {
+    let wasEqual = false;
+    let entryCount = 0;
+    const outcome = this.#attempt(() => {
+      const source = this.#source(segId);
+      try {
+        const contents = this.#derive(source, endAddress);
+        if (contents.faults.length > 0) throw new FormatError(contents.faults.join('; '));
+        entryCount = contents.entries.length;
+        wasEqual = this.#isFooterRight(source, contents);
+        if (!wasEqual) this.#writeFooter(contents);
+      } finally {
+        source.close();
+      }
+    });
+    return { kind: 'rebuild-footer', segId, wasEqual, entryCount, ...outcome };
+  }
+
+  #rebuildManifest(
+    segments: readonly (SegmentEnd & { readonly isSealed: boolean })[],
+  ): KeeperResult {
+    let wasEqual = false;
+    let contents = '';
+    const records: ManifestRecord[] = [];
+    const outcome = this.#attempt(() => {
+      const rows: ManifestSegment[] = [];
+      for (const segment of segments) this.#collect(segment, records, rows);
+      const before = this.#manifest?.contents();
+      this.#manifest?.reset(this.#settings.poolUuid);
+      this.#manifest?.apply(records, rows);
+      contents = this.#manifest?.contents() ?? '';
+      wasEqual = before === contents;
+    });
+    return { kind: 'rebuild-manifest', wasEqual, recordCount: records.length, contents, ...outcome };
+  }
+
+  /** Catalogue records of one segment, and its row when it is sealed. */
+  #collect(
+    segment: SegmentEnd & { readonly isSealed: boolean },
+    records: ManifestRecord[],
+    rows: ManifestSegment[],
+  ): void {
+    const source = this.#source(segment.segId);
+    try {
+      const epoch = source.header()?.header.epoch ?? 0;
+      const footer = segment.isSealed ? source.footer(epoch) : undefined;
+      const contents =
+        footer === undefined ? this.#derive(source, segment.endAddress) : undefined;
+      const visit = (entry: Parameters<typeof recordOf>[0]): void => {
+        const record = recordOf(entry, (position) => source.payload(position));
+        if (record !== undefined) records.push({ record, position: entry.position });
+      };
+      if (footer !== undefined) {
+        eachFooterEntry(footer, visit);
+        rows.push(segmentRow(footer.header));
+      } else {
+        contents?.entries.forEach(visit);
+      }
+    } finally {
+      source.close();
+    }
+  }
+}
+
+function segmentRow(
+  contents:
+    | FooterContents
+    | {
+        segId: number;
+        epoch: number;
+        endSlot: number;
+        entryCount: number;
+        digest: Uint8Array;
+      },
+): ManifestSegment {
+  return {
+    segId: contents.segId,
+    epoch: contents.epoch,
+    endSlot: contents.endSlot,
+    entryCount: 'entryCount' in contents ? contents.entryCount : contents.entries.length,
+    digest: contents.digest,
+  };
+}
+
+function writeZeros(file: DiskFile, sizeBytes: number): void {
+  const zeros = new Uint8Array(Math.min(zeroPieceBytes, sizeBytes));
+  for (let at = 0; at < sizeBytes; at += zeros.length) {
+    file.write([zeros.subarray(0, Math.min(zeros.length, sizeBytes - at))], at);
+  }
+}
+
+function keeperError(thrown: unknown): KeeperError {
+  if (thrown instanceof DiskError) return { code: thrown.code, message: thrown.message };
+  if (thrown instanceof FormatError) return { code: 'format', message: thrown.message };
+  throw thrown;
+}

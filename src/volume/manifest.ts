@@ -1,0 +1,210 @@
+/**
+ * Manifest: the catalogue as a SQLite database, for looking things up without replaying the log. It is a view: every row is
+ * a function of the log up to `appliedPosition`, and it can be deleted and made again at any time.
+ *
+ * Invariants
+ * 1. Only records at or below the durable end of the log are applied, each batch in one transaction with its position.
+ * 2. A manifest that is ahead of the recovered log, of another pool or of another schema is thrown away.
+ */
+import Database from 'better-sqlite3';
+import { toHex } from '../base/uuid.ts';
+import type { CatalogueRecord } from './catalogue/records.ts';
+import { frameAddressOf, positionOf } from './format/address.ts';
+
+export const manifestSchemaVersion = 1;
+
+export interface ManifestRecord {
+  readonly record: CatalogueRecord;
+  readonly position: number;
+}
+
+/** A sealed segment: its index entries are named by the digest of its footer's frames. */
+export interface ManifestSegment {
+  readonly segId: number;
+  readonly epoch: number;
+  readonly endSlot: number;
+  readonly entryCount: number;
+  readonly digest: Uint8Array;
+}
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS volume (
+    uuid TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, line INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+    naa TEXT NOT NULL, serial TEXT NOT NULL, ack INTEGER NOT NULL, created_ms INTEGER NOT NULL,
+    created_position INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS pin (
+    uuid TEXT PRIMARY KEY, volume TEXT NOT NULL, name TEXT NOT NULL, line INTEGER NOT NULL, cut INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, UNIQUE (volume, name)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS epoch (
+    epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS segment (
+    id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, end_slot INTEGER NOT NULL, entries INTEGER NOT NULL,
+    digest TEXT NOT NULL);
+`;
+
+/**
+ * Opens the manifest; a damaged one is removed (`removeFiles` deletes the database's files) and begun anew: the log is
+ * the truth.
+ */
+export function openManifest(
+  path: string,
+  poolUuid: Uint8Array,
+  removeFiles: () => void,
+): Manifest {
+  try {
+    return new Manifest(path, poolUuid);
+  } catch (thrown) {
+    if (!(thrown instanceof Database.SqliteError)) throw thrown;
+    removeFiles();
+    return new Manifest(path, poolUuid);
+  }
+}
+
+export class Manifest {
+  readonly #database: Database.Database;
+
+  /** Opens or makes the database at `path` (':memory:' = none on disk); empties it when it belongs to another pool or schema. */
+  constructor(path: string, poolUuid: Uint8Array) {
+    this.#database = prepareDatabase(path);
+    const isOurs =
+      this.#meta('poolUuid') === toHex(poolUuid) &&
+      this.#meta('schemaVersion') === String(manifestSchemaVersion);
+    if (!isOurs) this.reset(poolUuid);
+  }
+
+  /** Position of the newest record applied; 0 = empty. */
+  get appliedPosition(): number {
+    return Number(this.#meta('appliedPosition') ?? '0');
+  }
+
+  /** Forgets everything. */
+  reset(poolUuid: Uint8Array): void {
+    const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
+    this.#database.transaction(() => {
+      for (const table of ['meta', 'volume', 'pin', 'epoch', 'segment']) {
+        this.#database.exec(`DELETE FROM ${table}`);
+      }
+      set.run('poolUuid', toHex(poolUuid));
+      set.run('schemaVersion', String(manifestSchemaVersion));
+      set.run('appliedPosition', '0');
+    })();
+  }
+
+  /** Applies records in log order, and sealed segments, in one transaction. Records at or below appliedPosition are skipped. */
+  apply(records: readonly ManifestRecord[], segments: readonly ManifestSegment[]): void {
+    const applied = this.appliedPosition;
+    this.#database.transaction(() => {
+      let position = applied;
+      for (const placed of records) {
+        if (placed.position <= applied) continue;
+        this.#applyRecord(placed.record, placed.position);
+        position = placed.position;
+      }
+      const insert = this.#database.prepare('INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)');
+      for (const segment of segments) {
+        insert.run(
+          segment.segId,
+          segment.epoch,
+          segment.endSlot,
+          segment.entryCount,
+          toHex(segment.digest),
+        );
+      }
+      this.#database
+        .prepare("UPDATE meta SET value = ? WHERE key = 'appliedPosition'")
+        .run(String(position));
+    })();
+  }
+
+  /** Everything in it as canonical text: equal contents give equal texts. */
+  contents(): string {
+    const all = (sql: string): unknown[] => this.#database.prepare(sql).all();
+    return JSON.stringify({
+      volumes: all('SELECT * FROM volume ORDER BY uuid'),
+      pins: all('SELECT * FROM pin ORDER BY uuid'),
+      epochs: all('SELECT * FROM epoch ORDER BY epoch'),
+      segments: all('SELECT * FROM segment ORDER BY id'),
+    });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #meta(key: string): string | undefined {
+    const row = this.#database.prepare('SELECT value FROM meta WHERE key = ?').get(key) as
+      | { value: string }
+      | undefined;
+    return row?.value;
+  }
+
+  #applyRecord(record: CatalogueRecord, position: number): void {
+    const database = this.#database;
+    switch (record.kind) {
+      case 'vol-create':
+        database
+          .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
+          .run(
+            toHex(record.uuid),
+            record.name,
+            record.line,
+            record.sizeBytes,
+            toHex(record.naa),
+            record.serial,
+            record.ack,
+            record.createdMs,
+            position,
+          );
+        break;
+      case 'vol-set':
+        database
+          .prepare('UPDATE volume SET name = ? WHERE uuid = ?')
+          .run(record.name, toHex(record.uuid));
+        break;
+      case 'vol-resize':
+        database
+          .prepare('UPDATE volume SET size_bytes = ? WHERE uuid = ?')
+          .run(record.sizeBytes, toHex(record.uuid));
+        break;
+      case 'vol-delete':
+        database.prepare('DELETE FROM pin WHERE volume = ?').run(toHex(record.uuid));
+        database.prepare('DELETE FROM volume WHERE uuid = ?').run(toHex(record.uuid));
+        break;
+      case 'snap':
+        database
+          .prepare(
+            'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, size_bytes FROM volume WHERE uuid = ?',
+          )
+          .run(
+            toHex(record.uuid),
+            toHex(record.volumeUuid),
+            record.name,
+            record.line,
+            positionOf(frameAddressOf(position), 0),
+            record.createdMs,
+            toHex(record.volumeUuid),
+          );
+        break;
+      case 'snap-delete':
+        database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
+        break;
+      case 'epoch':
+        database
+          .prepare('INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)')
+          .run(record.epoch, toHex(record.nodeUuid), toHex(record.openId), record.startPosition);
+        break;
+      case 'checkpoint':
+        break;
+    }
+  }
+}
+
+function prepareDatabase(path: string): Database.Database {
+  const database = new Database(path);
+  // WAL with NORMAL: a lost transaction only means that records are applied again.
+  database.pragma('journal_mode = WAL');
+  database.pragma('synchronous = NORMAL');
+  database.exec(schema);
+  return database;
+}

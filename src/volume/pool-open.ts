@@ -1,0 +1,346 @@
+/**
+ * Opening a pool: superblock, recovery, a higher epoch, the helpers, and an EPOCH record; only then is it handed out.
+ *
+ *     no superblock and no segments ─▶ make the pool
+ *     superblock ─▶ recover the log ─▶ epoch + 1 (durable) ─▶ commit and keeper start ─▶ EPOCH durable ─▶ open
+ *                                  └▶ rot: read-only, no new epoch, nothing is written
+ */
+import { ErrorCode, failure, OperationError, type Outcome, success } from '../base/errors.ts';
+import { DiskError } from '../base/ports.ts';
+import { makeUuid } from '../base/uuid.ts';
+import { Staging } from '../device/staging.ts';
+import { encodeRecord } from './catalogue/records.ts';
+import { makeCommitShared } from './commit-ring.ts';
+import { Maintenance } from './core/maintenance.ts';
+import type { PoolParts, PoolWriter } from './core/parts.ts';
+import { positionOf } from './format/address.ts';
+import { Seeds } from './format/checksum.ts';
+import { FormatError } from './format/format-error.ts';
+import type { Superblock } from './format/superblock.ts';
+import { BlockReader } from './io/block-reader.ts';
+import { Residency } from './io/residency.ts';
+import { SegmentFiles } from './io/segment-files.ts';
+import type { KeeperResult } from './keeper.ts';
+import { limits, type StoreSettings } from './limits.ts';
+import { CrcTables } from './log/crc-tables.ts';
+import { HybridClock } from './log/hybrid-clock.ts';
+import { LogWriter } from './log/log-writer.ts';
+import { catalogueMutation } from './log/mutation.ts';
+import { segmentFolder } from './log/segment-path.ts';
+import { SegmentSupply } from './log/segment-supply.ts';
+import { LeafStore } from './map/leaf-store.ts';
+import { endPositionOf, Pool } from './pool.ts';
+import type { PoolHost } from './ports.ts';
+import { type Recovered, recoverLog, type SegmentState } from './recovery/recover.ts';
+import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
+
+export interface OpenPoolOptions {
+  readonly name: string;
+  readonly settings: StoreSettings;
+  /** Capacity of a pool that is made now; default 90 % of the file system's free space. */
+  readonly capacityBytes: number | undefined;
+  /** How much the page cache may hold for us (for the choice between direct and deferred reads). */
+  readonly pageCacheBytes: number;
+  /** A write or flush failed: the process must stop at once; nothing is acknowledged any more. */
+  readonly onFailed: (message: string) => void;
+}
+
+export interface OpenedPool {
+  readonly pool: Pool;
+  readonly isNew: boolean;
+  readonly recovery: {
+    readonly logBytes: number;
+    readonly tailFrames: number;
+    readonly wasClean: boolean;
+    readonly entryCount: number;
+  };
+}
+
+/** Opens the pool in the host's folder, making it when there is none. The caller holds the pool's lock. */
+export function openPool(
+  host: PoolHost,
+  options: OpenPoolOptions,
+  done: (outcome: Outcome<OpenedPool>) => void,
+): void {
+  try {
+    new Opening(host, options).run(done);
+  } catch (thrown) {
+    done(failure(refusal(options.name, thrown)));
+  }
+}
+
+function refusal(name: string, thrown: unknown): OperationError {
+  if (thrown instanceof FormatError) {
+    const hint = thrown.isTooNew
+      ? 'Open it with the version that wrote it, or a later one.'
+      : 'The files are damaged or not a pool. Restore them, or keep them for analysis; nothing was changed.';
+    return new OperationError(
+      ErrorCode.internal,
+      `pool ${name} cannot be opened: ${thrown.message}`,
+      hint,
+    );
+  }
+  if (thrown instanceof DiskError) {
+    return new OperationError(
+      thrown.code === 'ENOSPC' ? ErrorCode.noSpace : ErrorCode.unavailable,
+      `pool ${name} cannot be opened: ${thrown.message}`,
+      'Check the disk and the file system, then start again.',
+    );
+  }
+  throw thrown;
+}
+
+class Opening {
+  readonly #host: PoolHost;
+  readonly #options: OpenPoolOptions;
+  #isNew = false;
+
+  constructor(host: PoolHost, options: OpenPoolOptions) {
+    this.#host = host;
+    this.#options = options;
+  }
+
+  run(done: (outcome: Outcome<OpenedPool>) => void): void {
+    const { settings } = this.#options;
+    const found = this.#superblock();
+    const leaves = new LeafStore();
+    const crcTables = new CrcTables(settings.crcTableBytes, found.segmentSlots);
+    const recovered = recoverLog({
+      disk: this.#host.disk,
+      superblock: found,
+      leaves,
+      crcTables,
+    });
+    const isReadOnly = recovered.faults.length > 0;
+    const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
+    const parts = this.#parts(superblock, recovered, leaves, crcTables, isReadOnly);
+    const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
+    const { maintenance, residency } = parts;
+    const pool = new Pool(parts.parts, maintenance, residency, reason);
+    parts.attach(pool);
+    const opened: OpenedPool = {
+      pool,
+      isNew: this.#isNew,
+      recovery: {
+        logBytes: recovered.logBytes,
+        tailFrames: recovered.tailFrames,
+        wasClean: found.isClean,
+        entryCount: recovered.replay.entryCount,
+      },
+    };
+    maintenance.openManifest(endPositionOf(recovered.endAddress), recovered.replay.records);
+    for (const segment of recovered.segments) {
+      if (segment.crcPlace !== undefined || isReadOnly) continue;
+      maintenance.segmentFinished(segment.segId, segment.endAddress);
+    }
+    if (parts.parts.writer === undefined) done(success(opened));
+    else this.#logEpoch(parts.parts, maintenance, () => done(success(opened)));
+  }
+
+  /** Reads the superblock; makes a pool when the folder holds nothing of one. */
+  #superblock(): Superblock {
+    const { disk } = this.#host;
+    try {
+      return readSuperblock(disk);
+    } catch (thrown) {
+      const isAbsent = thrown instanceof DiskError && thrown.code === 'ENOENT';
+      // A machine lost while the pool was being made leaves a torn superblock, but never a segment.
+      const isUnfinished =
+        thrown instanceof FormatError &&
+        !thrown.isTooNew &&
+        disk.list(segmentFolder).length === 0;
+      if (!isAbsent && !isUnfinished) throw thrown;
+      if (isAbsent && disk.list(segmentFolder).length > 0) {
+        throw new FormatError('there are segments but no superblock');
+      }
+    }
+    this.#isNew = true;
+    return this.#create();
+  }
+
+  #create(): Superblock {
+    const { disk, random, clock } = this.#host;
+    const { name, settings, capacityBytes } = this.#options;
+    const superblock: Superblock = {
+      poolUuid: makeUuid(random),
+      nodeUuid: makeUuid(random),
+      generation: 1,
+      epoch: 0,
+      isClean: true,
+      segmentSlots: settings.segmentSlots,
+      manifestAppliedPosition: 0,
+      manifestDigest: new Uint8Array(32),
+      replayFromSegId: 0,
+      segIdHighWater: 0,
+      hlcMsHighWater: 0,
+      capacityBytes: capacityBytes ?? Math.floor(disk.freeBytes() * limits.defaultCapacityShare),
+      createdMs: Math.floor(clock.wallMs()),
+      durableThrough: 0,
+      name,
+    };
+    writeSuperblock(disk, superblock);
+    disk.makeFolder(segmentFolder);
+    disk.flushFolder('');
+    return superblock;
+  }
+
+  #raiseEpoch(found: Superblock, recovered: Recovered): Superblock {
+    this.#host.disk.makeFolder(segmentFolder);
+    const superblock: Superblock = {
+      ...found,
+      generation: found.generation + 1,
+      epoch: found.epoch + 1,
+      isClean: false,
+      durableThrough: recovered.endAddress,
+      segIdHighWater: Math.max(found.segIdHighWater, recovered.nextSegId - 1),
+      hlcMsHighWater: Math.max(found.hlcMsHighWater, recovered.lastHlcMs),
+    };
+    writeSuperblock(this.#host.disk, superblock);
+    return superblock;
+  }
+
+  #parts(
+    superblock: Superblock,
+    recovered: Recovered,
+    leaves: LeafStore,
+    crcTables: CrcTables,
+    isReadOnly: boolean,
+  ): {
+    parts: PoolParts;
+    maintenance: Maintenance;
+    residency: Residency;
+    attach: (pool: Pool) => void;
+  } {
+    const host = this.#host;
+    const settings = { ...this.#options.settings, segmentSlots: superblock.segmentSlots };
+    const seeds = new Seeds(superblock.poolUuid);
+    const staging = new Staging(new SharedArrayBuffer(settings.stagingBytes));
+    const files = new SegmentFiles(host.disk, limits.openFilesMax);
+    const residency = new Residency(this.#options.pageCacheBytes);
+    const segmentById = new Map(recovered.segments.map((segment) => [segment.segId, segment]));
+    const reader = new BlockReader({
+      files,
+      crcTables,
+      residency,
+      seeds,
+      clock: host.clock,
+      log: host.log,
+      crcPlace: (segId) => segmentById.get(segId)?.crcPlace,
+    });
+    const late: { maintenance?: Maintenance; pool?: Pool } = {};
+    const keeper = host.startKeeper(
+      {
+        poolUuid: superblock.poolUuid,
+        segmentSlots: superblock.segmentSlots,
+        manifestPath: settings.manifestPath,
+      },
+      (result: KeeperResult) => late.maintenance?.onKeeperResult(result),
+    );
+    const base = { host, settings, seeds, staging, leaves, crcTables, files, reader, keeper };
+    const writer = isReadOnly
+      ? undefined
+      : this.#writer({ ...base, superblock, recovered, segmentById }, late);
+    const parts: PoolParts = {
+      ...base,
+      catalogue: recovered.replay.catalogue,
+      lineById: recovered.replay.lineById,
+      segmentById,
+      writer,
+      superblock,
+    };
+    const maintenance = new Maintenance(parts);
+    late.maintenance = maintenance;
+    return {
+      parts,
+      maintenance,
+      residency,
+      attach: (pool) => {
+        late.pool = pool;
+      },
+    };
+  }
+
+  #writer(
+    from: Omit<PoolParts, 'catalogue' | 'lineById' | 'writer'> & { readonly recovered: Recovered },
+    late: { maintenance?: Maintenance; pool?: Pool },
+  ): PoolWriter {
+    const host = this.#host;
+    const { superblock, recovered, settings, segmentById } = from;
+    const shared = makeCommitShared(
+      from.staging.slab,
+      superblock.poolUuid,
+      recovered.digest,
+      recovered.endAddress,
+    );
+    const clock = new HybridClock(host.clock, superblock.hlcMsHighWater);
+    const commit = host.startCommit(shared, () => {
+      log.onProgress();
+    });
+    const supply = new SegmentSupply({
+      target: settings.readySegments,
+      firstSegId: recovered.nextSegId,
+      leftovers: recovered.leftoverPaths,
+      timers: host.timers,
+      order: (order) => {
+        from.keeper.post({ kind: 'prepare', ...order });
+      },
+    });
+    const log: LogWriter = new LogWriter({
+      shared,
+      door: commit,
+      segmentSlots: superblock.segmentSlots,
+      tail: {
+        epoch: superblock.epoch,
+        previousSegId: recovered.lastSegId,
+        previousEnd: recovered.endAddress,
+      },
+      clock,
+      timers: host.timers,
+      supply,
+      crcTables: from.crcTables,
+      events: {
+        segmentOpened: (segId) => {
+          const segment: SegmentState = {
+            segId,
+            epoch: superblock.epoch,
+            endAddress: 0,
+            crcPlace: undefined,
+          };
+          segmentById.set(segId, segment);
+          late.pool?.segmentOpened();
+        },
+        segmentFinished: (segId, endAddress) => {
+          late.maintenance?.segmentFinished(segId, endAddress);
+        },
+        failed: this.#options.onFailed,
+      },
+    });
+    return { log, supply, commit };
+  }
+
+  /** The first record of this opening: from here on this history differs from any copy's. */
+  #logEpoch(parts: PoolParts, maintenance: Maintenance, done: () => void): void {
+    const { superblock, writer, catalogue } = parts;
+    if (writer === undefined) return;
+    const record = {
+      kind: 'epoch' as const,
+      epoch: superblock.epoch,
+      nodeUuid: superblock.nodeUuid,
+      openId: makeUuid(this.#host.random),
+      startPosition: positionOf(superblock.durableThrough, 0),
+    };
+    const mutation = catalogueMutation([encodeRecord(record)], (published) => {
+      catalogue.apply(record, published.position);
+      maintenance.recordPublished({ record, position: published.position });
+      writer.supply.start();
+      done();
+    });
+    writer.log.append(mutation);
+  }
+}
+
+function readOnlyReason(faults: readonly string[]): string {
+  const shown = faults.slice(0, 10).join('; ');
+  const more = faults.length > 10 ? `; and ${faults.length - 10} more` : '';
+  return `acknowledged data is unreadable: ${shown}${more}`;
+}

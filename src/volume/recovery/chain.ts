@@ -1,0 +1,106 @@
+/**
+ * Chain: which segment files make up the log, and in which order. Follows previousSegId from the newest valid header.
+ *
+ *     files:  1 ─ 2 ─ 3 ─ 5        4, 6, 7: prepared ahead or left behind by a crash ("leftovers")
+ *             ◀──────────┘ newest header
+ */
+import type { Disk } from '../../base/ports.ts';
+import { addressOf } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import type { SegmentHeader } from '../format/segment-header.ts';
+import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
+import { SegmentSource } from './segment-source.ts';
+
+/** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
+const probeSlots = 1025;
+
+export interface ChainLink {
+  readonly segId: number;
+  readonly header: SegmentHeader;
+  /** Where the next segment says that this one ends; undefined for the last. */
+  readonly endAddress: number | undefined;
+}
+
+export interface Chain {
+  /** In log order. */
+  readonly links: readonly ChainLink[];
+  /** Files of the folder that are not part of the log. */
+  readonly leftoverIds: readonly number[];
+  /** Greatest id of any file, valid or not. */
+  readonly segIdMax: number;
+  readonly faults: readonly string[];
+  /** Greatest durableThrough that segment headers and stray frames in leftovers vouch for. */
+  readonly durableThrough: number;
+}
+
+/** Reads the headers of all segment files. Throws DiskError, and FormatError for headers of a newer version. */
+export function findChain(disk: Disk, segmentSlots: number, seeds: Seeds): Chain {
+  const ids: number[] = [];
+  for (const name of disk.list(segmentFolder)) {
+    const segId = segIdOfName(name);
+    if (segId !== undefined) ids.push(segId);
+  }
+  ids.sort((left, right) => left - right);
+  const headers = new Map<number, SegmentHeader>();
+  for (const segId of ids) {
+    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    const found = source.header();
+    source.close();
+    if (found !== undefined) headers.set(segId, found.header);
+  }
+  const faults: string[] = [];
+  const links = linkBackwards(headers, faults);
+  const inChain = new Set(links.map((link) => link.segId));
+  // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
+  const leftoverIds = ids.filter((segId) => !inChain.has(segId) && !headers.has(segId));
+  let durableThrough = 0;
+  for (const link of links) {
+    durableThrough = Math.max(durableThrough, link.header.durableThrough);
+  }
+  for (const segId of leftoverIds) {
+    const stray = strayDurable(disk, segId, segmentSlots, seeds);
+    if (stray === 0) continue;
+    faults.push(`segment ${segId}: header unreadable, but it holds frames; they are lost`);
+    durableThrough = Math.max(durableThrough, stray);
+  }
+  return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
+}
+
+function linkBackwards(
+  headers: ReadonlyMap<number, SegmentHeader>,
+  faults: string[],
+): ChainLink[] {
+  const links: ChainLink[] = [];
+  let segId = Math.max(0, ...headers.keys());
+  let endAddress: number | undefined;
+  while (segId !== 0) {
+    const header = headers.get(segId);
+    if (header === undefined) {
+      faults.push(`segment ${segId}: missing or its header is unreadable; it and all before it`);
+      break;
+    }
+    links.push({ segId, header, endAddress });
+    endAddress = header.previousEnd;
+    if (header.previousSegId >= segId) {
+      faults.push(`segment ${segId}: names a later segment as the one before`);
+      break;
+    }
+    segId = header.previousSegId;
+  }
+  return links.reverse();
+}
+
+/** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
+function strayDurable(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds): number {
+  const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+  const reader = source.reader();
+  let durable = 0;
+  const end = Math.min(probeSlots, segmentSlots);
+  for (let slot = 1; slot < end; slot += 1) {
+    const loaded = reader.frame(addressOf(segId, slot));
+    if (loaded === undefined) continue;
+    durable = Math.max(durable, loaded.frame.durableThrough, addressOf(segId, slot));
+  }
+  source.close();
+  return durable;
+}

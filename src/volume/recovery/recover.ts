@@ -1,0 +1,229 @@
+/**
+ * Recovery: from files to a state that may be served, once the pool's lock is held.
+ *
+ *     superblock ─▶ chain of segments ─▶ sealed: footers   ─▶ replay ─▶ maps, catalogue
+ *                                     ─▶ tail: every frame verified, data included
+ *                ─▶ the accepted tail is made durable again (rewritten in place, flushed)
+ *
+ * Invariants
+ * 1. The recovered state is a prefix of the log, and holds everything that was acknowledged on a durable volume.
+ * 2. A torn tail (never acknowledged) is cut off silently; unreadable data below the greatest `durableThrough` that any
+ *    valid frame or header vouches for is rot: the pool opens read-only and names the places.
+ * 3. Nothing is served before the accepted tail is durable: a killed process leaves frames in the page cache only, and a
+ *    failed flush may have marked them clean, so they are written again, not only flushed.
+ */
+import { type Disk, DiskError } from '../../base/ports.ts';
+import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
+import { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import type { Superblock } from '../format/superblock.ts';
+import type { CrcPlace } from '../io/block-reader.ts';
+import type { CrcTables } from '../log/crc-tables.ts';
+import { segmentFolder, segmentPath } from '../log/segment-path.ts';
+import type { LeafStore } from '../map/leaf-store.ts';
+import { type Chain, type ChainLink, findChain } from './chain.ts';
+import { Replay } from './replay.ts';
+import { crcPlaceOf, crcTableOf, eachFooterEntry, SegmentSource } from './segment-source.ts';
+
+/** One segment of the log. */
+export interface SegmentState {
+  readonly segId: number;
+  readonly epoch: number;
+  /** First address behind its last frame; for the segment being written, see the log. */
+  endAddress: number;
+  /** Where its checksum table lies; undefined while it is not sealed. */
+  crcPlace: CrcPlace | undefined;
+}
+
+export interface Recovered {
+  readonly replay: Replay;
+  readonly segments: SegmentState[];
+  readonly leftoverPaths: string[];
+  readonly nextSegId: number;
+  /** Last segment and end of the log; 0 for a pool that never wrote. */
+  readonly lastSegId: number;
+  readonly endAddress: number;
+  readonly digest: Uint8Array;
+  readonly lastHlcMs: number;
+  /** Why the pool must stay read-only: what acknowledged data is unreadable. Empty = all is well. */
+  readonly faults: string[];
+  readonly tailFrames: number;
+  readonly logBytes: number;
+}
+
+export interface RecoverOptions {
+  readonly disk: Disk;
+  readonly superblock: Superblock;
+  readonly leaves: LeafStore;
+  readonly crcTables: CrcTables;
+}
+
+/** Reads the log and makes its tail durable. Throws DiskError (disk fails) or FormatError (newer version, damaged beyond use). */
+export function recoverLog(options: RecoverOptions): Recovered {
+  return new Recovery(options).run();
+}
+
+class Recovery {
+  readonly #disk: Disk;
+  readonly #superblock: Superblock;
+  readonly #seeds: Seeds;
+  readonly #crcTables: CrcTables;
+  readonly #replay: Replay;
+  readonly #segments: SegmentState[] = [];
+  readonly #faults: string[] = [];
+  #durableThrough: number;
+  #digest: Uint8Array = new Uint8Array(32);
+  #lastHlcMs: number;
+  #tailFrames = 0;
+
+  constructor(options: RecoverOptions) {
+    this.#disk = options.disk;
+    this.#superblock = options.superblock;
+    this.#seeds = new Seeds(options.superblock.poolUuid);
+    this.#crcTables = options.crcTables;
+    this.#replay = new Replay(options.leaves);
+    this.#durableThrough = options.superblock.durableThrough;
+    this.#lastHlcMs = options.superblock.hlcMsHighWater;
+  }
+
+  run(): Recovered {
+    const chain = findChain(this.#disk, this.#superblock.segmentSlots, this.#seeds);
+    this.#faults.push(...chain.faults);
+    this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
+    this.#surveyTail(chain);
+    chain.links.forEach((link) => {
+      this.#segment(link);
+    });
+    const last = this.#segments.at(-1);
+    const endAddress = last?.endAddress ?? 0;
+    if (endAddress < this.#durableThrough && this.#faults.length === 0) {
+      this.#faults.push(
+        `the log ends at address ${endAddress}, but was durable through ${this.#durableThrough}`,
+      );
+    }
+    if (last !== undefined && this.#faults.length === 0) this.#makeTailDurable();
+    return {
+      replay: this.#replay,
+      segments: this.#segments,
+      leftoverPaths: chain.leftoverIds.map(segmentPath),
+      nextSegId: Math.max(chain.segIdMax, this.#superblock.segIdHighWater) + 1,
+      lastSegId: last?.segId ?? 0,
+      endAddress,
+      digest: this.#digest,
+      lastHlcMs: this.#lastHlcMs,
+      faults: this.#faults,
+      tailFrames: this.#tailFrames,
+      logBytes: this.#segments.reduce(
+        (total, segment) => total + slotOf(segment.endAddress - 1) * slotSizeBytes,
+        0,
+      ),
+    };
+  }
+
+  /** Every valid frame of the last segment says how far the log was durable when it was written, also frames behind a gap. */
+  #surveyTail(chain: Chain): void {
+    const last = chain.links.at(-1);
+    if (last === undefined) return;
+    const source = this.#source(last.segId);
+    const reader = source.reader();
+    const end = addressOf(last.segId, this.#superblock.segmentSlots - 1) + 1;
+    let address = addressOf(last.segId, 1);
+    for (;;) {
+      const loaded = reader.nextFrame(address, last.header.epoch, end);
+      if (loaded === undefined) break;
+      this.#durableThrough = Math.max(this.#durableThrough, loaded.frame.durableThrough);
+      address = loaded.frame.address + loaded.frame.headerBlocks + loaded.frame.dataBlocks;
+    }
+    source.close();
+  }
+
+  #source(segId: number): SegmentSource {
+    return new SegmentSource(this.#disk, segId, this.#superblock.segmentSlots, this.#seeds);
+  }
+
+  #segment(link: ChainLink): void {
+    const source = this.#source(link.segId);
+    try {
+      if (!this.#sealedSegment(link, source)) this.#openSegment(link, source);
+    } finally {
+      source.close();
+    }
+  }
+
+  /** Replays a segment from its footer; false when it has none that counts. */
+  #sealedSegment(link: ChainLink, source: SegmentSource): boolean {
+    const footer = source.footer(link.header.epoch);
+    const start = addressOf(link.segId, 0);
+    if (footer === undefined) return false;
+    const endAddress = start + footer.header.endSlot;
+    if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
+    eachFooterEntry(footer, (entry) => {
+      this.#replay.apply(entry, (position) => source.payload(position));
+    });
+    this.#crcTables.add(link.segId, crcTableOf(footer), false);
+    this.#segments.push({
+      segId: link.segId,
+      epoch: link.header.epoch,
+      endAddress,
+      crcPlace: crcPlaceOf(footer.header, this.#superblock.segmentSlots),
+    });
+    this.#digest = footer.header.digest;
+    this.#lastHlcMs = Math.max(this.#lastHlcMs, footer.header.maxHlcMs);
+    return true;
+  }
+
+  /** Replays a segment that was never sealed, or whose footer is damaged, from its frames. */
+  #openSegment(link: ChainLink, source: SegmentSource): void {
+    const scan = source.scan({
+      verifiesData: true,
+      endLimit: link.endAddress ?? Number.POSITIVE_INFINITY,
+      durableLimit: link.endAddress ?? this.#durableThrough,
+    });
+    if (scan === undefined) throw new FormatError(`segment ${link.segId}: header unreadable`);
+    this.#faults.push(...scan.faults);
+    for (const entry of scan.entries) {
+      this.#replay.apply(entry, (position) => source.payload(position));
+    }
+    this.#crcTables.add(link.segId, scan.slotCrcs, true);
+    this.#segments.push({
+      segId: link.segId,
+      epoch: link.header.epoch,
+      endAddress: scan.endAddress,
+      crcPlace: undefined,
+    });
+    this.#digest = scan.digest;
+    this.#lastHlcMs = Math.max(this.#lastHlcMs, link.header.hlcMs, scan.lastHlcMs);
+    this.#tailFrames += scan.frames.length;
+  }
+
+  /** Writes the part of the tail again that nothing vouches for as durable, and flushes it with its folder. */
+  #makeTailDurable(): void {
+    for (const segment of this.#segments) {
+      if (segment.endAddress <= this.#durableThrough) continue;
+      const segmentStart = addressOf(segment.segId, 0);
+      const isHeaderDurable = segIdOf(this.#durableThrough) === segment.segId;
+      const from = isHeaderDurable ? this.#durableThrough : segmentStart;
+      this.#rewrite(segment.segId, slotOf(from), segment.endAddress - segmentStart);
+    }
+    this.#disk.flushFolder(segmentFolder);
+  }
+
+  #rewrite(segId: number, fromSlot: number, endSlot: number): void {
+    const file = this.#disk.open(segmentPath(segId), { create: false });
+    try {
+      const step = 1024;
+      for (let slot = fromSlot; slot < endSlot; slot += step) {
+        const count = Math.min(step, endSlot - slot);
+        const bytes = new Uint8Array(count * slotSizeBytes);
+        const position = slot * slotSizeBytes;
+        if (file.read(bytes, position) !== bytes.length) {
+          throw new DiskError('EIO', `segment ${segId} became shorter during recovery`);
+        }
+        file.write([bytes], position);
+      }
+      file.flush();
+    } finally {
+      file.close();
+    }
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Scan: walks the frames of one segment file and derives everything that a footer holds. Used by recovery (with data
+ * verified), by sealing (headers only: the data was checksummed when it was written) and by verify and rebuild.
+ *
+ *     slot 1 ─▶ frame ok ─▶ frame ok ─▶ frame bad at slot s
+ *                                       s below the durable limit?  no: the log ends here (a torn tail)
+ *                                                                   yes: rot: note it, look for the next frame behind
+ */
+import { createHash } from 'node:crypto';
+import { crc32c } from '../../base/crc32c.ts';
+import { DiskError, type DiskFile } from '../../base/ports.ts';
+import {
+  addressOf,
+  describeAddress,
+  positionOf,
+  slotOf,
+  slotSizeBytes,
+} from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import type { FooterContents, FooterEntry, FooterFrame } from '../format/footer.ts';
+import { FormatError } from '../format/format-error.ts';
+import {
+  blockCrc,
+  decodeDescriptor,
+  type FrameHeader,
+  frameEnd,
+  peekFrame,
+  verifyFrameHeader,
+} from '../format/frame.ts';
+
+export interface ScanOptions {
+  readonly segId: number;
+  readonly epoch: number;
+  /** Slot 0 as read, for the digest. */
+  readonly segmentHeader: Uint8Array;
+  readonly segmentSlots: number;
+  readonly seeds: Seeds;
+  readonly verifiesData: boolean;
+  /** Stop at this address whatever lies there (end of the log in this segment, when it is known). */
+  readonly endLimit: number;
+  /** What does not verify below this address has rotted; above, it is a torn tail. */
+  readonly durableLimit: number;
+}
+
+export interface SegmentScan extends FooterContents {
+  /** First address behind the last accepted frame. */
+  readonly endAddress: number;
+  /** Where data blocks do not match their checksum, and where no frame could be read, in words. */
+  readonly faults: readonly string[];
+  /** Greatest durableThrough of all frames. */
+  readonly durableThrough: number;
+  readonly lastHlcMs: number;
+}
+
+/** A frame read whole: header blocks in `bytes`, then (when asked for) data. */
+interface LoadedFrame {
+  readonly frame: FrameHeader;
+  readonly header: Uint8Array;
+}
+
+export class SegmentReader {
+  readonly #file: DiskFile;
+  readonly #segmentSlots: number;
+  readonly #seeds: Seeds;
+
+  constructor(file: DiskFile, segmentSlots: number, seeds: Seeds) {
+    this.#file = file;
+    this.#segmentSlots = segmentSlots;
+    this.#seeds = seeds;
+  }
+
+  /** Bytes of `count` slots from `address` on; undefined when they cannot be read in full. */
+  slots(address: number, count: number): Uint8Array | undefined {
+    const bytes = new Uint8Array(count * slotSizeBytes);
+    try {
+      const bytesRead = this.#file.read(bytes, slotOf(address) * slotSizeBytes);
+      return bytesRead === bytes.length ? bytes : undefined;
+    } catch (thrown) {
+      if (thrown instanceof DiskError) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** The frame that starts at `address`, header verified; undefined when there is none. */
+  frame(address: number): LoadedFrame | undefined {
+    const first = this.slots(address, 1);
+    if (first === undefined) return undefined;
+    const frame = peekFrame(first, address, this.#segmentSlots);
+    if (frame === undefined) return undefined;
+    const header = frame.headerBlocks === 1 ? first : this.slots(address, frame.headerBlocks);
+    if (header === undefined || !verifyFrameHeader(header, frame, this.#seeds)) return undefined;
+    return { frame, header };
+  }
+
+  /** Addresses of the frame's data blocks that do not match their checksums. */
+  badBlocks(loaded: LoadedFrame): number[] {
+    const { frame, header } = loaded;
+    if (frame.dataBlocks === 0) return [];
+    const start = frame.address + frame.headerBlocks;
+    const data = this.slots(start, frame.dataBlocks);
+    const bad: number[] = [];
+    for (let index = 0; index < frame.dataBlocks; index += 1) {
+      const block = data?.subarray(index * slotSizeBytes, (index + 1) * slotSizeBytes);
+      const isGood =
+        block !== undefined &&
+        crc32c(block, this.#seeds.block(start + index)) === blockCrc(header, frame, index);
+      if (!isGood) bad.push(start + index);
+    }
+    return bad;
+  }
+
+  /** First frame at or behind `address`, below `limit`; undefined when there is none. */
+  nextFrame(address: number, epoch: number, limit: number): LoadedFrame | undefined {
+    for (let at = address; at < limit; at += 1) {
+      const loaded = this.frame(at);
+      if (loaded !== undefined && loaded.frame.epoch === epoch) return loaded;
+    }
+    return undefined;
+  }
+}
+
+/** Walks the segment. Throws FormatError for frames of a newer version or with impossible contents that verify. */
+export function scanSegment(file: DiskFile, options: ScanOptions): SegmentScan {
+  return new Scanner(file, options).run();
+}
+
+class Scanner {
+  readonly #reader: SegmentReader;
+  readonly #options: ScanOptions;
+  readonly #frames: FooterFrame[] = [];
+  readonly #entries: FooterEntry[] = [];
+  readonly #faults: string[] = [];
+  readonly #slotCrcs: Uint32Array;
+  readonly #digest = createHash('sha256');
+  #durableThrough = 0;
+
+  constructor(file: DiskFile, options: ScanOptions) {
+    this.#options = options;
+    this.#reader = new SegmentReader(file, options.segmentSlots, options.seeds);
+    this.#slotCrcs = new Uint32Array(options.segmentSlots);
+    this.#digest.update(options.segmentHeader.subarray(0, slotSizeBytes));
+  }
+
+  run(): SegmentScan {
+    const { segId, epoch, segmentSlots, endLimit } = this.#options;
+    const limit = Math.min(endLimit, addressOf(segId, segmentSlots - 1) + 1);
+    let address = addressOf(segId, 1);
+    let endAddress = address;
+    while (address < limit) {
+      const loaded = this.#acceptable(address, limit);
+      if (loaded === undefined) break;
+      this.#accept(loaded);
+      address = frameEnd(loaded.frame);
+      endAddress = address;
+    }
+    const endSlot = endAddress - addressOf(segId, 0);
+    return {
+      segId,
+      epoch,
+      endSlot,
+      endAddress,
+      entries: this.#entries,
+      frames: this.#frames,
+      slotCrcs: this.#slotCrcs,
+      digest: this.#digest.digest(),
+      faults: this.#faults,
+      durableThrough: this.#durableThrough,
+      lastHlcMs: this.#frames.at(-1)?.hlcMs ?? 0,
+    };
+  }
+
+  /** The frame to take at `address`, or (after rot) the next one behind; undefined = the log ends. */
+  #acceptable(address: number, limit: number): LoadedFrame | undefined {
+    const { epoch, durableLimit, verifiesData } = this.#options;
+    const loaded = this.#reader.frame(address);
+    if (loaded === undefined || loaded.frame.epoch !== epoch || frameEnd(loaded.frame) > limit) {
+      if (address >= durableLimit) return undefined;
+      const next = this.#reader.nextFrame(address + 1, epoch, limit);
+      const to = next?.frame.address ?? Math.min(limit, durableLimit);
+      this.#faults.push(
+        `${describeAddress(address)} to ${slotOf(to - 1)}: no readable frame; writes recorded there are lost`,
+      );
+      return next;
+    }
+    const bad = verifiesData ? this.#reader.badBlocks(loaded) : [];
+    if (bad.length > 0 && address >= durableLimit) return undefined;
+    for (const block of bad) {
+      this.#faults.push(`${describeAddress(block)}: data does not match its checksum`);
+    }
+    return loaded;
+  }
+
+  #accept({ frame, header }: LoadedFrame): void {
+    this.#digest.update(header.subarray(0, frame.headerBlocks * slotSizeBytes));
+    this.#durableThrough = Math.max(this.#durableThrough, frame.durableThrough);
+    const slot = slotOf(frame.address);
+    this.#frames.push({
+      slot,
+      headerBlocks: frame.headerBlocks,
+      descriptors: frame.descriptors,
+      dataBlocks: frame.dataBlocks,
+      hlcMs: frame.hlcMs,
+      hlcCounter: frame.hlcCounter,
+    });
+    for (let index = 0; index < frame.dataBlocks; index += 1) {
+      this.#slotCrcs[slot + frame.headerBlocks + index] = blockCrc(header, frame, index);
+    }
+    for (let index = 0; index < frame.descriptors; index += 1) {
+      const descriptor = decodeDescriptor(header, frame, index);
+      this.#entries.push({
+        position: positionOf(frame.address, index),
+        address: descriptor.address,
+        lba: descriptor.lba,
+        blockCount: descriptor.blockCount,
+        line: descriptor.line,
+        timeDelta: descriptor.timeDelta,
+        type: descriptor.type,
+        flags: descriptor.flags,
+        writer: descriptor.writer,
+      });
+    }
+  }
+}
+
+/** Payload of the catalogue record at `position`. Throws FormatError when it cannot be read. */
+export function readRecordPayload(reader: SegmentReader, address: number, index: number): Uint8Array {
+  const loaded = reader.frame(address);
+  if (loaded === undefined) {
+    throw new FormatError(`no frame at ${describeAddress(address)} for a catalogue record`);
+  }
+  const descriptor = decodeDescriptor(loaded.header, loaded.frame, index);
+  const { payloadOffset, payloadLength } = descriptor;
+  return loaded.header.slice(payloadOffset, payloadOffset + payloadLength);
+}

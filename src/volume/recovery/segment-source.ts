@@ -1,0 +1,122 @@
+/**
+ * Segment source: the entries of a segment in log order, from its footer when it is sealed, else from a scan of its frames;
+ * and the payloads of its catalogue records. What recovery, snapshot maps, rebuild and verify replay from.
+ */
+import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
+import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import {
+  decodeFooterHeader,
+  type FooterEntry,
+  type FooterHeader,
+  footerCrcOffset,
+  footerEntry,
+  footerHeaderBytes,
+  footerSlotCrcs,
+  verifyFooter,
+} from '../format/footer.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
+import type { CrcPlace } from '../io/block-reader.ts';
+import { segmentPath } from '../log/segment-path.ts';
+import { readRecordPayload, type ScanOptions, type SegmentScan, SegmentReader, scanSegment } from './scan.ts';
+
+export interface Footer {
+  readonly header: FooterHeader;
+  readonly bytes: Uint8Array;
+}
+
+export class SegmentSource {
+  readonly segId: number;
+  readonly #file: DiskFile;
+  readonly #segmentSlots: number;
+  readonly #seeds: Seeds;
+
+  /** Throws DiskError when the file cannot be opened. */
+  constructor(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds) {
+    this.segId = segId;
+    this.#file = disk.open(segmentPath(segId), { create: false });
+    this.#segmentSlots = segmentSlots;
+    this.#seeds = seeds;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  /** Slot 0 and what it says; undefined when there is no valid header. */
+  header(): { readonly header: SegmentHeader; readonly bytes: Uint8Array } | undefined {
+    const bytes = this.reader().slots(addressOf(this.segId, 0), 1);
+    if (bytes === undefined) return undefined;
+    const header = decodeSegmentHeader(bytes, this.segId, this.#seeds);
+    return header === undefined ? undefined : { header, bytes };
+  }
+
+  reader(): SegmentReader {
+    return new SegmentReader(this.#file, this.#segmentSlots, this.#seeds);
+  }
+
+  /** The verified footer; undefined when the segment is not sealed or the footer is damaged. */
+  footer(segmentEpoch: number): Footer | undefined {
+    const offset = this.#segmentSlots * slotSizeBytes;
+    const head = this.#bytes(offset, footerHeaderBytes);
+    if (head === undefined) return undefined;
+    const header = decodeFooterHeader(head, this.segId, segmentEpoch, this.#seeds);
+    if (header === undefined) return undefined;
+    const bytes = this.#bytes(offset, header.totalBytes);
+    if (bytes === undefined || !verifyFooter(bytes, header, this.#seeds)) return undefined;
+    return { header, bytes };
+  }
+
+  /** Walks the frames; `overrides` as ScanOptions. Undefined when the segment's header is damaged. */
+  scan(
+    overrides: Pick<ScanOptions, 'verifiesData' | 'endLimit' | 'durableLimit'>,
+  ): SegmentScan | undefined {
+    const found = this.header();
+    if (found === undefined) return undefined;
+    return scanSegment(this.#file, {
+      segId: this.segId,
+      epoch: found.header.epoch,
+      segmentHeader: found.bytes,
+      segmentSlots: this.#segmentSlots,
+      seeds: this.#seeds,
+      ...overrides,
+    });
+  }
+
+  /** Payload of the catalogue record at `position`. Throws FormatError. */
+  payload(position: number): Uint8Array {
+    const address = frameAddressOf(position);
+    const index = position - positionOf(address, 0);
+    return readRecordPayload(this.reader(), address, index);
+  }
+
+  #bytes(offset: number, length: number): Uint8Array | undefined {
+    const bytes = new Uint8Array(length);
+    try {
+      return this.#file.read(bytes, offset) === length ? bytes : undefined;
+    } catch (thrown) {
+      if (thrown instanceof DiskError) return undefined;
+      throw thrown;
+    }
+  }
+}
+
+/** Where the checksum table of a sealed segment lies in its file. */
+export function crcPlaceOf(footer: FooterHeader, segmentSlots: number): CrcPlace {
+  return {
+    offset: segmentSlots * slotSizeBytes + footerCrcOffset(footer),
+    slots: footer.endSlot,
+  };
+}
+
+/** Calls `visit` for each entry of a footer, in log order. */
+export function eachFooterEntry(footer: Footer, visit: (entry: FooterEntry) => void): void {
+  for (let index = 0; index < footer.header.entryCount; index += 1) {
+    visit(footerEntry(footer.bytes, index));
+  }
+}
+
+/** The checksum table of a footer. */
+export function crcTableOf(footer: Footer): Uint32Array {
+  return footerSlotCrcs(footer.bytes, footer.header);
+}
