@@ -1,0 +1,26 @@
+/** The goals for NBD on durable volumes, as ratios to the peers measured in the same run. */
+import type { Acknowledges } from './peers.ts';
+
+export interface Goal {
+  readonly job: string;
+  /** Peers to compare with: the best of those whose name matches. */
+  readonly against: string;
+  readonly isPeer: (name: string, acknowledges: Acknowledges) => boolean;
+  readonly ratioMin: number;
+}
+
+const isNbdkitFile = (name: string): boolean => name === 'nbdkit file';
+const isQemu = (name: string): boolean => name.startsWith('qemu-nbd');
+const isDurable = (_name: string, acknowledges: Acknowledges): boolean =>
+  acknowledges === 'durable';
+const isAny = (): boolean => true;
+
+export const goals: readonly Goal[] = [
+  { job: '4k read QD32', against: 'nbdkit file', isPeer: isNbdkitFile, ratioMin: 1.2 },
+  { job: '4k read QD32', against: 'best qemu-nbd', isPeer: isQemu, ratioMin: 3 },
+  { job: '4k write QD32', against: 'best durable peer', isPeer: isDurable, ratioMin: 5 },
+  { job: '1m read QD4', against: 'nbdkit file', isPeer: isNbdkitFile, ratioMin: 1 },
+  { job: '1m write QD4', against: 'best durable peer', isPeer: isDurable, ratioMin: 1 },
+  { job: '4k read QD1', against: 'best peer', isPeer: isAny, ratioMin: 0.9 },
+  { job: '4k write QD1', against: 'best durable peer', isPeer: isDurable, ratioMin: 0.9 },
+];

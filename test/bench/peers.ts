@@ -1,0 +1,173 @@
+/** The servers that are measured side by side: the peers here, tidemark in `tidemark-server.ts`. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { isAlive } from '../support/appliance.ts';
+import { Background, run, until } from '../support/run.ts';
+
+/** How far an acknowledged write has got: into memory, or through fdatasync. */
+export type Acknowledges = 'cached' | 'durable';
+
+/** A server while it runs. */
+export interface RunningServer {
+  readonly uri: string;
+  /** Processes whose processor time is the server's. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface ServerKind {
+  readonly name: string;
+  readonly acknowledges: Acknowledges;
+  /** Starts it over a device of the bench's size whose content is `source`'s. */
+  start(place: BenchPlace): Promise<RunningServer>;
+}
+
+export interface BenchPlace {
+  /** Folder on the file system that is measured; sockets and data lie in it. */
+  readonly folder: string;
+  /** Random bytes, as large as the device. */
+  readonly source: string;
+  readonly isTcp: boolean;
+  /** A free TCP port, when `isTcp`. */
+  readonly port: number;
+}
+
+const startWithinMs = 15_000;
+const stopWithinMs = 30_000;
+
+async function serve(
+  place: BenchPlace,
+  program: string,
+  args: readonly string[],
+): Promise<RunningServer> {
+  const socket = socketOf(place);
+  const uri = uriOf(place, '');
+  fs.rmSync(socket, { force: true });
+  const server = new Background(program, args);
+  try {
+    await until(`${program} serves`, startWithinMs, async () => {
+      if (!server.isRunning) throw new Error(`${program} ended: ${server.output}`);
+      if (!place.isTcp) return fs.existsSync(socket);
+      return await run('nbdinfo', ['--size', uri]).then(
+        () => true,
+        () => false,
+      );
+    });
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  const stop = async (): Promise<void> => {
+    await server.stop('SIGTERM', stopWithinMs);
+    fs.rmSync(socket, { force: true });
+  };
+  return { uri, pids: [server.pid], stop };
+}
+
+function uriOf(place: BenchPlace, exportName: string): string {
+  return place.isTcp
+    ? `nbd://127.0.0.1:${place.port}/${exportName}`
+    : `nbd+unix:///${exportName}?socket=${socketOf(place)}`;
+}
+
+function socketOf(place: BenchPlace): string {
+  return path.join(place.folder, 'peer.sock');
+}
+
+/** The peers all serve one copy of the source; the jobs overwrite it, never grow it. */
+async function rawFile(place: BenchPlace): Promise<string> {
+  const file = path.join(place.folder, 'peer.raw');
+  if (!fs.existsSync(file)) await run('cp', ['--sparse=never', place.source, file]);
+  return file;
+}
+
+async function qcow2File(place: BenchPlace): Promise<string> {
+  const file = path.join(place.folder, 'peer.qcow2');
+  if (!fs.existsSync(file)) {
+    await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', place.source, file]);
+  }
+  return file;
+}
+
+function nbdkit(name: string, acknowledges: Acknowledges, isForced: boolean): ServerKind {
+  return {
+    name,
+    acknowledges,
+    start: async (place) => {
+      const listen = place.isTcp
+        ? ['--ipaddr', '127.0.0.1', '-p', String(place.port)]
+        : ['-U', socketOf(place)];
+      const filter = isForced ? ['--filter=fua'] : [];
+      const mode = isForced ? ['fuamode=force'] : [];
+      const file = await rawFile(place);
+      return await serve(place, 'nbdkit', ['-f', ...listen, ...filter, 'file', file, ...mode]);
+    },
+  };
+}
+
+function qemuNbd(format: 'raw' | 'qcow2', cache: 'writeback' | 'writethrough'): ServerKind {
+  return {
+    name: `qemu-nbd ${format} ${cache}`,
+    acknowledges: cache === 'writethrough' ? 'durable' : 'cached',
+    start: async (place) => {
+      const listen = place.isTcp
+        ? ['-b', '127.0.0.1', '-p', String(place.port)]
+        : ['-k', socketOf(place)];
+      const file = format === 'raw' ? await rawFile(place) : await qcow2File(place);
+      const args = ['-t', '-e', '16', '-f', format, `--cache=${cache}`, ...listen, file];
+      return await serve(place, 'qemu-nbd', args);
+    },
+  };
+}
+
+function nbdServer(
+  name: string,
+  acknowledges: Acknowledges,
+  settings: readonly string[],
+): ServerKind {
+  return {
+    name,
+    acknowledges,
+    start: async (place) => {
+      const file = await rawFile(place);
+      const configuration = path.join(place.folder, 'nbd-server.conf');
+      const listen = place.isTcp
+        ? ['listenaddr = 127.0.0.1', `port = ${place.port}`]
+        : [`unixsock = ${socketOf(place)}`, `port = ${place.port}`];
+      const lines = ['[generic]', ...listen, 'allowlist = true', '[bench]', `exportname = ${file}`];
+      fs.writeFileSync(configuration, `${[...lines, ...settings].join('\n')}\n`);
+      return await serveDaemon(place, configuration);
+    },
+  };
+}
+
+/** nbd-server in the foreground serves one connection only, so it runs as the daemon it wants to be. */
+async function serveDaemon(place: BenchPlace, configuration: string): Promise<RunningServer> {
+  const pidFile = path.join(place.folder, 'nbd-server.pid');
+  const socket = socketOf(place);
+  fs.rmSync(pidFile, { force: true });
+  fs.rmSync(socket, { force: true });
+  await run('nbd-server', ['-C', configuration, '-p', pidFile]);
+  await until('nbd-server serves', startWithinMs, () => fs.existsSync(pidFile));
+  const pid = Number(fs.readFileSync(pidFile, 'utf8'));
+  await until('nbd-server listens', startWithinMs, () => place.isTcp || fs.existsSync(socket));
+  return {
+    uri: uriOf(place, 'bench'),
+    pids: [pid],
+    stop: async () => {
+      process.kill(pid, 'SIGTERM');
+      await until('nbd-server is gone', stopWithinMs, () => !isAlive(pid));
+    },
+  };
+}
+
+export const peers: readonly ServerKind[] = [
+  nbdkit('nbdkit file', 'cached', false),
+  nbdkit('nbdkit file, forced FUA', 'durable', true),
+  qemuNbd('raw', 'writeback'),
+  qemuNbd('raw', 'writethrough'),
+  qemuNbd('qcow2', 'writeback'),
+  qemuNbd('qcow2', 'writethrough'),
+  nbdServer('nbd-server flush fua', 'cached', ['flush = true', 'fua = true', 'trim = true']),
+  nbdServer('nbd-server sync', 'durable', ['flush = true', 'fua = true', 'sync = true']),
+];
