@@ -28,7 +28,7 @@ import {
   tryLockFile,
   writeSmallFile,
 } from './host/run-folder.ts';
-import { onStopSignal } from './host/signals.ts';
+import { ignoreLostOutput, onCrash, onStopSignal } from './host/signals.ts';
 import { systemTimers } from './host/timers.ts';
 import { checkSocketPath } from './host/unix-socket.ts';
 import { bothLogs, humanLog, jsonLog } from './telemetry/log.ts';
@@ -91,6 +91,9 @@ async function serve(settings: Settings, environment: DaemonEnvironment): Promis
     writeSmallFile(paths.pid, `${process.pid}\n`);
     rotateLog(paths.daemonLog);
     const fileLog = jsonLog(paths.daemonLog, 'daemon');
+    onCrash((error) => {
+      fileLog.error('the daemon ends by its own mistake', { error: error.stack });
+    });
     const log = bothLogs(fileLog, humanLog(systemClock, environment.print));
     return await serveLocked(settings, paths, { environment, log, fileLog });
   } finally {
@@ -228,6 +231,7 @@ function errorText(error: Error): string {
 }
 
 if (import.meta.main) {
+  ignoreLostOutput();
   process.exitCode = await runDaemon({
     argv: process.argv.slice(2),
     variables: process.env,

@@ -104,6 +104,20 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
     expect(tidemark.read('run/daemon.log')).toContain('"signal":"SIGKILL"');
   });
 
+  it('goes on when the terminal it prints to is gone', async () => {
+    await using tidemark = new DaemonUnderTest(entry);
+    const daemon = await tidemark.start();
+    daemon.child.stdout?.destroy();
+    process.kill(await tidemark.enginePid(), 'SIGKILL');
+    await until('the engine serves again', withinMs, async () => {
+      const { code, stdout } = await tidemark.cli('pool status');
+      return code === 0 && stdout.includes('1 restart');
+    });
+    expect(daemon.isRunning).toBe(true);
+    await daemon.stop();
+    expect(daemon.child.exitCode).toBe(0);
+  });
+
   it('leaves the engine alone when the daemon is killed; the next daemon attaches to it', async () => {
     await using tidemark = new DaemonUnderTest(entry);
     const first = await tidemark.start();

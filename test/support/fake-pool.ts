@@ -8,6 +8,8 @@ export interface FakeState {
   capacityBytes: number;
   volumes: VolumeInfo[];
   snapshots: SnapshotInfo[];
+  /** What the pool's status says instead of its usual. */
+  status?: Partial<PoolStatus>;
 }
 
 type PoolHandlers = Omit<EngineHandlers, 'hello' | 'listen' | 'stop'>;
@@ -191,6 +193,7 @@ export class FakePool {
       durableThrough: 16_777_216,
       mapBytes: 0,
       recovery: { durationMs: 1.5, logBytes: 0, tailFrames: 0, wasClean: true },
+      ...this.state.status,
     };
   }
 }

@@ -178,6 +178,26 @@ describe('the API', () => {
     });
   });
 
+  it('passes on every field that the engine answers, also those that are seldom there', async () => {
+    engine.pool.volumeCreate('v', 4096);
+    engine.pool.state.status = {
+      state: 'read-only',
+      stateReason: 'rot',
+      fullReason: 'no space left',
+    };
+    await send('POST', '/v1/volumes/v/snapshots', { name: 's' });
+    const fromEngine = {
+      pool: await engine.call('poolStatus', {}),
+      volume: await engine.call('volumeShow', { name: 'v' }),
+      snapshots: await engine.call('snapshotList', { volume: 'v' }),
+    };
+    expect((await send('GET', '/v1/pool')).body).toMatchObject(fromEngine.pool);
+    expect((await send('GET', '/v1/volumes/v')).body).toMatchObject(fromEngine.volume);
+    expect((await send('GET', '/v1/volumes/v/snapshots')).body).toMatchObject({
+      snapshots: fromEngine.snapshots,
+    });
+  });
+
   it('logs every request that changes something', async () => {
     await send('POST', '/v1/pool/resize', { capacityBytes: 4096 });
     await send('GET', '/v1/pool');
