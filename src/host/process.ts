@@ -1,6 +1,6 @@
 /** Processes of the control plane: an engine that outlives the daemon which started it. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { OperationError } from '../base/errors.ts';
 
 export interface ProcessExit {
@@ -57,13 +57,15 @@ export async function spawnDetached(request: SpawnRequest): Promise<SpawnedProce
   }
 }
 
-/** Whether a process with this id exists (it may belong to anybody). */
+/** Whether a process with this id runs, whoever it belongs to. One that has ended and waits for its parent does not. */
 export function isProcessAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return thrown instanceof Error && 'code' in thrown && thrown.code === 'EPERM';
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // "PID (NAME) STATE ...": the name may hold anything, so the state is looked for from the last bracket on.
+    return stat.at(stat.lastIndexOf(')') + 2) !== 'Z';
+  } catch {
+    // No such process.
+    return false;
   }
 }
 
