@@ -139,7 +139,8 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     }
     const taken = this.#take(chunk);
     if (taken === chunk.length || this.#isOver()) return;
-    this.#carry = chunk.slice(taken);
+    // A copy, whatever kind of array the stream hands out.
+    this.#carry = new Uint8Array(chunk.subarray(taken));
     this.#stream.pause();
   }
 
