@@ -25,7 +25,16 @@ const pieceCountMax = 1024;
 const failureBytes = 512;
 
 /** Indexes of the control words. */
-export const control = { submitted: 0, durable: 1, failed: 2, commitBell: 3, mainBell: 4 } as const;
+export const control = {
+  submitted: 0,
+  durable: 1,
+  failed: 2,
+  /** Rung for the commit side: frames were submitted, or it should stop. */
+  commitBell: 3,
+  /** Rung for the main side: something became durable, or failed. */
+  mainBell: 4,
+  stop: 5,
+} as const;
 const controlWords = 16;
 
 /** Numbers of a job, by index. */

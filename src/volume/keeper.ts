@@ -21,7 +21,7 @@ import {
   type ManifestRecord,
   type ManifestSegment,
   openManifest,
-} from './manifest.ts';
+} from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';
 import { crcPlaceOf, eachFooterEntry, SegmentSource } from './recovery/segment-source.ts';
 

@@ -19,12 +19,7 @@ import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
 import { AckMode, type CatalogueRecord, encodeRecord } from './catalogue/records.ts';
-import {
-  Maintenance,
-  type Progress,
-  type RebuildReport,
-  type VerifyReport,
-} from './core/maintenance.ts';
+import type { Maintenance } from './core/maintenance.ts';
 import type { PoolParts } from './core/parts.ts';
 import { SnapshotMaps } from './core/snapshot-maps.ts';
 import { Space, type SpaceReport } from './core/space.ts';
@@ -35,6 +30,7 @@ import { limits, namePattern, volumeSizeUnit } from './limits.ts';
 import { catalogueMutation } from './log/mutation.ts';
 import { applyRecord } from './recovery/replay.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
+import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
 import type { Residency } from './io/residency.ts';
 
 /** NAA type 6 begins with 6, then a 24-bit company id. This one is not registered with the IEEE. */
@@ -86,6 +82,11 @@ export class Pool {
 
   get uuid(): Uint8Array {
     return this.#parts.superblock.poolUuid;
+  }
+
+  /** Whether no volume was ever created in it. */
+  get isUntouched(): boolean {
+    return this.#parts.catalogue.nextLine === 1;
   }
 
   get epoch(): number {

@@ -5,28 +5,14 @@
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { addressOf } from '../format/address.ts';
 import type { SegmentEnd, KeeperJob, KeeperResult } from '../keeper.ts';
-import type { ManifestRecord, ManifestSegment } from '../manifest.ts';
+import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
 import type { SegmentState } from '../recovery/recover.ts';
+import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 
 /** Records wait this long for others before the manifest is brought up to date. */
 const manifestDelayMs = 200;
 const faultsListedMax = 100;
-
-export interface VerifyReport {
-  readonly segmentsChecked: number;
-  readonly blocksChecked: number;
-  readonly faults: readonly string[];
-  readonly faultCount: number;
-}
-
-export interface RebuildReport {
-  readonly recordsRead: number;
-  readonly entryCount: number;
-  readonly wasEqual: boolean;
-}
-
-export type Progress = (done: number, total: number) => void;
 
 type ResultOf<K extends KeeperResult['kind']> = Extract<KeeperResult, { kind: K }>;
 

@@ -7,9 +7,9 @@
  * 2. A manifest that is ahead of the recovered log, of another pool or of another schema is thrown away.
  */
 import Database from 'better-sqlite3';
-import { toHex } from '../base/uuid.ts';
-import type { CatalogueRecord } from './catalogue/records.ts';
-import { frameAddressOf, positionOf } from './format/address.ts';
+import { toHex } from '../../base/uuid.ts';
+import type { CatalogueRecord } from '../catalogue/records.ts';
+import { frameAddressOf, positionOf } from '../format/address.ts';
 
 export const manifestSchemaVersion = 1;
 

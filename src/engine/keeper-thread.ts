@@ -1,0 +1,18 @@
+/** Entry of the keeper thread: runs jobs in the order they arrive and answers each. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { SystemDisk } from '../host/disk.ts';
+import { Keeper, type KeeperJob } from '../volume/keeper.ts';
+import { keeperStop, type KeeperThreadData } from './thread-data.ts';
+
+// The engine starts this thread with exactly this.
+const { folder, settings } = workerData as KeeperThreadData;
+const keeper = new Keeper(settings, new SystemDisk(folder));
+
+parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
+  if (message === keeperStop) {
+    keeper.close();
+    parentPort?.close();
+    return;
+  }
+  parentPort?.postMessage(keeper.run(message));
+});

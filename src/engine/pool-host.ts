@@ -1,0 +1,64 @@
+/** The store's host in production: real files, the commit and keeper cores in threads of their own. */
+import type { Log } from '../base/ports.ts';
+import { systemClock, systemRandom } from '../host/clock.ts';
+import { SystemDisk } from '../host/disk.ts';
+import { startThread, watchBell } from '../host/threads.ts';
+import { systemTimers } from '../host/timers.ts';
+import { control } from '../volume/commit-ring.ts';
+import type { KeeperResult } from '../volume/keeper.ts';
+import type { PoolHost } from '../volume/ports.ts';
+import { type CommitThreadData, keeperStop, type KeeperThreadData } from './thread-data.ts';
+
+const commitEntry = new URL('./commit-thread.ts', import.meta.url);
+const keeperEntry = new URL('./keeper-thread.ts', import.meta.url);
+
+/** `folder` is the pool's; `onThreadDied` runs when a helper thread ends by its own mistake: the process must stop. */
+export function productionHost(
+  folder: string,
+  log: Log,
+  onThreadDied: (error: Error) => void,
+): PoolHost {
+  return {
+    disk: new SystemDisk(folder),
+    clock: systemClock,
+    random: systemRandom,
+    timers: systemTimers,
+    log,
+    startCommit: (shared, onProgress) => {
+      const words = new Int32Array(shared.control);
+      const data: CommitThreadData = { folder, shared };
+      startThread(commitEntry, data, { message: () => undefined, error: onThreadDied });
+      const stopWatching = watchBell(words, control.mainBell, onProgress);
+      const ring = (): void => {
+        Atomics.add(words, control.commitBell, 1);
+        Atomics.notify(words, control.commitBell);
+      };
+      return {
+        wake: ring,
+        stop: () => {
+          stopWatching();
+          Atomics.store(words, control.stop, 1);
+          ring();
+        },
+      };
+    },
+    startKeeper: (settings, onResult) => {
+      const data: KeeperThreadData = { folder, settings };
+      const thread = startThread(keeperEntry, data, {
+        // The thread answers with results only.
+        message: (message) => {
+          onResult(message as KeeperResult);
+        },
+        error: onThreadDied,
+      });
+      return {
+        post: (job) => {
+          thread.post(job);
+        },
+        stop: () => {
+          thread.post(keeperStop);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,16 @@
+/** What the engine's main thread gives its helper threads at start, and the one word besides jobs. */
+import type { CommitShared } from '../volume/commit-ring.ts';
+import type { KeeperSettings } from '../volume/keeper.ts';
+
+export interface CommitThreadData {
+  readonly folder: string;
+  readonly shared: CommitShared;
+}
+
+export interface KeeperThreadData {
+  readonly folder: string;
+  readonly settings: KeeperSettings;
+}
+
+/** Ends the keeper thread after the jobs before it. */
+export const keeperStop = 'stop';
