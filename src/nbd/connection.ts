@@ -47,7 +47,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   #transmission: Transmission | undefined;
   #opened: NbdOpenExport | undefined;
   #timer: Timer | undefined;
-  /** Input that was read and not taken yet. */
+  /** Input that was read and not taken yet; may be empty when only a request that was read already waits. */
   #carry: Uint8Array | undefined;
   #isTaking = false;
   #isInputOver = false;
@@ -138,7 +138,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
       return;
     }
     const taken = this.#take(chunk);
-    if (taken === chunk.length || this.#isOver()) return;
+    if (this.#isOver() || (taken === chunk.length && !this.#isWaiting())) return;
     // A copy, whatever kind of array the stream hands out.
     this.#carry = new Uint8Array(chunk.subarray(taken));
     this.#stream.pause();
@@ -234,7 +234,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     if (carry === undefined || this.#isTaking) return;
     const taken = this.#take(carry);
     if (this.#isOver()) return;
-    if (taken < carry.length) {
+    if (taken < carry.length || this.#isWaiting()) {
       this.#carry = carry.subarray(taken);
       return;
     }
@@ -246,6 +246,10 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   /** Nothing of the client is listened to any more. */
   #isOver(): boolean {
     return this.#isEnding || this.#isClosed;
+  }
+
+  #isWaiting(): boolean {
+    return this.#transmission?.isWaiting ?? this.#handshake.isWaiting;
   }
 
   #endInput(): void {

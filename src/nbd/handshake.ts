@@ -97,9 +97,9 @@ export class Handshake {
     return this.#opened;
   }
 
-  /** Whether the client said anything that a person should hear of when it goes. */
-  get hasBegun(): boolean {
-    return this.#state !== 'flags' || this.#keptBytes > 0;
+  /** `consume` must be called again when the client took some output, even without new bytes. */
+  get isWaiting(): boolean {
+    return this.#state !== 'opening' && this.#state !== 'done' && this.#isComplete();
   }
 
   greet(): void {

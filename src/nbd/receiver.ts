@@ -60,9 +60,9 @@ export class Receiver {
     this.#sink = sink;
   }
 
-  /** Whether the stream may end here without cutting a request. */
-  get isBetweenRequests(): boolean {
-    return this.#state === 'stopped' || (this.#state === 'header' && this.#partialBytes === 0);
+  /** A request was told `later`: `consume` must be called again, even without new bytes. */
+  get isWaiting(): boolean {
+    return this.#state === 'admission';
   }
 
   /** Reads no more requests. */

@@ -123,6 +123,11 @@ export class Transmission implements RequestSink, PartOwner {
     return this.#inFlightCount === 0;
   }
 
+  /** `consume` must be called again at the end of a turn, even without new bytes. */
+  get isWaiting(): boolean {
+    return this.#receiver.isWaiting;
+  }
+
   /** Holds staging that waits for bytes of the client. */
   get isHalfFilled(): boolean {
     return this.#writes.isHalfFilled;

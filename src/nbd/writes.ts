@@ -17,6 +17,8 @@ export class Writes implements Waiter {
   readonly #lane: Lane;
   /** The write whose payload is arriving. */
   #task: Task | undefined;
+  /** The write that was cut short: there is nobody to answer. */
+  #forgotten: Task | undefined;
   #payload: Payload | undefined;
   #filled = 0;
   /** Bytes of payloads that the device has. */
@@ -88,7 +90,7 @@ export class Writes implements Waiter {
     const task = this.#task;
     this.#task = undefined;
     if (task === undefined) return;
-    task.fail(IoStatus.invalid, task.offset + task.cursor);
+    this.#forgotten = task;
     task.isSubmitted = true;
     this.#settle(task);
   }
@@ -141,7 +143,7 @@ export class Writes implements Waiter {
 
   #settle(task: Task): void {
     if (!task.isSubmitted || task.partsPending > 0) return;
-    this.#lane.replies.outcome(task);
+    if (task !== this.#forgotten) this.#lane.replies.outcome(task);
     this.#lane.finish(task);
   }
 }
