@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { Keeper, type KeeperJob } from '../volume/keeper.ts';
-import { keeperStop, type KeeperThreadData } from './thread-data.ts';
+import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.
 const { folder, settings } = workerData as KeeperThreadData;

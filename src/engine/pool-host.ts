@@ -7,7 +7,7 @@ import { systemTimers } from '../host/timers.ts';
 import { control } from '../volume/commit-ring.ts';
 import type { KeeperResult } from '../volume/keeper.ts';
 import type { PoolHost } from '../volume/ports.ts';
-import { type CommitThreadData, keeperStop, type KeeperThreadData } from './thread-data.ts';
+import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 const keeperEntry = new URL('./keeper-thread.ts', import.meta.url);

@@ -117,7 +117,10 @@ export interface EngineMethods {
   volumeDelete: { params: { name: string; force: boolean }; result: { name: string } };
   snapshotList: { params: { volume: string }; result: readonly SnapshotInfo[] };
   snapshotCreate: { params: { volume: string; name: string }; result: SnapshotInfo };
-  snapshotDelete: { params: { volume: string; name: string; force: boolean }; result: { name: string } };
+  snapshotDelete: {
+    params: { volume: string; name: string; force: boolean };
+    result: { name: string };
+  };
   /** Drains, seals, closes and exits with code 0 within `withinMs`. */
   stop: { params: { withinMs: number }; result: Record<string, never> };
 }

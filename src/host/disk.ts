@@ -35,13 +35,7 @@ class SystemDiskFile implements DiskFile {
     try {
       let total = 0;
       while (total < target.length) {
-        const count = fs.readSync(
-          this.#fd,
-          target,
-          total,
-          target.length - total,
-          position + total,
-        );
+        const count = fs.readSync(this.#fd, target, total, target.length - total, position + total);
         if (count === 0) break;
         total += count;
       }

@@ -101,7 +101,9 @@ export class CommitRing {
   constructor(shared: CommitShared) {
     this.control = new Int32Array(shared.control);
     const slots = Array.from({ length: ringSlotCount }, (_, index) => index);
-    this.jobs = slots.map((slot) => new Float64Array(shared.jobs, slot * jobNumbers * 8, jobNumbers));
+    this.jobs = slots.map(
+      (slot) => new Float64Array(shared.jobs, slot * jobNumbers * 8, jobNumbers),
+    );
     this.pieces = slots.map(
       (slot) => new Int32Array(shared.pieces, slot * pieceCountMax * 8, pieceCountMax * 2),
     );

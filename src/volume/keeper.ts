@@ -164,7 +164,10 @@ export class Keeper {
   }
 
   /** What the footer of the segment must say. Throws FormatError when the frames cannot be read in full. */
-  #derive(source: SegmentSource, endAddress: number): FooterContents & { faults: readonly string[] } {
+  #derive(
+    source: SegmentSource,
+    endAddress: number,
+  ): FooterContents & { faults: readonly string[] } {
     const scan = source.scan({
       verifiesData: false,
       endLimit: endAddress,
@@ -252,7 +255,9 @@ export class Keeper {
         faults.push(...scan.faults);
         blocks = scan.endSlot;
         if (isSealed && !this.#isFooterRight(source, scan)) {
-          faults.push(`segment ${segId}: footer differs from the frames ('pool rebuild' makes it again)`);
+          faults.push(
+            `segment ${segId}: footer differs from the frames ('pool rebuild' makes it again)`,
+          );
         }
       } finally {
         source.close();
@@ -302,7 +307,13 @@ export class Keeper {
       contents = this.#manifest?.contents() ?? '';
       wasEqual = before === contents;
     });
-    return { kind: 'rebuild-manifest', wasEqual, recordCount: records.length, contents, ...outcome };
+    return {
+      kind: 'rebuild-manifest',
+      wasEqual,
+      recordCount: records.length,
+      contents,
+      ...outcome,
+    };
   }
 
   /** Catalogue records of one segment, and its row when it is sealed. */
@@ -315,8 +326,7 @@ export class Keeper {
     try {
       const epoch = source.header()?.header.epoch ?? 0;
       const footer = segment.isSealed ? source.footer(epoch) : undefined;
-      const contents =
-        footer === undefined ? this.#derive(source, segment.endAddress) : undefined;
+      const contents = footer === undefined ? this.#derive(source, segment.endAddress) : undefined;
       const visit = (entry: Parameters<typeof recordOf>[0]): void => {
         const record = recordOf(entry, (position) => source.payload(position));
         if (record !== undefined) records.push({ record, position: entry.position });

@@ -146,9 +146,7 @@ class Opening {
       const isAbsent = thrown instanceof DiskError && thrown.code === 'ENOENT';
       // A machine lost while the pool was being made leaves a torn superblock, but never a segment.
       const isUnfinished =
-        thrown instanceof FormatError &&
-        !thrown.isTooNew &&
-        disk.list(segmentFolder).length === 0;
+        thrown instanceof FormatError && !thrown.isTooNew && disk.list(segmentFolder).length === 0;
       if (!isAbsent && !isUnfinished) throw thrown;
       if (isAbsent && disk.list(segmentFolder).length > 0) {
         throw new FormatError('there are segments but no superblock');

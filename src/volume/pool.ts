@@ -26,12 +26,12 @@ import { Space, type SpaceReport } from './core/space.ts';
 import { addressOf, positionOf, slotSizeBytes } from './format/address.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { LockEntry } from './io/range-lock.ts';
+import type { Residency } from './io/residency.ts';
 import { limits, namePattern, volumeSizeUnit } from './limits.ts';
 import { catalogueMutation } from './log/mutation.ts';
 import { applyRecord } from './recovery/replay.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
-import type { Residency } from './io/residency.ts';
 
 /** NAA type 6 begins with 6, then a 24-bit company id. This one is not registered with the IEEE. */
 const naaCompanyId = 0x74_69_64;

@@ -8,8 +8,8 @@
  * their cores run inside one scheduler, so a crash can fall between any two disk calls of any of them.
  */
 import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
-import type { KeeperJob, KeeperResult, KeeperSettings } from './keeper.ts';
 import type { CommitShared } from './commit-ring.ts';
+import type { KeeperJob, KeeperResult, KeeperSettings } from './keeper.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */

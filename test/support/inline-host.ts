@@ -1,4 +1,5 @@
 /** A pool's host for unit tests: real files in a folder, helpers run on the same thread at the end of the turn. */
+import type { Timers } from '../../src/base/ports.ts';
 import { systemClock, systemRandom } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -7,7 +8,7 @@ import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 
-export const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export function smallSettings(folder: string): StoreSettings {
   return {
@@ -19,22 +20,44 @@ export function smallSettings(folder: string): StoreSettings {
   };
 }
 
-export function inlineHost(folder: string): PoolHost {
+/** `abandon` ends it as a killed process ends: nothing that was planned happens any more. */
+export function inlineHost(folder: string): PoolHost & { abandon(): void } {
   const disk = new SystemDisk(folder);
+  let isGone = false;
+  const closers: (() => void)[] = [];
+  const unlessGone = (action: () => void) => () => {
+    if (!isGone) action();
+  };
+  const timers: Timers = {
+    after: (delayMs, action) => {
+      const timer = systemTimers.after(delayMs, unlessGone(action));
+      closers.push(() => {
+        timer.cancel();
+      });
+      return timer;
+    },
+    defer: (action) => {
+      systemTimers.defer(unlessGone(action));
+    },
+  };
   return {
     disk,
     clock: systemClock,
     random: systemRandom,
-    timers: systemTimers,
+    timers,
     log: quietLog,
     startCommit: (shared, onProgress) => {
       const committer = new Committer(shared, disk, () => undefined);
+      closers.push(() => {
+        committer.close();
+      });
+      const drain = (): void => {
+        committer.drain();
+        timers.defer(onProgress);
+      };
       return {
         wake: () => {
-          setImmediate(() => {
-            committer.drain();
-            setImmediate(onProgress);
-          });
+          timers.defer(drain);
         },
         stop: () => {
           committer.close();
@@ -43,9 +66,12 @@ export function inlineHost(folder: string): PoolHost {
     },
     startKeeper: (settings, onResult) => {
       const keeper = new Keeper(settings, disk);
+      closers.push(() => {
+        keeper.close();
+      });
       return {
         post: (job) => {
-          setImmediate(() => {
+          timers.defer(() => {
             onResult(keeper.run(job));
           });
         },
@@ -53,6 +79,10 @@ export function inlineHost(folder: string): PoolHost {
           keeper.close();
         },
       };
+    },
+    abandon: () => {
+      isGone = true;
+      for (const close of closers) close();
     },
   };
 }

@@ -60,9 +60,6 @@ export function checkpointParts(catalogue: Catalogue): CheckpointPart[] {
     kind: 'checkpoint' as const,
     part,
     partCount,
-    bytes: bytes.slice(
-      part * limits.checkpointPartBytes,
-      (part + 1) * limits.checkpointPartBytes,
-    ),
+    bytes: bytes.slice(part * limits.checkpointPartBytes, (part + 1) * limits.checkpointPartBytes),
   }));
 }

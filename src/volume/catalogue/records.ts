@@ -155,7 +155,12 @@ export function decodeRecord(type: number, line: number, payload: Uint8Array): C
       return decodeVolCreate(line, payload);
     case RecordType.volSet: {
       const reader = new TlvReader(payload, 'VOL_SET', [tag.volumeUuid, tag.name]);
-      return { kind: 'vol-set', line, uuid: uuidOf(reader, tag.volumeUuid), name: reader.text(tag.name) };
+      return {
+        kind: 'vol-set',
+        line,
+        uuid: uuidOf(reader, tag.volumeUuid),
+        name: reader.text(tag.name),
+      };
     }
     case RecordType.volResize: {
       const reader = new TlvReader(payload, 'VOL_RESIZE', [tag.volumeUuid, tag.sizeBytes]);

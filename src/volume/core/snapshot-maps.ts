@@ -7,12 +7,13 @@
  *
  * The replay is linear in the log between the cuts and runs in slices, so I/O goes on meanwhile.
  */
-import { FormatError } from '../format/format-error.ts';
+
 import { DiskError } from '../../base/ports.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
 import { decodeRecord } from '../catalogue/records.ts';
 import { addressOf, frameAddressOf, segIdOf, slotSizeBytes } from '../format/address.ts';
 import type { FooterEntry } from '../format/footer.ts';
+import { FormatError } from '../format/format-error.ts';
 import { isDataType, RecordType } from '../format/frame.ts';
 import { limits } from '../limits.ts';
 import { BlockMap } from '../map/block-map.ts';
@@ -216,8 +217,7 @@ export class SnapshotMaps {
       const visit = (entry: FooterEntry): void => {
         paintWork(work, entry, source);
       };
-      const footer =
-        segment?.crcPlace === undefined ? undefined : source.footer(segment.epoch);
+      const footer = segment?.crcPlace === undefined ? undefined : source.footer(segment.epoch);
       if (footer !== undefined) {
         eachFooterEntry(footer, visit);
         return;

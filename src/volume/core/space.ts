@@ -2,7 +2,7 @@
  * Space: how full the pool is, and whether it takes new data. Nothing reserves blocks on the file system, so both the pool's
  * capacity and the file system's free space count. Reads, trims, deletes and restarts work whatever this says.
  */
-import type { Timer } from '../../base/ports.ts';
+import { DiskError, type Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
 import { slotOf, slotSizeBytes } from '../format/address.ts';
 import { limits } from '../limits.ts';
@@ -63,9 +63,14 @@ export class Space {
   /** Looks at the file system; called every second and at each new segment. */
   check(): void {
     const { host, settings, writer } = this.#parts;
-    this.#fileSystemFreeBytes = host.disk.freeBytes();
-    const reserve =
-      limits.fileSystemReserveSegments * settings.segmentSlots * slotSizeBytes;
+    try {
+      this.#fileSystemFreeBytes = host.disk.freeBytes();
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      host.log.warn('free space of the file system is unknown', { error: thrown.message });
+      return;
+    }
+    const reserve = limits.fileSystemReserveSegments * settings.segmentSlots * slotSizeBytes;
     const isFull = this.#fileSystemFreeBytes < reserve;
     if (isFull === this.#isFileSystemFull) return;
     this.#isFileSystemFull = isFull;

@@ -27,7 +27,7 @@ export class Seeds {
 }
 
 function mix(pool: number, address: number, epoch: number): number {
-  const low = address % 0x1_0000_0000 | 0;
+  const low = (address % 0x1_0000_0000) | 0;
   const high = (address / 0x1_0000_0000) | 0;
   let hash = pool ^ Math.imul(low, 0x9e37_79b1) ^ Math.imul(high, 0x85eb_ca6b);
   hash ^= Math.imul(epoch | 0, 0xc2b2_ae35);

@@ -89,10 +89,7 @@ export function finishSegmentHeader(
   layout.durableThrough.set(view, 0, durableThrough);
   const segId = layout.segId.get(view, 0);
   const epoch = layout.epoch.get(view, 0);
-  const crc = crc32c(
-    out.subarray(4, slotSizeBytes),
-    seeds.structure(addressOf(segId, 0), epoch),
-  );
+  const crc = crc32c(out.subarray(4, slotSizeBytes), seeds.structure(addressOf(segId, 0), epoch));
   layout.crc.set(view, 0, crc);
   return crc;
 }

@@ -133,8 +133,7 @@ export class VolumeDevice implements BlockDevice {
     done: (extents: readonly Extent[]) => void,
   ): void {
     const { line } = this.#volume;
-    const isValid =
-      !line.isGone && offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
+    const isValid = !line.isGone && offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
     done(isValid ? extentsOf(line.map, offset, length, extentsMax) : []);
   }
 

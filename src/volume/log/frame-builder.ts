@@ -5,11 +5,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { viewOf } from '../../base/fields.ts';
 import { type CommitRing, frameHeaderBytesMax, frameInlineBytesMax } from '../commit-ring.ts';
-import {
-  descriptorsPerFrameMax,
-  positionOf,
-  slotSizeBytes,
-} from '../format/address.ts';
+import { descriptorsPerFrameMax, positionOf, slotSizeBytes } from '../format/address.ts';
 import {
   blockCrcOffset,
   descriptorBytes,

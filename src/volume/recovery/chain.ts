@@ -59,19 +59,18 @@ export function findChain(disk: Disk, segmentSlots: number, seeds: Seeds): Chain
   }
   for (const segId of leftoverIds) {
     const stray = strayDurable(disk, segId, segmentSlots, seeds);
-    if (stray === 0) continue;
-    faults.push(`segment ${segId}: header unreadable, but it holds frames; they are lost`);
     durableThrough = Math.max(durableThrough, stray);
+    // Frames alone prove nothing: a machine lost in the first write to a segment may keep them and lose the header.
+    if (stray <= addressOf(segId, 0)) continue;
+    faults.push(`segment ${segId}: header unreadable, but it held durable frames; they are lost`);
   }
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
 }
 
-function linkBackwards(
-  headers: ReadonlyMap<number, SegmentHeader>,
-  faults: string[],
-): ChainLink[] {
+function linkBackwards(headers: ReadonlyMap<number, SegmentHeader>, faults: string[]): ChainLink[] {
   const links: ChainLink[] = [];
-  let segId = Math.max(0, ...headers.keys());
+  let segId = 0;
+  for (const id of headers.keys()) segId = Math.max(segId, id);
   let endAddress: number | undefined;
   while (segId !== 0) {
     const header = headers.get(segId);
@@ -99,7 +98,7 @@ function strayDurable(disk: Disk, segId: number, segmentSlots: number, seeds: Se
   for (let slot = 1; slot < end; slot += 1) {
     const loaded = reader.frame(addressOf(segId, slot));
     if (loaded === undefined) continue;
-    durable = Math.max(durable, loaded.frame.durableThrough, addressOf(segId, slot));
+    durable = Math.max(durable, loaded.frame.durableThrough);
   }
   source.close();
   return durable;

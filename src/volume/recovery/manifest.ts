@@ -101,7 +101,9 @@ export class Manifest {
         this.#applyRecord(placed.record, placed.position);
         position = placed.position;
       }
-      const insert = this.#database.prepare('INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)');
+      const insert = this.#database.prepare(
+        'INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)',
+      );
       for (const segment of segments) {
         insert.run(
           segment.segId,
@@ -173,9 +175,7 @@ export class Manifest {
         break;
       case 'snap':
         database
-          .prepare(
-            'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, size_bytes FROM volume WHERE uuid = ?',
-          )
+          .prepare('INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, size_bytes FROM volume WHERE uuid = ?')
           .run(
             toHex(record.uuid),
             toHex(record.volumeUuid),

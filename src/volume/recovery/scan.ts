@@ -223,7 +223,11 @@ class Scanner {
 }
 
 /** Payload of the catalogue record at `position`. Throws FormatError when it cannot be read. */
-export function readRecordPayload(reader: SegmentReader, address: number, index: number): Uint8Array {
+export function readRecordPayload(
+  reader: SegmentReader,
+  address: number,
+  index: number,
+): Uint8Array {
   const loaded = reader.frame(address);
   if (loaded === undefined) {
     throw new FormatError(`no frame at ${describeAddress(address)} for a catalogue record`);

@@ -18,7 +18,13 @@ import {
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import { segmentPath } from '../log/segment-path.ts';
-import { readRecordPayload, type ScanOptions, type SegmentScan, SegmentReader, scanSegment } from './scan.ts';
+import {
+  readRecordPayload,
+  type ScanOptions,
+  SegmentReader,
+  type SegmentScan,
+  scanSegment,
+} from './scan.ts';
 
 export interface Footer {
   readonly header: FooterHeader;

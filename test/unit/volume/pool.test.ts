@@ -3,23 +3,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Outcome } from '../../../src/base/errors.ts';
-import {
-  type BlockDevice,
-  IoKind,
-  IoRequest,
-  IoStatus,
-} from '../../../src/device/block-device.ts';
+import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
 import { inlineHost, smallSettings } from '../../support/inline-host.ts';
 
 let folder = '';
+const hosts: ReturnType<typeof inlineHost>[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
 });
 
 afterEach(() => {
+  for (const host of hosts.splice(0)) host.abandon();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -43,7 +40,10 @@ async function open(): Promise<OpenedPool> {
         throw new Error(message);
       },
     };
-    openPool(inlineHost(folder), options, done);
+    for (const gone of hosts.splice(0)) gone.abandon();
+    const host = inlineHost(folder);
+    hosts.push(host);
+    openPool(host, options, done);
   });
 }
 
