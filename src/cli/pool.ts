@@ -100,9 +100,10 @@ function poolText(pool: Pool, nowMs: number): string {
   const { recovery, engine, nbd } = pool;
   const usedPercent = ((pool.usedBytes / pool.capacityBytes) * 100).toFixed(1);
   const state = pool.stateReason === undefined ? pool.state : `${pool.state}: ${pool.stateReason}`;
-  const opened = recovery.wasClean
+  const before = recovery.wasClean
     ? 'after a clean stop'
     : `recovered ${count(recovery.tailFrames, 'frame')}`;
+  const opened = pool.epoch === 1 ? 'new' : before;
   const pairs: [string, string][] = [
     ['pool', pool.name],
     ['state', state],

@@ -378,11 +378,7 @@ export class EngineSupervisor {
     const words = lastWords(this.#host.logText());
     const message = `the engine of pool ${pool} ended (${exitText(end)})`;
     this.#absence = `${message} and is being started again`;
-    this.#host.log.error(`${message}; starting it again in ${delayMs} ms`, {
-      ...end,
-      logPath,
-      words,
-    });
+    this.#host.log.error(`${message}; starting it again in ${delayMs} ms`, { ...end, logPath });
     for (const word of words) this.#host.log.error(`  engine: ${word}`);
   }
 

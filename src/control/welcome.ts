@@ -9,7 +9,8 @@ const WELCOME_VOLUMES_MAX = 5;
 
 export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Volume[]): string {
   const { recovery } = pool;
-  const opened = recovery.wasClean ? 'closed cleanly before' : 'recovered';
+  const before = recovery.wasClean ? 'closed cleanly before' : 'recovered';
+  const opened = pool.epoch === 1 ? 'new' : before;
   const lines = [
     '',
     `tidemark serves pool ${pool.name}: ${formatSize(pool.usedBytes)} of ${formatSize(pool.capacityBytes)} used, ` +
