@@ -86,7 +86,7 @@ function linkBackwards(headers: ReadonlyMap<number, SegmentHeader>, faults: stri
     }
     segId = header.previousSegId;
   }
-  return links.reverse();
+  return links.toReversed();
 }
 
 /** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
