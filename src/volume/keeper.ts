@@ -9,6 +9,7 @@
  *
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
+import { unreachable } from '../base/assert.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
@@ -62,7 +63,12 @@ export type KeeperResult =
       readonly sealed?: { readonly segment: ManifestSegment; readonly crcPlace: CrcPlace };
       readonly error?: KeeperError;
     }
-  | { readonly kind: 'open-manifest'; readonly appliedPosition: number; readonly wasAhead: boolean }
+  | {
+      readonly kind: 'open-manifest';
+      readonly appliedPosition: number;
+      readonly sealedSegIds: ReadonlySet<number>;
+      readonly wasAhead: boolean;
+    }
   | { readonly kind: 'manifest'; readonly error?: KeeperError }
   | {
       readonly kind: 'verify';
@@ -123,6 +129,8 @@ export class Keeper {
         return this.#rebuildFooter(job);
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
+      default:
+        return unreachable(job);
     }
   }
 
@@ -223,6 +231,7 @@ export class Keeper {
     return {
       kind: 'open-manifest',
       appliedPosition: this.#manifest.appliedPosition,
+      sealedSegIds: this.#manifest.sealedSegIds(),
       wasAhead,
     };
   }

@@ -113,7 +113,7 @@ class Opening {
     });
     const isReadOnly = recovered.faults.length > 0;
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
-    const parts = this.#parts(superblock, recovered, leaves, crcTables, isReadOnly);
+    const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance, residency } = parts;
     const pool = new Pool(parts.parts, maintenance, residency, reason);
@@ -128,7 +128,8 @@ class Opening {
         entryCount: recovered.replay.entryCount,
       },
     };
-    maintenance.openManifest(endPositionOf(recovered.endAddress), recovered.replay.records);
+    const { records } = recovered.replay;
+    maintenance.openManifest(endPositionOf(recovered.endAddress), records, recovered.sealed);
     for (const segment of recovered.segments) {
       if (segment.crcPlace !== undefined || isReadOnly) continue;
       maintenance.segmentFinished(segment.segId, segment.endAddress);
@@ -200,9 +201,11 @@ class Opening {
   #parts(
     superblock: Superblock,
     recovered: Recovered,
-    leaves: LeafStore,
-    crcTables: CrcTables,
-    isReadOnly: boolean,
+    memory: {
+      readonly leaves: LeafStore;
+      readonly crcTables: CrcTables;
+      readonly isReadOnly: boolean;
+    },
   ): {
     parts: PoolParts;
     maintenance: Maintenance;
@@ -210,6 +213,7 @@ class Opening {
     attach: (pool: Pool) => void;
   } {
     const host = this.#host;
+    const { leaves, crcTables, isReadOnly } = memory;
     const settings = { ...this.#options.settings, segmentSlots: superblock.segmentSlots };
     const seeds = new Seeds(superblock.poolUuid);
     const staging = new Staging(new SharedArrayBuffer(settings.stagingBytes));

@@ -49,13 +49,19 @@ export class Maintenance {
   }
 
   /** Brings the manifest to the recovered state: discards one that is ahead, applies what it lacks. */
-  openManifest(endPosition: number, records: readonly ManifestRecord[]): void {
+  openManifest(
+    endPosition: number,
+    records: readonly ManifestRecord[],
+    sealed: readonly ManifestSegment[],
+  ): void {
     this.#ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
       if (result.wasAhead) {
         this.#parts.host.log.warn('manifest was ahead of the log and was made again');
       }
       const missing = records.filter((record) => record.position > result.appliedPosition);
       this.#records = [...missing, ...this.#records];
+      const unknown = sealed.filter((segment) => !result.sealedSegIds.has(segment.segId));
+      this.#segments = [...unknown, ...this.#segments];
       this.#scheduleManifest();
     });
   }

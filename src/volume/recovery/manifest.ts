@@ -78,6 +78,12 @@ export class Manifest {
     return Number(this.#meta('appliedPosition') ?? '0');
   }
 
+  /** Segments that it has as sealed. */
+  sealedSegIds(): Set<number> {
+    const ids = this.#database.prepare('SELECT id FROM segment').pluck().all();
+    return new Set(ids.map(Number));
+  }
+
   /** Forgets everything. */
   reset(poolUuid: Uint8Array): void {
     const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');

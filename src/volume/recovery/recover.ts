@@ -22,6 +22,7 @@ import type { CrcTables } from '../log/crc-tables.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
+import type { ManifestSegment } from './manifest.ts';
 import { Replay } from './replay.ts';
 import { crcPlaceOf, crcTableOf, eachFooterEntry, SegmentSource } from './segment-source.ts';
 
@@ -38,6 +39,8 @@ export interface SegmentState {
 export interface Recovered {
   readonly replay: Replay;
   readonly segments: SegmentState[];
+  /** What the manifest must say of the sealed ones. */
+  readonly sealed: readonly ManifestSegment[];
   readonly leftoverPaths: string[];
   readonly nextSegId: number;
   /** Last segment and end of the log; 0 for a pool that never wrote. */
@@ -70,6 +73,7 @@ class Recovery {
   readonly #crcTables: CrcTables;
   readonly #replay: Replay;
   readonly #segments: SegmentState[] = [];
+  readonly #sealed: ManifestSegment[] = [];
   readonly #faults: string[] = [];
   #durableThrough: number;
   #digest: Uint8Array = new Uint8Array(32);
@@ -105,6 +109,7 @@ class Recovery {
     return {
       replay: this.#replay,
       segments: this.#segments,
+      sealed: this.#sealed,
       leftoverPaths: chain.leftoverIds.map(segmentPath),
       nextSegId: Math.max(chain.segIdMax, this.#superblock.segIdHighWater) + 1,
       lastSegId: last?.segId ?? 0,
@@ -167,7 +172,9 @@ class Recovery {
       endAddress,
       crcPlace: crcPlaceOf(footer.header, this.#superblock.segmentSlots),
     });
-    this.#digest = footer.header.digest;
+    const { segId, epoch, endSlot, entryCount, digest } = footer.header;
+    this.#sealed.push({ segId, epoch, endSlot, entryCount, digest });
+    this.#digest = digest;
     this.#lastHlcMs = Math.max(this.#lastHlcMs, footer.header.maxHlcMs);
     return true;
   }
