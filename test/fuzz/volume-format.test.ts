@@ -99,6 +99,7 @@ const superblock = encodeSuperblock({
   hlcMsHighWater: 1,
   capacityBytes: 2 ** 30,
   createdMs: 1,
+  durableThrough: 0,
   name: 'main',
 });
 

@@ -38,6 +38,8 @@ export type ModelOp =
       readonly name: string;
     };
 
+export type ClearOp = Extract<ModelOp, { kind: 'zero' | 'trim' }>;
+
 /** Blocks that are not holes. */
 export type Blocks = ReadonlyMap<number, ContentId>;
 
@@ -98,18 +100,34 @@ function overlay(
   return next;
 }
 
+/**
+ * The parts of a zero or trim that a crash may tear apart: the ragged first block, the ragged last block, and whole blocks
+ * between. One part when nothing is ragged.
+ */
+export function clearParts(op: ClearOp): readonly ClearOp[] {
+  const end = op.offset + op.length;
+  const firstWhole = Math.ceil(op.offset / blockSizeBytes) * blockSizeBytes;
+  const endWhole = Math.floor(end / blockSizeBytes) * blockSizeBytes;
+  if (firstWhole > endWhole) return [op];
+  const ranges: readonly (readonly [number, number])[] = [
+    [op.offset, firstWhole],
+    [firstWhole, endWhole],
+    [endWhole, end],
+  ];
+  return ranges
+    .filter(([from, to]) => from < to)
+    .map(([from, to]) => ({ ...op, offset: from, length: to - from }));
+}
+
 /** Whole blocks become zero or holes; the ragged ends get zeros written over them. */
-function clear(
-  blocks: Blocks,
-  op: ModelOp & { readonly kind: 'zero' | 'trim' },
-  contents: ContentTable,
-): Map<number, ContentId> {
+function clear(blocks: Blocks, op: ClearOp, contents: ContentTable): Map<number, ContentId> {
   const end = op.offset + op.length;
   const firstWhole = Math.ceil(op.offset / blockSizeBytes);
   const endWhole = Math.floor(end / blockSizeBytes);
   let next = new Map(blocks);
   const ragged = (from: number, to: number): void => {
-    if (from < to && next.has(Math.floor(from / blockSizeBytes))) {
+    const content = next.get(Math.floor(from / blockSizeBytes));
+    if (from < to && content !== undefined && content !== allocatedZero) {
       next = overlay(next, from, new Uint8Array(to - from), contents);
     }
   };

@@ -17,6 +17,7 @@ import {
   allocatedZero,
   applyOp,
   type Blocks,
+  clearParts,
   describeOp,
   type ModelOp,
   type ModelSnapshot,
@@ -35,6 +36,13 @@ export interface CrashMark {
   readonly publishedCount: number;
   readonly durableCount: number;
   readonly inFlight: ReadonlySet<OpRecord>;
+}
+
+/** What a recovered pool turned out to hold. */
+export interface Recovered {
+  /** Operations of the log that survived. */
+  readonly count: number;
+  readonly state: PoolState;
 }
 
 /** A block that the store refused to read. */
@@ -132,17 +140,36 @@ export class Oracle {
   }
 
   /**
-   * The number of operations whose state the recovered pool shows. Throws Violation when there is none that the mark
-   * allows. `isMachineLost`: what was only published need not have survived.
+   * The state that the recovered pool shows. Throws Violation when it is none that the mark allows. `isMachineLost`: what was only published need not have survived.
    */
-  verify(mark: CrashMark, isMachineLost: boolean, observed: ObservedPool): number {
+  verify(mark: CrashMark, isMachineLost: boolean, observed: ObservedPool): Recovered {
     const low = isMachineLost ? mark.durableCount : mark.publishedCount;
     let high = mark.publishedCount;
     while (high < this.#order.length && this.#wasInFlight(mark, high)) high += 1;
     for (let count = high; count >= low; count -= 1) {
-      if (differences(this.state(count), observed, this.contents, 1).length === 0) return count;
+      const state = this.state(count);
+      if (differences(state, observed, this.contents, 1).length === 0) return { count, state };
+    }
+    for (let count = high - 1; count >= low; count -= 1) {
+      const state = this.#tornClear(count, observed);
+      if (state !== undefined) return { count, state };
     }
     throw new Violation(this.#explain(low, high, observed));
+  }
+
+  /** The state in which operation `index`, a ragged zero or trim, is there only in parts; undefined when that is not it. */
+  #tornClear(index: number, observed: ObservedPool): PoolState | undefined {
+    const op = this.#order[index]?.op;
+    if (op?.kind !== 'zero' && op?.kind !== 'trim') return undefined;
+    const parts = clearParts(op);
+    for (let choice = 1; choice < 2 ** parts.length - 1; choice += 1) {
+      let state = this.state(index);
+      for (const [bit, part] of parts.entries()) {
+        if ((choice & (1 << bit)) !== 0) state = applyOp(state, part, this.contents);
+      }
+      if (differences(state, observed, this.contents, 1).length === 0) return state;
+    }
+    return undefined;
   }
 
   #wasInFlight(mark: CrashMark, index: number): boolean {

@@ -1,9 +1,10 @@
 /**
  * The only source of time and order in a simulated run.
  *
- *     lanes, each first in first out          next event: a lane picked by seed, weighted per run
+ *     lanes, first in first out but pool      next event: a lane picked by seed, weighted per run
  *     client  ▢▢▢
- *     main    ▢▢      progress, results, answers of the thread pool, due timers
+ *     main    ▢▢      progress, results, due timers
+ *     pool    ▢▢▢     reads in the thread pool, in any order
  *     turn    ▢       deferred to the end of the turn
  *     commit  ▢       drains of the committer
  *     keeper  ▢▢      jobs of the keeper
@@ -14,7 +15,7 @@
 import type { Clock, Timer, Timers } from '../../src/base/ports.ts';
 import type { SeededRandom } from './random.ts';
 
-const lanes = ['client', 'main', 'turn', 'commit', 'keeper'] as const;
+const lanes = ['client', 'main', 'pool', 'turn', 'commit', 'keeper'] as const;
 export type Lane = (typeof lanes)[number];
 
 interface PendingTimer extends Timer {
@@ -35,8 +36,10 @@ export class Scheduler implements Clock, Timers {
   #wallOffsetMs = 0;
   #eventCount = 0;
 
-  constructor(random: SeededRandom) {
+  /** `startMs`: virtual milliseconds that have passed before this process. */
+  constructor(random: SeededRandom, startMs = 0) {
     this.#random = random;
+    this.#nowMs = startMs;
     for (const lane of lanes) {
       this.#eventsByLane.set(lane, []);
       this.#weightByLane.set(lane, random.pick([1, 1, 2, 4]));
@@ -93,7 +96,10 @@ export class Scheduler implements Clock, Timers {
     this.#moveDueTimers();
     let lane = this.#pickLane();
     if (lane === undefined && this.#jumpToTimer()) lane = this.#pickLane();
-    const action = lane === undefined ? undefined : this.#eventsByLane.get(lane)?.shift();
+    if (lane === undefined) return false;
+    const events = this.#eventsByLane.get(lane) ?? [];
+    const index = lane === 'pool' ? this.#random.below(events.length) : 0;
+    const [action] = events.splice(index, 1);
     if (action === undefined) return false;
     this.#eventCount += 1;
     action();
@@ -110,6 +116,12 @@ export class Scheduler implements Clock, Timers {
       if (this.#eventCount >= limit) throw new Error(`${what}: not done after ${eventsMax} events`);
       if (!this.runOne() && !isDone()) throw new Error(`${what}: not done and nothing left to run`);
     }
+  }
+
+  /** Runs what there is to run in the next `durationMs` of virtual time. */
+  runFor(durationMs: number): void {
+    const end = this.#nowMs + durationMs;
+    while (this.#nowMs < end && this.runOne());
   }
 
   #pickLane(): Lane | undefined {

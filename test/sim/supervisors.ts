@@ -22,7 +22,7 @@ export class QuietSupervisor implements DiskSupervisor {
   during(_call: DiskCall): void {}
 
   later(action: () => void): void {
-    this.#scheduler.post('main', action);
+    this.#scheduler.post('pool', action);
   }
 }
 

@@ -230,17 +230,21 @@ class VirtualDiskFile implements DiskFile {
     done: (error: DiskError | undefined, bytesRead: number) => void,
   ): void {
     this.#requireOpen();
-    this.#disk.supervisor.later(() => {
+    const { supervisor } = this.#disk;
+    // The bytes are there some time before the answer: whoever reuses the target meanwhile is found out.
+    supervisor.later(() => {
       let count = 0;
+      let error: DiskError | undefined;
       try {
         const { fault } = this.#disk.enter('readLater', this.path, position, target.length);
         count = this.#readWith(fault, target, position);
       } catch (thrown) {
         if (!(thrown instanceof DiskError)) throw thrown;
-        done(thrown, 0);
-        return;
+        error = thrown;
       }
-      done(undefined, count);
+      supervisor.later(() => {
+        done(error, count);
+      });
     });
   }
 

@@ -1,0 +1,225 @@
+/**
+ * One long random run: lives of a store process, one after the other, each ended by a crash or a clean close.
+ *
+ *     life 1 ──ops──●──ops──▶     life 2 ──recover──ops──●──▶     life 3 ...
+ *                   │ fork             ▲
+ *                   └──── crash ───────┘
+ *
+ * At the crash the machine is forked: the old life runs on until everything in flight is answered, which tells the order
+ * of the log; the next life begins on the fork. Some recoveries are crashed too, several times in a row.
+ */
+import { toError } from '../../src/base/errors.ts';
+import type { StoreVariant } from './broken-stores.ts';
+import { Client } from './client.ts';
+import { ContentTable } from './content.ts';
+import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
+import { Machine } from './machine.ts';
+import type { PoolState } from './model.ts';
+import { type CrashMark, differences, Oracle, Violation } from './oracle.ts';
+import { SeededRandom } from './random.ts';
+import { StoreProcess } from './store-process.ts';
+import { LossStyle } from './virtual-file.ts';
+import { Workload } from './workload.ts';
+
+export interface LongRunOptions {
+  readonly seed: number;
+  readonly variant?: StoreVariant;
+  readonly trace?: (line: string) => void;
+}
+
+export interface LongRunResult {
+  readonly lives: number;
+  readonly operations: number;
+}
+
+interface Fork {
+  readonly what: string;
+  readonly machine: Machine;
+  readonly mark: CrashMark;
+}
+
+const eventsMax = 200_000;
+const wallSteps = [-86_400_000, -3_600_000, -50, 50, 3_600_000] as const;
+/** Crashes inside one recovery after another, at most. */
+const recoveryCrashesMax = 3;
+
+/** Throws Violation, naming the seed, when the store breaks a promise. */
+export function longRun(options: LongRunOptions): LongRunResult {
+  return new LongRun(options).run();
+}
+
+class LongRun {
+  readonly #options: LongRunOptions;
+  readonly #random: SeededRandom;
+  readonly #contents = new ContentTable();
+  readonly #workload: Workload;
+  readonly #queueDepthMax: number;
+  #state: PoolState = new Map();
+  #oracle: Oracle;
+  #fork: Fork | undefined;
+  /** Changes of the disk in this life until the fork is taken. */
+  #pointsLeft = 0;
+  #sequence = 0;
+  #lives = 0;
+  #where = 'start';
+
+  constructor(options: LongRunOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed * 2 + 1);
+    this.#queueDepthMax = this.#random.pick([1, 4, 16, 32]);
+    this.#workload = new Workload(this.#random.fork(1), this.#random.pick([8, 24, 40]));
+    this.#oracle = new Oracle(this.#contents, this.#state);
+  }
+
+  run(): LongRunResult {
+    try {
+      let machine = new Machine();
+      const lives = this.#random.between(2, 6);
+      while (this.#lives < lives) machine = this.#live(machine);
+      this.#lastLook(machine);
+    } catch (thrown) {
+      const error = toError(thrown);
+      throw new Violation(
+        `seed ${this.#options.seed}, life ${this.#lives}, ${this.#where}: ${error.message}\n` +
+          `replay: node test/sim/main.ts --seed ${this.#options.seed} --verbose\n` +
+          (error instanceof Violation ? '' : (error.stack ?? '')),
+      );
+    }
+    return { lives: this.#lives, operations: this.#sequence };
+  }
+
+  #at(where: string): void {
+    this.#where = where;
+    this.#options.trace?.(`life ${this.#lives}: ${where}`);
+  }
+
+  /** One life on `machine`; returns the machine that the next one finds. */
+  #live(machine: Machine): Machine {
+    this.#lives += 1;
+    this.#fork = undefined;
+    this.#pointsLeft = this.#random.between(1, 400);
+    this.#at('open');
+    const process = this.#start(machine);
+    process.open();
+    this.#requireState(process, 'a pool opened after a clean close or a verified crash');
+    const client = new Client(process, this.#oracle, 'none', (what) => {
+      this.#options.trace?.(`  ${what}`);
+    });
+    this.#at('operations');
+    this.#operate(process, client);
+    process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
+    if (this.#fork === undefined && this.#random.chance(0.7)) {
+      this.#at('close');
+      process.close();
+    } else {
+      process.kill();
+    }
+    const fork = this.#takeFork();
+    if (fork !== undefined) return this.#crash(fork);
+    this.#state = this.#oracle.now;
+    this.#oracle = new Oracle(this.#contents, this.#state);
+    return machine;
+  }
+
+  #takeFork(): Fork | undefined {
+    return this.#fork;
+  }
+
+  #start(machine: Machine): StoreProcess {
+    return new StoreProcess({
+      machine,
+      random: this.#random.fork(2),
+      variant: this.#options.variant,
+      onPoint: (what) => {
+        this.#pointsLeft -= 1;
+        if (this.#pointsLeft !== 0) return;
+        this.#fork = { what, machine: machine.copy(), mark: this.#oracle.mark() };
+      },
+    });
+  }
+
+  #operate(process: StoreProcess, client: Client): void {
+    const count = this.#random.between(10, 150);
+    for (let done = 0; done < count && this.#fork === undefined; done += 1) {
+      if (this.#random.chance(0.02)) process.stepWall(this.#random.pick(wallSteps));
+      const depth = this.#random.between(1, this.#queueDepthMax);
+      process.runUntil(() => client.pendingCount < depth, eventsMax, 'a free place in the queue');
+      const { op, isAlone } = this.#workload.next(this.#oracle.now);
+      const isCatalogue = op.kind !== 'write' && op.kind !== 'zero' && op.kind !== 'trim';
+      process.runUntil(
+        () => (isAlone ? client.pendingCount === 0 : !isCatalogue || !client.isCatalogueBusy),
+        eventsMax,
+        'the answers before it',
+      );
+      this.#sequence += 1;
+      client.submit(op, this.#sequence);
+      if (isAlone) process.runUntil(() => client.pendingCount === 0, eventsMax, 'its answer');
+      else process.runSome(this.#random.below(8));
+    }
+  }
+
+  #anyCrash(): Crash {
+    const styles = [LossStyle.none, LossStyle.pages, LossStyle.sectors, LossStyle.mostly] as const;
+    if (this.#random.chance(0.35)) return kill;
+    return loss(this.#random.pick(styles), this.#random.next());
+  }
+
+  /** Recovers from the fork, checks, and returns the recovered machine. */
+  #crash(fork: Fork): Machine {
+    const crash = this.#anyCrash();
+    this.#at(`crash ${fork.what}, ${describeCrash(crash)}`);
+    let machine = crashed(fork.machine, crash);
+    let isMachineLost = crash.kind === 'loss';
+    for (let count = this.#random.below(recoveryCrashesMax + 1); count > 0; count -= 1) {
+      const again = this.#anyCrash();
+      machine = this.#crashedRecovery(machine, again);
+      isMachineLost ||= again.kind === 'loss';
+    }
+    this.#pointsLeft = 0;
+    this.#at('recovery');
+    const process = this.#start(machine);
+    process.open();
+    const observed = process.observe(this.#contents);
+    const { count, state } = this.#oracle.verify(fork.mark, isMachineLost, observed);
+    this.#at(`recovered ${count} operations`);
+    process.requireEqualRebuild();
+    process.kill();
+    this.#state = state;
+    this.#oracle = new Oracle(this.#contents, state);
+    return machine;
+  }
+
+  /** A recovery that is itself crashed at a random point; the machine that is left. */
+  #crashedRecovery(machine: Machine, crash: Crash): Machine {
+    let left: Machine | undefined;
+    let points = this.#random.between(1, 30);
+    const process = new StoreProcess({
+      machine,
+      random: this.#random.fork(3),
+      variant: this.#options.variant,
+      onPoint: (what) => {
+        points -= 1;
+        if (points !== 0) return;
+        this.#at(`recovery crashed ${what}, ${describeCrash(crash)}`);
+        left = machine.copy();
+      },
+    });
+    process.open();
+    return crashed(left ?? machine, crash);
+  }
+
+  #requireState(process: StoreProcess, what: string): void {
+    const observed = process.observe(this.#contents);
+    const found = differences(this.#state, observed, this.#contents, 8);
+    if (found.length > 0) throw new Violation(`${what} differs\n  ${found.join('\n  ')}`);
+  }
+
+  /** At the end the machine is lost once more, and everything is still there. */
+  #lastLook(machine: Machine): void {
+    this.#at('last look');
+    const process = this.#start(crashed(machine, loss(LossStyle.none, 0)));
+    process.open();
+    this.#requireState(process, 'the pool at the end');
+    process.requireEqualRebuild();
+  }
+}

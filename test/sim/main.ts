@@ -1,0 +1,66 @@
+/**
+ * The simulator by hand.
+ *
+ *     node test/sim/main.ts --seed 17 --verbose              one long random run, with its trace
+ *     node test/sim/main.ts --seed 1 --runs 1000             a thousand of them
+ *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
+ *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
+ */
+import { parseArgs } from 'node:util';
+import { toError } from '../../src/base/errors.ts';
+import { explore } from './explore.ts';
+import { longRun } from './long-run.ts';
+import { programs } from './programs.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    runs: { type: 'string', default: '1' },
+    kind: { type: 'string', default: 'long' },
+    program: { type: 'string' },
+    point: { type: 'string' },
+    stride: { type: 'string', default: '1' },
+    verbose: { type: 'boolean', default: false },
+  },
+});
+
+function trace(line: string): void {
+  console.log(line);
+}
+
+function explorePrograms(name: string, seed: number): string {
+  const program = programs.find((candidate) => candidate.name === name);
+  if (program === undefined) {
+    throw new Error(`no program ${name}; there are ${programs.map((one) => one.name).join(', ')}`);
+  }
+  const result = explore({
+    program,
+    seed,
+    recoveryStride: Number(values.stride),
+    ...(values.point === undefined ? {} : { onlyPoint: Number(values.point) }),
+    ...(values.verbose ? { trace } : {}),
+  });
+  return `program ${name}, seed ${seed}: ${result.points} points, ${result.recoveries} recoveries`;
+}
+
+function randomRun(seed: number): string {
+  const options = { seed, ...(values.verbose ? { trace } : {}) };
+  const { lives, operations } = longRun(options);
+  return `seed ${seed}: ${lives} lives, ${operations} operations`;
+}
+
+const first = Number(values.seed);
+const runs = Number(values.runs);
+let failures = 0;
+for (let seed = first; seed < first + runs; seed += 1) {
+  try {
+    const line =
+      values.program === undefined ? randomRun(seed) : explorePrograms(values.program, seed);
+    if (runs <= 20 || values.verbose) console.log(line);
+  } catch (thrown) {
+    failures += 1;
+    console.error(toError(thrown).message);
+  }
+}
+console.log(`${runs} runs, ${failures} failed`);
+process.exitCode = failures === 0 ? 0 : 1;

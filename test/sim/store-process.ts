@@ -1,0 +1,303 @@
+/**
+ * One life of the store's process in the simulator: the pool on the main thread, the committer and the keeper as lanes of
+ * one scheduler, all on one virtual disk. It ends with `close` or `kill`, and never touches the machine afterwards.
+ */
+import { unreachable } from '../../src/base/assert.ts';
+import type { OperationError, Outcome } from '../../src/base/errors.ts';
+import type { Log } from '../../src/base/ports.ts';
+import type { BlockDevice } from '../../src/device/block-device.ts';
+import type { Payload } from '../../src/device/staging.ts';
+import { Committer } from '../../src/volume/committer.ts';
+import { Keeper } from '../../src/volume/keeper.ts';
+import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
+import type { OpenSnapshot, Pool } from '../../src/volume/pool.ts';
+import { openPool } from '../../src/volume/pool-open.ts';
+import type { PoolHost } from '../../src/volume/ports.ts';
+import { brokenDisk, type StoreVariant } from './broken-stores.ts';
+import type { ContentTable } from './content.ts';
+import type { Machine } from './machine.ts';
+import type { ModelOp, PoolState } from './model.ts';
+import { DeviceReader } from './observe.ts';
+import {
+  type ObservedDevice,
+  type ObservedPool,
+  type ObservedVolume,
+  Violation,
+} from './oracle.ts';
+import type { SeededRandom } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+import { FaultSupervisor, PointSupervisor } from './supervisors.ts';
+import { type DiskCall, type DiskFault, VirtualDisk } from './virtual-disk.ts';
+
+export interface StoreProcessOptions {
+  readonly machine: Machine;
+  readonly random: SeededRandom;
+  /** The store is right unless a test breaks it on purpose. */
+  readonly variant?: StoreVariant | undefined;
+  /** Called before every disk call that changes what a crash leaves. */
+  readonly onPoint?: (what: string) => void;
+  /** Faults of the disk, by call. Without it the disk works. */
+  readonly fault?: (call: DiskCall) => DiskFault | undefined;
+  readonly segmentSlots?: number;
+  readonly trace?: (line: string) => void;
+}
+
+const eventsMax = 50_000;
+const manifestLagMs = 1000;
+const smallSettings: StoreSettings = {
+  ...defaultSettings,
+  segmentSlots: 64,
+  readySegments: 2,
+  checkpointBytes: 2 ** 20,
+  stagingBytes: 2 ** 20,
+  crcTableBytes: 2 ** 16,
+  manifestPath: ':memory:',
+};
+
+type CatalogueOp = Exclude<ModelOp, { kind: 'write' | 'zero' | 'trim' }>;
+
+export class StoreProcess {
+  readonly machine: Machine;
+  readonly #options: StoreProcessOptions;
+  readonly #scheduler: Scheduler;
+  readonly #disk: VirtualDisk;
+  #pool: Pool | undefined;
+  /** Why the store stopped itself; undefined while it works. */
+  failure: string | undefined;
+
+  constructor(options: StoreProcessOptions) {
+    this.#options = options;
+    this.machine = options.machine;
+    const { random, machine } = options;
+    this.#scheduler = new Scheduler(random, machine.nowMs);
+    this.#scheduler.stepWall(machine.wallOffsetMs);
+    const supervisor =
+      options.fault === undefined
+        ? new PointSupervisor(random.fork(11), this.#scheduler, options.onPoint ?? (() => {}))
+        : new FaultSupervisor(random.fork(11), this.#scheduler, options.fault);
+    this.#disk = new VirtualDisk(machine.image, supervisor);
+  }
+
+  get pool(): Pool {
+    if (this.#pool === undefined) throw new Error('the pool is not open');
+    return this.#pool;
+  }
+
+  get isReadOnly(): boolean {
+    return this.pool.readOnlyReason !== undefined;
+  }
+
+  /** Opens the pool. Throws Violation when the store refuses or hangs. */
+  open(): void {
+    const refusal = this.tryOpen();
+    if (refusal !== undefined) throw new Violation(`the pool does not open: ${refusal.message}`);
+    if (this.isReadOnly) {
+      throw new Violation(`the pool is read-only: ${this.pool.readOnlyReason ?? ''}`);
+    }
+  }
+
+  /** Opens the pool; what the store says when it refuses. */
+  tryOpen(): OperationError | undefined {
+    let refusal: OperationError | undefined;
+    let isDone = false;
+    const settings = {
+      ...smallSettings,
+      segmentSlots: this.#options.segmentSlots ?? smallSettings.segmentSlots,
+    };
+    openPool(
+      this.#host(),
+      {
+        name: 'main',
+        settings,
+        capacityBytes: 2 ** 30,
+        pageCacheBytes: 2 ** 20,
+        onFailed: (message) => {
+          this.failure ??= message;
+        },
+      },
+      (outcome) => {
+        isDone = true;
+        if (outcome.ok) this.#pool = outcome.value.pool;
+        else refusal = outcome.error;
+      },
+    );
+    this.runUntil(() => isDone || this.failure !== undefined, eventsMax, 'the pool to open');
+    return refusal;
+  }
+
+  /** Closes the pool in order. */
+  close(): void {
+    let isDone = false;
+    this.pool.close(() => {
+      isDone = true;
+    });
+    this.runUntil(() => isDone, eventsMax, 'the pool to close');
+    this.kill();
+  }
+
+  /** The process is gone: nothing of it runs any more. */
+  kill(): void {
+    this.machine.nowMs = this.#scheduler.monotonicMs();
+    this.#disk.kill();
+    this.#scheduler.clear();
+  }
+
+  stepWall(byMs: number): void {
+    this.machine.wallOffsetMs += byMs;
+    this.#scheduler.stepWall(byMs);
+  }
+
+  runUntil(isDone: () => boolean, limit: number, what: string): void {
+    this.#scheduler.runUntil(isDone, limit, what);
+  }
+
+  /** Runs up to `count` events. */
+  runSome(count: number): void {
+    for (let left = count; left > 0; left -= 1) this.#scheduler.runOne();
+  }
+
+  openVolume(name: string): BlockDevice {
+    return this.pool.volumeOpen(name);
+  }
+
+  /** Staging for a write; undefined when there is none now. */
+  allocate(offset: number, length: number): Payload | undefined {
+    return this.pool.staging.allocate(offset, length);
+  }
+
+  whenFree(action: () => void): void {
+    this.pool.staging.whenFree(action);
+  }
+
+  /** Submits a catalogue operation; volumes are named as they are in `state`. */
+  catalogue(op: CatalogueOp, state: PoolState, done: (outcome: Outcome<unknown>) => void): void {
+    const pool = this.pool;
+    const name = state.get(op.volume)?.name ?? '';
+    switch (op.kind) {
+      case 'volumeCreate':
+        pool.volumeCreate({ name: op.name, sizeBytes: op.sizeBytes }, done);
+        break;
+      case 'volumeRename':
+        pool.volumeRename({ name, newName: op.name }, done);
+        break;
+      case 'volumeResize':
+        pool.volumeResize({ name, sizeBytes: op.sizeBytes, force: true }, done);
+        break;
+      case 'volumeDelete':
+        pool.volumeDelete({ name, force: true }, done);
+        break;
+      case 'snapshotCreate':
+        pool.snapshotCreate([{ volume: name, name: op.name }], done);
+        break;
+      case 'snapshotDelete':
+        pool.snapshotDelete({ volume: name, name: op.name }, done);
+        break;
+      default:
+        unreachable(op);
+    }
+  }
+
+  /** Reads everything that the pool shows: volumes, their heads and all snapshots. */
+  observe(contents: ContentTable): ObservedPool {
+    const reader = new DeviceReader(this.#scheduler, contents);
+    const observed = new Map<string, ObservedVolume>();
+    for (const volume of this.pool.volumes()) {
+      const head = reader.observe(this.pool.volumeOpen(volume.name));
+      const snapshotByName = new Map<string, ObservedDevice>();
+      for (const name of volume.snapshotByName.keys()) {
+        snapshotByName.set(name, this.#observeSnapshot(reader, volume.name, name));
+      }
+      observed.set(volume.name, { ...head, snapshotByName });
+    }
+    return observed;
+  }
+
+  #observeSnapshot(reader: DeviceReader, volume: string, name: string): ObservedDevice {
+    let opened: OpenSnapshot | undefined;
+    let refusal: OperationError | undefined;
+    this.pool.snapshotOpen(volume, name, (outcome) => {
+      if (outcome.ok) opened = outcome.value;
+      else refusal = outcome.error;
+    });
+    const isAnswered = (): boolean => opened !== undefined || refusal !== undefined;
+    this.runUntil(isAnswered, eventsMax, `snapshot ${volume}@${name}`);
+    if (opened === undefined) {
+      throw new Violation(`snapshot ${volume}@${name}: ${refusal?.message ?? ''}`);
+    }
+    const observed = reader.observe(opened.device);
+    opened.close();
+    return observed;
+  }
+
+  /** Makes footers and manifest again from the log. Throws Violation when what was there differs. */
+  requireEqualRebuild(): void {
+    // Seals and the manifest follow the log a moment later.
+    this.#scheduler.runFor(manifestLagMs);
+    let report: { readonly wasEqual: boolean } | undefined;
+    let refusal: OperationError | undefined;
+    this.pool.rebuild(
+      () => {},
+      (outcome) => {
+        if (outcome.ok) report = outcome.value;
+        else refusal = outcome.error;
+      },
+    );
+    const isAnswered = (): boolean => report !== undefined || refusal !== undefined;
+    this.runUntil(isAnswered, eventsMax, 'the rebuild');
+    if (report === undefined) throw new Violation(`rebuild failed: ${refusal?.message ?? ''}`);
+    if (!report.wasEqual) throw new Violation('the manifest or a footer differed from its rebuild');
+  }
+
+  #host(): PoolHost {
+    const { random, variant } = this.#options;
+    const scheduler = this.#scheduler;
+    return {
+      disk: brokenDisk(this.#disk, variant, 'main'),
+      clock: scheduler,
+      random: random.fork(12),
+      timers: scheduler,
+      log: this.#log(),
+      startCommit: (shared, onProgress) => {
+        const disk = brokenDisk(this.#disk, variant, 'commit');
+        const committer = new Committer(shared, disk, () => {
+          scheduler.post('main', onProgress);
+        });
+        return {
+          wake: () => {
+            scheduler.post('commit', () => {
+              committer.drain();
+            });
+          },
+          stop: () => {
+            committer.close();
+          },
+        };
+      },
+      startKeeper: (settings, onResult) => {
+        const keeper = new Keeper(settings, this.#disk);
+        return {
+          post: (job) => {
+            scheduler.post('keeper', () => {
+              const result = keeper.run(job);
+              scheduler.post('main', () => {
+                onResult(result);
+              });
+            });
+          },
+          stop: () => {
+            scheduler.post('keeper', () => {
+              keeper.close();
+            });
+          },
+        };
+      },
+    };
+  }
+
+  #log(): Log {
+    const line = (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+      this.#options.trace?.(`    log: ${message} ${JSON.stringify(fields ?? {})}`);
+    };
+    return { info: line, warn: line, error: line };
+  }
+}
