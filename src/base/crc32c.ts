@@ -6,5 +6,5 @@ import { crc32c as nativeCrc32c } from '@node-rs/crc32';
 
 /** CRC32C of `data` continued from `seed` (0 = fresh). */
 export function crc32c(data: Uint8Array, seed: number): number {
-  return nativeCrc32c(data as Buffer, seed);
+  return nativeCrc32c(data, seed);
 }

@@ -35,14 +35,13 @@ export class Payload {
 
   constructor(
     staging: Staging,
-    lead: number,
-    length: number,
+    span: { readonly lead: number; readonly length: number },
     pieceSizeBytes: number,
     pieceOffsets: number[],
   ) {
     this.#staging = staging;
-    this.lead = lead;
-    this.length = length;
+    this.lead = span.lead;
+    this.length = span.length;
     this.pieceSizeBytes = pieceSizeBytes;
     this.pieceOffsets = pieceOffsets;
   }
@@ -132,7 +131,7 @@ export class Staging {
     if (free.length < count) return undefined;
     const pieces: number[] = [];
     for (let index = 0; index < count; index += 1) pieces.push(free.pop() ?? 0);
-    return new Payload(this, lead, length, size, pieces);
+    return new Payload(this, { lead, length }, size, pieces);
   }
 
   /** Calls `action` once after something was released. First come, first called; retry `allocate` then. */

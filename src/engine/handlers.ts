@@ -24,7 +24,7 @@ export interface EngineParts {
   readonly stop: (withinMs: number) => Promise<void>;
 }
 
-export const engineVersion = '0.1.0';
+const engineVersion = '0.1.0';
 
 type Volume = ReturnType<Pool['volume']>;
 type Snapshot = ReturnType<Pool['snapshot']>;

@@ -3,7 +3,7 @@
  * Data goes through the page cache; `flush` is fdatasync, `flushFolder` fsync of the directory.
  */
 import * as fs from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
 
 /** IOV_MAX on Linux: a gathered write takes at most this many pieces. */
@@ -174,9 +174,4 @@ export class SystemDisk implements Disk {
       return stats.bavail * stats.bsize;
     });
   }
-}
-
-/** Makes a file's or folder's name durable: fsync of the folder that holds it. */
-export function flushParentFolder(path: string): void {
-  new SystemDisk('/').flushFolder(dirname(path));
 }

@@ -46,7 +46,7 @@ export class Committer {
     this.#disk = disk;
     this.#seeds = new Seeds(shared.poolUuid);
     this.#staging = new Uint8Array(shared.staging);
-    this.#pageViews = new Array<Uint8Array | undefined>(shared.staging.byteLength / slotSizeBytes);
+    this.#pageViews = Array.from({ length: shared.staging.byteLength / slotSizeBytes });
     this.#recoveredDigest = shared.previousDigest;
     this.#durableThrough = shared.durableThrough;
     this.#writtenThrough = shared.durableThrough;

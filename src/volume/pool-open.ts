@@ -29,7 +29,7 @@ import { catalogueMutation } from './log/mutation.ts';
 import { segmentFolder } from './log/segment-path.ts';
 import { SegmentSupply } from './log/segment-supply.ts';
 import { LeafStore } from './map/leaf-store.ts';
-import { endPositionOf, Pool } from './pool.ts';
+import { Pool } from './pool.ts';
 import type { PoolHost } from './ports.ts';
 import { type Recovered, recoverLog, type SegmentState } from './recovery/recover.ts';
 import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
@@ -129,7 +129,7 @@ class Opening {
       },
     };
     const { records } = recovered.replay;
-    maintenance.openManifest(endPositionOf(recovered.endAddress), records, recovered.sealed);
+    maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
     for (const segment of recovered.segments) {
       if (segment.crcPlace !== undefined || isReadOnly) continue;
       maintenance.segmentFinished(segment.segId, segment.endAddress);

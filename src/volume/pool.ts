@@ -12,29 +12,33 @@
  */
 import { present } from '../base/assert.ts';
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../base/errors.ts';
-import { formatSize } from '../base/units.ts';
 import { makeUuid, toHex } from '../base/uuid.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
 import { AckMode, type CatalogueRecord, encodeRecord } from './catalogue/records.ts';
+import {
+  checkCapacity,
+  checkName,
+  checkSize,
+  deleteRefused,
+  naaOf,
+  shrinkRefused,
+} from './core/checks.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { PoolParts } from './core/parts.ts';
 import { SnapshotMaps } from './core/snapshot-maps.ts';
 import { Space, type SpaceReport } from './core/space.ts';
-import { addressOf, positionOf, slotSizeBytes } from './format/address.ts';
+import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { LockEntry } from './io/range-lock.ts';
 import type { Residency } from './io/residency.ts';
-import { limits, namePattern, volumeSizeUnit } from './limits.ts';
+import { limits } from './limits.ts';
 import { catalogueMutation } from './log/mutation.ts';
 import { applyRecord } from './recovery/replay.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
-
-/** NAA type 6 begins with 6, then a 24-bit company id. This one is not registered with the IEEE. */
-const naaCompanyId = 0x74_69_64;
 
 export interface OpenSnapshot {
   readonly device: BlockDevice;
@@ -184,7 +188,10 @@ export class Pool {
         opened.map,
         this.#operations,
       );
-      done(success({ device, close: opened.release }));
+      const close = (): void => {
+        opened.release();
+      };
+      done(success({ device, close }));
     });
   }
 
@@ -248,14 +255,9 @@ export class Pool {
       const isShrink = options.sizeBytes < volume.sizeBytes;
       if (isShrink && !options.force) throw shrinkRefused(volume, options.sizeBytes);
       const { uuid, line } = volume;
-      const record: CatalogueRecord = {
-        kind: 'vol-resize',
-        line,
-        uuid,
-        sizeBytes: options.sizeBytes,
-      };
+      const { sizeBytes } = options;
       const commit = (release: () => void): void => {
-        this.#commit([record], () => {
+        this.#commit([{ kind: 'vol-resize', line, uuid, sizeBytes }], () => {
           release();
           finish(success(volume));
         });
@@ -341,22 +343,7 @@ export class Pool {
   /** New capacity in bytes; durable when `done` runs. */
   resize(capacityBytes: number, done: Done<undefined>): void {
     this.#operate(done, (finish) => {
-      const { usedBytes, fileSystemFreeBytes } = this.space();
-      const most = usedBytes + fileSystemFreeBytes;
-      if (!Number.isSafeInteger(capacityBytes) || capacityBytes < usedBytes) {
-        throw new OperationError(
-          ErrorCode.invalid,
-          `pool ${this.name} already takes ${formatSize(usedBytes)}; its capacity cannot be ${formatSize(capacityBytes)}`,
-          `Give at least ${formatSize(usedBytes)}.`,
-        );
-      }
-      if (capacityBytes > most) {
-        throw new OperationError(
-          ErrorCode.noSpace,
-          `the file system has room for ${formatSize(most)}, not ${formatSize(capacityBytes)}`,
-          'Give less, or make the file system larger first.',
-        );
-      }
+      checkCapacity(this.name, capacityBytes, this.space());
       this.#writeSuperblock({ capacityBytes });
       finish(success(undefined));
     });
@@ -479,8 +466,7 @@ export class Pool {
     const mutation = catalogueMutation(records.map(encodeRecord), (published) => {
       records.forEach((record, index) => {
         const position = published.position + index;
-        const { catalogue, lineById, leaves } = this.#parts;
-        applyRecord(record, position, catalogue, lineById, leaves);
+        applyRecord(record, position, this.#parts);
         this.#maintenance.recordPublished({ record, position });
       });
       done();
@@ -511,62 +497,4 @@ export class Pool {
       'Choose another name.',
     );
   }
-}
-
-/** NAA type 6 identifier: 4 bits type, 24 bits company, 100 bits of the volume's id. */
-function naaOf(uuid: Uint8Array): Uint8Array {
-  const naa = uuid.slice();
-  const head = naaCompanyId;
-  naa[0] = 0x60 | (head >>> 20);
-  naa[1] = (head >>> 12) & 0xff;
-  naa[2] = (head >>> 4) & 0xff;
-  naa[3] = ((head & 0x0f) << 4) | ((naa[3] ?? 0) & 0x0f);
-  return naa;
-}
-
-function checkName(what: string, name: string): void {
-  if (namePattern.test(name)) return;
-  throw new OperationError(
-    ErrorCode.invalid,
-    `"${name}" is no valid ${what} name`,
-    'Use 1 to 128 letters, digits, dots, underscores and hyphens.',
-  );
-}
-
-function checkSize(sizeBytes: number): void {
-  const isWhole = Number.isSafeInteger(sizeBytes) && sizeBytes % volumeSizeUnit === 0;
-  if (isWhole && sizeBytes > 0 && sizeBytes <= limits.volumeSizeBytesMax) return;
-  const nearest = Math.max(1, Math.ceil(sizeBytes / volumeSizeUnit)) * volumeSizeUnit;
-  throw new OperationError(
-    ErrorCode.invalid,
-    `a volume cannot be ${sizeBytes} bytes large`,
-    sizeBytes > limits.volumeSizeBytesMax
-      ? `The largest is ${formatSize(limits.volumeSizeBytesMax)}.`
-      : `Sizes are multiples of ${volumeSizeUnit} bytes; the next one is ${nearest}.`,
-  );
-}
-
-function shrinkRefused(volume: VolumeState, sizeBytes: number): OperationError {
-  const cut = formatSize(volume.sizeBytes - sizeBytes);
-  return new OperationError(
-    ErrorCode.needsForce,
-    `shrinking ${volume.name} from ${formatSize(volume.sizeBytes)} to ${formatSize(sizeBytes)} cuts off its last ${cut} and what is stored there`,
-    'Snapshots keep the old size and content. Repeat with --force if you mean it.',
-  );
-}
-
-function deleteRefused(volume: VolumeState): OperationError {
-  const names = [...volume.snapshotByName.keys()];
-  const shown = names.slice(0, 5).join(', ');
-  const more = names.length > 5 ? `, and ${names.length - 5} more` : '';
-  return new OperationError(
-    ErrorCode.needsForce,
-    `volume ${volume.name} has ${names.length} snapshot${names.length === 1 ? '' : 's'} that would be deleted with it: ${shown}${more}`,
-    'Repeat with --force if you mean it.',
-  );
-}
-
-/** Position of the frame at the end of the log, for the manifest. */
-export function endPositionOf(endAddress: number): number {
-  return positionOf(endAddress, 0);
 }

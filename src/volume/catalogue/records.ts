@@ -4,12 +4,13 @@
  * Numbers of the tags are part of the format: never reuse one. Tags that later record types need (parent line, fork
  * position, ...) are reserved here so that they mean the same everywhere.
  */
+import { unreachable } from '../../base/assert.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { TlvReader, TlvWriter } from '../format/tlv.ts';
 import type { CatalogueEntry } from '../log/mutation.ts';
 
-export const tag = {
+const tag = {
   volumeUuid: 1,
   name: 2,
   sizeBytes: 3,
@@ -145,6 +146,8 @@ export function encodeRecord(record: CatalogueRecord): CatalogueEntry {
         .bytes(tag.openId, record.openId)
         .number(tag.startPosition, record.startPosition);
       return { type: RecordType.epoch, line: 0, payload: writer.finish() };
+    default:
+      return unreachable(record);
   }
 }
 

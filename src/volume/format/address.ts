@@ -11,7 +11,6 @@
 export const slotSizeBytes = 4096;
 export const slotsPerSegmentMax = 8192;
 export const descriptorsPerFrameMax = 2048;
-export const segIdMax = 2 ** 29 - 1;
 
 export function addressOf(segId: number, slot: number): number {
   return segId * slotsPerSegmentMax + slot;

@@ -11,11 +11,11 @@
 import { createHash } from 'node:crypto';
 import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
-import { addressOf, slotOf, slotsPerSegmentMax } from './address.ts';
+import { addressOf, slotsPerSegmentMax } from './address.ts';
 import type { Seeds } from './checksum.ts';
 import { FormatError } from './format-error.ts';
 
-export const footerVersion = 1;
+const footerVersion = 1;
 export const footerHeaderBytes = 128;
 const magic = 0x5446_4d54; // "TMFT"
 const trailerMagic = 0x4554_4d54; // "TMTE"
@@ -50,7 +50,7 @@ const entryLayout = {
   flags: u8(35),
   writer: u32(36),
 } as const;
-export const footerEntryBytes = 40;
+const footerEntryBytes = 40;
 
 const frameLayout = {
   slot: u32(0),
@@ -283,9 +283,4 @@ export function footerSlotCrcs(footer: Uint8Array, header: FooterHeader): Uint32
     crcs[slot] = view.getUint32(start + slot * 4, true);
   }
   return crcs;
-}
-
-/** Slot of `address` for use with the CRC table. */
-export function crcIndex(address: number): number {
-  return slotOf(address);
 }

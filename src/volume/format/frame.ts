@@ -15,18 +15,11 @@
  */
 import { crc32c } from '../../base/crc32c.ts';
 import { u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
-import {
-  addressOf,
-  descriptorsPerFrameMax,
-  segIdOf,
-  slotOf,
-  slotSizeBytes,
-  slotsPerSegmentMax,
-} from './address.ts';
+import { descriptorsPerFrameMax, slotOf, slotSizeBytes, slotsPerSegmentMax } from './address.ts';
 import type { Seeds } from './checksum.ts';
 import { FormatError } from './format-error.ts';
 
-export const frameVersion = 1;
+const frameVersion = 1;
 export const frameSlotsMax = 1024;
 const magic = 0x5246_4d54; // "TMFR"
 
@@ -93,7 +86,7 @@ export const RecordType = {
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
 /** First record type that belongs to the catalogue (its payload is inline TLV). */
-export const catalogueTypeMin = RecordType.volCreate;
+const catalogueTypeMin = RecordType.volCreate;
 /** Record types from here on may be skipped when unknown. */
 export const skippableTypeMin = 128;
 
@@ -311,14 +304,4 @@ export function blockCrc(header: Uint8Array, frame: FrameHeader, index: number):
 /** First slot after the frame. */
 export function frameEnd(frame: FrameHeader): number {
   return frame.address + frame.headerBlocks + frame.dataBlocks;
-}
-
-/** The same slot number in address form for the start of a segment's frames. */
-export function firstFrameAddress(segId: number): number {
-  return addressOf(segId, 1);
-}
-
-/** Whether two addresses lie in one segment. */
-export function isSameSegment(left: number, right: number): boolean {
-  return segIdOf(left) === segIdOf(right);
 }

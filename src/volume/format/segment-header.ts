@@ -13,7 +13,7 @@ import { addressOf, slotSizeBytes } from './address.ts';
 import type { Seeds } from './checksum.ts';
 import { FormatError } from './format-error.ts';
 
-export const segmentHeaderVersion = 1;
+const segmentHeaderVersion = 1;
 const magic = 0x4753_4d54; // "TMSG"
 
 const layout = {

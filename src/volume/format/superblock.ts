@@ -12,7 +12,7 @@ import { bytes, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
 import { FormatError } from './format-error.ts';
 
 export const superblockSizeBytes = 4096;
-export const superblockVersion = 1;
+const superblockVersion = 1;
 const magic = 0x4253_4d54; // "TMSB"
 const nameBytesMax = 128;
 

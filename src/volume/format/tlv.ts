@@ -7,8 +7,8 @@
 import { u64, viewOf } from '../../base/fields.ts';
 import { FormatError } from './format-error.ts';
 
-export const tlvVersion = 1;
-export const tlvBytesMax = 65536;
+const tlvVersion = 1;
+const tlvBytesMax = 65536;
 const optionalTagMin = 0x8000;
 const numberField = u64(0);
 

@@ -3,7 +3,7 @@ export const segmentFolder = 'segments';
 const idDigits = 8;
 const namePattern = /^([0-9a-f]{8})\.seg$/;
 
-export function segmentName(segId: number): string {
+function segmentName(segId: number): string {
   return `${segId.toString(16).padStart(idDigits, '0')}.seg`;
 }
 

@@ -172,7 +172,9 @@ export class BlockMap {
   #setInLeaf(leaf: number, within: number, count: number, value: number): void {
     const entry = this.#top[leaf] ?? 0;
     if (entry > 0 && count < leafBlocks) {
-      this.#setInFull(leaf, entry - 1, within, count, value);
+      const own = this.#ownFull(leaf, entry - 1);
+      this.#setInFull(own, within, count, value);
+      if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
       return;
     }
     if (entry === 0 && value === holeValue) return;
@@ -185,26 +187,34 @@ export class BlockMap {
     } else {
       const runs = this.#paintRuns(entry, within, count, value);
       if (runs <= runsMax) this.#storeRuns(leaf, runs, false);
-      else this.#promote(leaf, entry, within, count, value);
+      else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
     this.#mappedBlocks += this.#mappedInLeaf(this.#top[leaf] ?? 0) - mappedBefore;
   }
 
-  #setInFull(leaf: number, ref: number, within: number, count: number, value: number): void {
-    const own = this.#store.isShared(ref) ? this.#copyFull(leaf, ref) : ref;
-    const slab = this.#store.slab(own);
-    const at = this.#store.indexOf(own) + within;
-    let change = 0;
+  /** Paints part of a full leaf that nobody shares, and keeps count of mapped blocks. */
+  #setInFull(ref: number, within: number, count: number, value: number): void {
+    const slab = this.#store.slab(ref);
+    const at = this.#store.indexOf(ref) + within;
+    let change = value > 0 ? count : 0;
     for (let index = 0; index < count; index += 1) {
       if ((slab[at + index] ?? 0) > 0) change -= 1;
-      slab[at + index] = value > 0 ? value + index : value;
     }
-    if (value > 0) change += count;
     this.#mappedBlocks += change;
-    if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
+    this.#paintFull(ref, within, count, value);
   }
 
-  #copyFull(leaf: number, ref: number): number {
+  #paintFull(ref: number, within: number, count: number, value: number): void {
+    const slab = this.#store.slab(ref);
+    const at = this.#store.indexOf(ref) + within;
+    for (let index = 0; index < count; index += 1) {
+      slab[at + index] = value > 0 ? value + index : value;
+    }
+  }
+
+  /** The full leaf, copied first when it is shared. */
+  #ownFull(leaf: number, ref: number): number {
+    if (!this.#store.isShared(ref)) return ref;
     const own = this.#store.allocateFull();
     const from = this.#store.indexOf(ref);
     this.#store
@@ -236,17 +246,22 @@ export class BlockMap {
 
   /** Runs of a small (or empty) leaf with [within, within + count) painted, into the scratch; returns how many. */
   #paintRuns(entry: number, within: number, count: number, value: number): number {
-    const ref = -entry - 1;
-    const slab = entry === 0 ? undefined : this.#store.slab(ref);
-    const at = entry === 0 ? 0 : this.#store.indexOf(ref);
-    const oldRuns = slab === undefined ? 1 : (slab[at] ?? 0);
+    if (entry === 0) {
+      const runs = within > 0 ? this.#pushRun(0, 0, holeValue) : 0;
+      const painted = this.#pushRun(runs, within, value);
+      const end = within + count;
+      return end < leafBlocks ? this.#pushRun(painted, end, holeValue) : painted;
+    }
+    const slab = this.#store.slab(-entry - 1);
+    const at = this.#store.indexOf(-entry - 1);
+    const oldRuns = slab[at] ?? 0;
     const end = within + count;
     let runs = 0;
     let isPainted = false;
     for (let run = 0; run < oldRuns; run += 1) {
-      const start = slab?.[at + 2 + run * 2] ?? 0;
-      const next = run + 1 < oldRuns ? (slab?.[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
-      const old = slab?.[at + 3 + run * 2] ?? holeValue;
+      const start = slab[at + 2 + run * 2] ?? 0;
+      const next = run + 1 < oldRuns ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
+      const old = slab[at + 3 + run * 2] ?? holeValue;
       if (start < within) runs = this.#pushRun(runs, start, old);
       if (!isPainted && next > within) {
         runs = this.#pushRun(runs, within, value);
@@ -294,19 +309,17 @@ export class BlockMap {
     }
   }
 
-  /** Turns a small leaf that would need too many runs into a full one, painted. */
-  #promote(leaf: number, entry: number, within: number, count: number, value: number): void {
+  /** Turns a small leaf into a full one with the same content; returns it. */
+  #promote(leaf: number, entry: number): number {
     const full = this.#store.allocateFull();
     const slab = this.#store.slab(full);
     const at = this.#store.indexOf(full);
     for (let block = 0; block < leafBlocks; block += 1) {
       slab[at + block] = this.#lookupSmall(-entry - 1, block);
     }
-    for (let index = 0; index < count; index += 1) {
-      slab[at + within + index] = value > 0 ? value + index : value;
-    }
     this.#store.release(-entry - 1, false);
     this.#top[leaf] = full + 1;
+    return full;
   }
 
   #drop(leaf: number): void {

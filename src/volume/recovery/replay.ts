@@ -26,16 +26,23 @@ export interface PlacedRecord {
   readonly position: number;
 }
 
-export class Replay {
+/** What catalogue records change. */
+export interface PoolState {
+  readonly catalogue: Catalogue;
+  readonly lineById: Map<number, Line>;
+  readonly leaves: LeafStore;
+}
+
+export class Replay implements PoolState {
   readonly catalogue = new Catalogue();
   readonly lineById = new Map<number, Line>();
   /** Every catalogue record, for the manifest. */
   readonly records: PlacedRecord[] = [];
-  readonly #leaves: LeafStore;
+  readonly leaves: LeafStore;
   #entryCount = 0;
 
   constructor(leaves: LeafStore) {
-    this.#leaves = leaves;
+    this.leaves = leaves;
   }
 
   get entryCount(): number {
@@ -55,18 +62,13 @@ export class Replay {
     const record = recordOf(entry, load);
     if (record === undefined) return;
     this.records.push({ record, position: entry.position });
-    applyRecord(record, entry.position, this.catalogue, this.lineById, this.#leaves);
+    applyRecord(record, entry.position, this);
   }
 }
 
 /** Applies a catalogue record to the catalogue and to the lines. */
-export function applyRecord(
-  record: CatalogueRecord,
-  position: number,
-  catalogue: Catalogue,
-  lineById: Map<number, Line>,
-  leaves: LeafStore,
-): void {
+export function applyRecord(record: CatalogueRecord, position: number, state: PoolState): void {
+  const { catalogue, lineById, leaves } = state;
   catalogue.apply(record, position);
   if (record.kind === 'vol-create') {
     const blockCount = record.sizeBytes / slotSizeBytes;
