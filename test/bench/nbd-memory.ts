@@ -5,14 +5,16 @@
  *
  * The export is `mem`. Ends on SIGTERM or SIGINT.
  */
+
+import { Staging } from '../../src/device/staging.ts';
 import { listenTcp, listenUnix } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
-import { Staging } from '../../src/device/staging.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
 import { MemoryExports } from '../support/memory-exports.ts';
 
-const slabBytes = 128 << 20;
+const mebibyte = 1 << 20;
+const slabBytes = 128 * mebibyte;
 const defaultSizeMebibytes = 1024;
 
 const [socketPath, sizeMebibytes, tcpPort] = process.argv.slice(2);
@@ -24,7 +26,7 @@ if (socketPath === undefined) {
 const slab = new SharedArrayBuffer(slabBytes);
 const staging = new Staging(slab);
 const exports = new MemoryExports();
-const sizeBytes = Number(sizeMebibytes ?? defaultSizeMebibytes) << 20;
+const sizeBytes = Number(sizeMebibytes ?? defaultSizeMebibytes) * mebibyte;
 exports.add(new MemoryDevice({ name: 'mem', sizeBytes, slab: staging.bytes }));
 const log = {
   info: () => undefined,
