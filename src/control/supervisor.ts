@@ -342,12 +342,8 @@ export class EngineSupervisor {
     const { pool, logPath } = this.#settings;
     const words = lastWords(this.#host.logText());
     if (end.code === EXIT_POOL_REFUSED) {
-      const reason = mainReason(words);
-      return new OperationError(
-        'unavailable',
-        `pool ${pool} cannot be opened: ${reason}`,
-        `look into ${logPath}`,
-      );
+      // The engine's last line is a whole sentence, with the name of the pool.
+      return new OperationError('unavailable', mainReason(words), `look into ${logPath}`);
     }
     if (this.#hasAttached) return undefined;
     if (end.code === EXIT_POOL_LOCKED) {

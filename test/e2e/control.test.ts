@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { isAlive } from '../support/appliance.ts';
 import { DaemonUnderTest, daemonEntries } from '../support/daemon-under-test.ts';
 import { matching } from '../support/matching.ts';
-import { run, until } from '../support/run.ts';
+import { Background, run, until } from '../support/run.ts';
 
 const withinMs = 30_000;
 
@@ -193,6 +193,86 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
   });
 });
 
+/** For nbdsh: overwrites 1,000 blocks in turn until the file ENOUGH is there, then reads what must be in each. */
+const writeAndCheck = `
+import os
+count = 0
+while not os.path.exists(os.environ['ENOUGH']):
+    h.pwrite(bytes([count % 251]) * 4096, count % 1000 * 4096)
+    count += 1
+    if count % 100 == 0:
+        print('writing', flush=True)
+for last in range(max(0, count - 1000), count):
+    assert h.pread(4096, last % 1000 * 4096) == bytes([last % 251]) * 4096
+print('all there')
+`;
+
+describe('the daemon and the real engine', () => {
+  it('keep a pool to one process: a second engine ends, and the daemon says who has the pool', async () => {
+    await using tidemark = new DaemonUnderTest(daemonEntries.real);
+    await (await tidemark.start()).stop();
+    const owner = new Background(process.execPath, [
+      path.join(path.dirname(daemonEntries.real), 'engine/process.ts'),
+      '--pool-dir',
+      path.join(tidemark.folder, 'pools/main'),
+      '--pool',
+      'main',
+      '--socket',
+      path.join(tidemark.folder, 'other.sock'),
+    ]);
+    try {
+      await until('the other engine has the pool', withinMs, () =>
+        owner.output.includes('pool open'),
+      );
+      const daemon = tidemark.launch();
+      await daemon.ended();
+      expect(daemon.child.exitCode).toBe(1);
+      expect(daemon.output).toMatch(/pool main is open in another process.*\nhint: /);
+      expect(owner.isRunning).toBe(true);
+    } finally {
+      await owner.stop();
+    }
+  });
+
+  it('say what is wrong with a pool that cannot be opened, and do not try again', async () => {
+    await using tidemark = new DaemonUnderTest(daemonEntries.real);
+    await (await tidemark.start()).stop();
+    const folder = path.join(tidemark.folder, 'pools/main');
+    for (const name of fs.readdirSync(folder).filter((each) => each.startsWith('superblock'))) {
+      fs.writeFileSync(path.join(folder, name), 'scribble');
+    }
+    const daemon = tidemark.launch();
+    await daemon.ended();
+    expect(daemon.child.exitCode).toBe(1);
+    expect(daemon.output).toMatch(/^tidemark: pool main cannot be opened: .*superblock.*\nhint: /);
+  });
+
+  it('can be killed under a client that writes, which notices nothing', async () => {
+    await using tidemark = new DaemonUnderTest(daemonEntries.real);
+    const daemon = await tidemark.start();
+    const uri = `nbd+unix:///lun0?socket=${tidemark.runPath('nbd.sock')}`;
+    const enough = path.join(tidemark.folder, 'enough');
+    const client = new Background('nbdsh', ['-u', uri, '-c', writeAndCheck], {
+      env: { ENOUGH: enough },
+    });
+    try {
+      await until('the client writes', withinMs, () => client.output.includes('writing'));
+      await daemon.stop('SIGKILL');
+      await tidemark.start();
+      const lineCount = client.output.split('writing').length;
+      await until('the client goes on', withinMs, () => {
+        return client.output.split('writing').length > lineCount + 3;
+      });
+      fs.writeFileSync(enough, '');
+      await client.ended();
+      expect(client.output).toContain('all there');
+      expect(client.child.exitCode).toBe(0);
+    } finally {
+      await client.stop();
+    }
+  });
+});
+
 describe('the daemon', () => {
   it.each([
     ['an unknown flag', ['--nbdport', '1'], /--nbdport.*\nhint: npm start -- --help/],
@@ -242,7 +322,7 @@ describe('the daemon', () => {
     const daemon = tidemark.launch();
     await daemon.ended();
     expect(daemon.child.exitCode).toBe(1);
-    expect(daemon.output).toContain('pool main cannot be opened: superblock: unknown flag 0x8');
+    expect(daemon.output).toContain('tidemark: pool main cannot be opened: superblock: unknown');
     expect(tidemark.read('pools/main/behaviour')).toBe('refuse 0');
   });
 

@@ -73,7 +73,7 @@ function misbehave(): void {
   fs.writeFileSync(path, `${what} ${left - 1}`);
   if (what === 'crash') throw new Error('the fake engine was told to crash');
   if (what === 'refuse') {
-    log.error('superblock: unknown flag 0x8');
+    log.error(`pool ${values.pool} cannot be opened: superblock: unknown flag 0x8`);
     process.exit(4);
   }
 }

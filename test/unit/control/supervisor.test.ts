@@ -212,7 +212,7 @@ describe('the supervisor, starting', () => {
   it('gives up at once, with the reason, when the pool is refused', async () => {
     const machine = new Machine({ exit: { code: 4, signal: undefined } });
     const error = await started(supervisorOn(machine), machine, 0);
-    expect(error).toMatchObject({ message: 'pool main cannot be opened: last words' });
+    expect(error).toMatchObject({ message: 'last words' });
     expect(machine.engines).toHaveLength(1);
   });
 
@@ -306,7 +306,7 @@ describe('the supervisor, when an engine ends', () => {
     await machine.time.pass(60_000);
     expect(machine.engines).toHaveLength(2);
     await expect(supervisor.call('poolStatus', {})).rejects.toMatchObject({
-      message: 'pool main cannot be opened: last words',
+      message: 'last words',
     });
   });
 
