@@ -13,6 +13,7 @@ import { encodeRecord } from './catalogue/records.ts';
 import { makeCommitShared } from './commit-ring.ts';
 import { Maintenance } from './core/maintenance.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
+import { relogTail } from './core/relog.ts';
 import { positionOf } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
@@ -53,6 +54,8 @@ export interface OpenedPool {
     readonly tailFrames: number;
     readonly wasClean: boolean;
     readonly entryCount: number;
+    /** Records that had to be logged again because the disk refused to keep them where they were. */
+    readonly relogged: number;
   };
 }
 
@@ -126,6 +129,7 @@ class Opening {
         tailFrames: recovered.tailFrames,
         wasClean: found.isClean,
         entryCount: recovered.replay.entryCount,
+        relogged: recovered.relog.length,
       },
     };
     const { records } = recovered.replay;
@@ -135,7 +139,13 @@ class Opening {
       maintenance.segmentFinished(segment.segId, segment.endAddress);
     }
     if (parts.parts.writer === undefined) done(success(opened));
-    else this.#logEpoch(parts.parts, maintenance, () => done(success(opened)));
+    else {
+      this.#logEpoch(parts.parts, maintenance, () => {
+        relogTail(parts.parts, maintenance, recovered.relog, () => {
+          done(success(opened));
+        });
+      });
+    }
   }
 
   /** Reads the superblock; makes a pool when the folder holds nothing of one. */

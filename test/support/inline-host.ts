@@ -1,5 +1,5 @@
 /** A pool's host for unit tests: real files in a folder, helpers run on the same thread at the end of the turn. */
-import type { Timers } from '../../src/base/ports.ts';
+import type { Disk, Timers } from '../../src/base/ports.ts';
 import { systemClock, systemRandom } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -21,8 +21,10 @@ export function smallSettings(folder: string): StoreSettings {
 }
 
 /** `abandon` ends it as a killed process ends: nothing that was planned happens any more. */
-export function inlineHost(folder: string): PoolHost & { abandon(): void } {
-  const disk = new SystemDisk(folder);
+export function inlineHost(
+  folder: string,
+  disk: Disk = new SystemDisk(folder),
+): PoolHost & { abandon(): void } {
   let isGone = false;
   const closers: (() => void)[] = [];
   const unlessGone = (action: () => void) => () => {

@@ -25,6 +25,7 @@ import { type Chain, type ChainLink, findChain } from './chain.ts';
 import type { ManifestSegment } from './manifest.ts';
 import { Replay } from './replay.ts';
 import { crcPlaceOf, crcTableOf, eachFooterEntry, SegmentSource } from './segment-source.ts';
+import { isWhole, readTail, type TailRecord } from './tail.ts';
 
 /** One segment of the log. */
 export interface SegmentState {
@@ -52,6 +53,8 @@ export interface Recovered {
   readonly faults: string[];
   readonly tailFrames: number;
   readonly logBytes: number;
+  /** Records behind `endAddress` that could not be made durable in place: log them again before serving. */
+  readonly relog: readonly TailRecord[];
 }
 
 export interface RecoverOptions {
@@ -63,10 +66,18 @@ export interface RecoverOptions {
 
 /** Reads the log and makes its tail durable. Throws DiskError (disk fails) or FormatError (newer version, damaged beyond use). */
 export function recoverLog(options: RecoverOptions): Recovered {
-  return new Recovery(options).run();
+  return new Recovery(options, undefined).run();
+}
+
+interface Cut {
+  readonly address: number;
+  readonly relog: readonly TailRecord[];
 }
 
 class Recovery {
+  readonly #options: RecoverOptions;
+  /** Second pass: the log ends here, because what lies behind is logged again. */
+  readonly #cut: Cut | undefined;
   readonly #disk: Disk;
   readonly #superblock: Superblock;
   readonly #seeds: Seeds;
@@ -80,7 +91,9 @@ class Recovery {
   #lastHlcMs: number;
   #tailFrames = 0;
 
-  constructor(options: RecoverOptions) {
+  constructor(options: RecoverOptions, cut: Cut | undefined) {
+    this.#options = options;
+    this.#cut = cut;
     this.#disk = options.disk;
     this.#superblock = options.superblock;
     this.#seeds = new Seeds(options.superblock.poolUuid);
@@ -95,9 +108,7 @@ class Recovery {
     this.#faults.push(...chain.faults);
     this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
     this.#surveyTail(chain);
-    chain.links.forEach((link) => {
-      this.#segment(link);
-    });
+    this.#replaySegments(chain.links);
     const last = this.#segments.at(-1);
     const endAddress = last?.endAddress ?? 0;
     if (endAddress < this.#durableThrough && this.#faults.length === 0) {
@@ -105,7 +116,9 @@ class Recovery {
         `the log ends at address ${endAddress}, but was durable through ${this.#durableThrough}`,
       );
     }
-    if (last !== undefined && this.#faults.length === 0) this.#makeTailDurable();
+    if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
+      return this.#recoverWithout(last.segId, endAddress);
+    }
     return {
       replay: this.#replay,
       segments: this.#segments,
@@ -122,7 +135,31 @@ class Recovery {
         (total, segment) => total + slotOf(segment.endAddress - 1) * slotSizeBytes,
         0,
       ),
+      relog: this.#cut?.relog ?? [],
     };
+  }
+
+  /** The tail cannot be made durable where it lies: recovers what is before it, and takes the tail along to be logged again. */
+  #recoverWithout(lastSegId: number, endAddress: number): Recovered {
+    const address = Math.max(this.#durableThrough, addressOf(lastSegId, 1));
+    const source = this.#source(lastSegId);
+    const relog = readTail(source.reader(), address, endAddress);
+    source.close();
+    if (!relog.every(isWhole)) {
+      throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
+    }
+    for (const line of this.#replay.lineById.values()) line.map.release();
+    const cut = { address: this.#durableThrough, relog };
+    return new Recovery(this.#options, cut).run();
+  }
+
+  #replaySegments(links: readonly ChainLink[]): void {
+    for (const link of links) {
+      const cut = link.endAddress === undefined ? this.#cut : undefined;
+      // The last segment's own header is durable only when something behind it is.
+      if (cut !== undefined && cut.address <= addressOf(link.segId, 1)) continue;
+      this.#segment(cut === undefined ? link : { ...link, endAddress: cut.address });
+    }
   }
 
   /** Every valid frame of the last segment says how far the log was durable when it was written, also frames behind a gap. */
@@ -203,8 +240,18 @@ class Recovery {
     this.#tailFrames += scan.frames.length;
   }
 
-  /** Writes the part of the tail again that nothing vouches for as durable, and flushes it with its folder. */
-  #makeTailDurable(): void {
+  /** Writes the part of the tail again that nothing vouches for as durable, and flushes it with its folder; false = the disk refused. */
+  #makeTailDurable(): boolean {
+    try {
+      this.#rewriteTail();
+      return true;
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError) || this.#cut !== undefined) throw thrown;
+      return false;
+    }
+  }
+
+  #rewriteTail(): void {
     for (const segment of this.#segments) {
       if (segment.endAddress <= this.#durableThrough) continue;
       const segmentStart = addressOf(segment.segId, 0);

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Outcome } from '../../../src/base/errors.ts';
+import { type Disk, DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
+import { SystemDisk } from '../../../src/host/disk.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
 import { inlineHost, smallSettings } from '../../support/inline-host.ts';
@@ -29,7 +31,26 @@ async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Prom
   });
 }
 
-async function open(): Promise<OpenedPool> {
+/** A disk that refuses to write into segment files that are there already. */
+class RefusingDisk extends SystemDisk {
+  override open(path: string, options: { readonly create: boolean }): DiskFile {
+    const file = super.open(path, options);
+    if (options.create || !path.startsWith('segments/')) return file;
+    return new Proxy(file, {
+      get: (target, name) => {
+        if (name === 'write') {
+          return () => {
+            throw new DiskError('EIO', `${path}: refused`);
+          };
+        }
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  }
+}
+
+async function open(disk?: Disk): Promise<OpenedPool> {
   return ask((done) => {
     const options = {
       name: 'main',
@@ -41,7 +62,7 @@ async function open(): Promise<OpenedPool> {
       },
     };
     for (const gone of hosts.splice(0)) gone.abandon();
-    const host = inlineHost(folder);
+    const host = inlineHost(folder, disk);
     hosts.push(host);
     openPool(host, options, done);
   });
@@ -187,5 +208,25 @@ describe('Pool', () => {
     });
     expect(rebuilt.wasEqual).toBe(true);
     await close(pool);
+  });
+
+  it('logs a tail again that cannot be made durable in place', async () => {
+    const first = await open();
+    await ask((done) => {
+      first.pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
+    });
+    await write(first.pool, first.pool.volumeOpen('a'), 0, new Uint8Array(8192).fill(9));
+    await ask((done) => {
+      first.pool.snapshotCreate([{ volume: 'a', name: 's' }], done);
+    });
+    const before = first.pool.durableThrough;
+    const second = await open(new RefusingDisk(folder));
+    expect(second.recovery.relogged).toBeGreaterThan(0);
+    expect((await read(second.pool.volumeOpen('a'), 4096, 4096))[0]).toBe(9);
+    expect(second.pool.snapshot('a', 's').cut).toBeGreaterThan(before);
+    const third = await open();
+    expect((await read(third.pool.volumeOpen('a'), 0, 4096))[0]).toBe(9);
+    expect(third.pool.snapshot('a', 's').cut).toBe(second.pool.snapshot('a', 's').cut);
+    await close(third.pool);
   });
 });

@@ -1,0 +1,62 @@
+/**
+ * Tail: records at the end of the log that verify but could not be made durable where they lie. They are taken out here and
+ * logged again in a new segment, before anything is served.
+ */
+import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import { decodeDescriptor, frameEnd, isDataType, RecordType } from '../format/frame.ts';
+import type { SegmentReader } from './scan.ts';
+
+export interface TailRecord {
+  readonly type: number;
+  readonly flags: number;
+  readonly line: number;
+  readonly lba: number;
+  readonly blockCount: number;
+  readonly writer: number;
+  /** Where it was: records of one frame that were one cut stay one. */
+  readonly position: number;
+  /** WRITE: the blocks. Catalogue records: the payload. */
+  readonly bytes: Uint8Array;
+}
+
+/** Records of the frames in [from, to), with their bytes. The frames were verified before. */
+export function readTail(reader: SegmentReader, from: number, to: number): TailRecord[] {
+  const records: TailRecord[] = [];
+  let address = from;
+  while (address < to) {
+    const loaded = reader.frame(address);
+    if (loaded === undefined) break;
+    const { frame, header } = loaded;
+    for (let index = 0; index < frame.descriptors; index += 1) {
+      const descriptor = decodeDescriptor(header, frame, index);
+      const { type, flags, line, lba, blockCount, writer } = descriptor;
+      const { payloadOffset, payloadLength } = descriptor;
+      let bytes: Uint8Array = new Uint8Array(0);
+      if (type === RecordType.write) {
+        bytes = reader.slots(descriptor.address, blockCount) ?? bytes;
+      } else if (!isDataType(type)) {
+        bytes = header.slice(payloadOffset, payloadOffset + payloadLength);
+      }
+      const position = positionOf(frame.address, index);
+      records.push({ type, flags, line, lba, blockCount, writer, position, bytes });
+    }
+    address = frameEnd(frame);
+  }
+  return records;
+}
+
+/** Whether all bytes of a record could be read. */
+export function isWhole(record: TailRecord): boolean {
+  return (
+    record.type !== RecordType.write || record.bytes.length === record.blockCount * slotSizeBytes
+  );
+}
+
+/** Whether two records belong to one catalogue group (the SNAPs of one cut). */
+export function isSameCut(left: TailRecord, right: TailRecord): boolean {
+  return (
+    left.type === RecordType.snap &&
+    right.type === RecordType.snap &&
+    frameAddressOf(left.position) === frameAddressOf(right.position)
+  );
+}
