@@ -4,8 +4,8 @@ import {
   blockStatusBytes,
   blockStatusExtent,
   blockStatusExtentBytes,
-  encodeBlockStatusHeader,
   type Cookie,
+  encodeBlockStatusHeader,
 } from './wire/reply.ts';
 
 const stateHole = 1;
@@ -35,7 +35,11 @@ export function encodeBlockStatus(
   view: DataView,
   at: number,
   to: Cookie,
-  what: { readonly contextId: number; readonly extents: readonly Extent[]; readonly length: number },
+  what: {
+    readonly contextId: number;
+    readonly extents: readonly Extent[];
+    readonly length: number;
+  },
 ): number {
   const first = at + blockStatusBytes;
   let end = first;

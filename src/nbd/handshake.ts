@@ -12,11 +12,12 @@
  * 2. Bytes kept are bounded: a header, or option data up to its limit.
  * 3. A failed SET_META_CONTEXT leaves no context selected.
  */
+
+import { blockSizeBytes } from '../device/block-device.ts';
 import { concatenate } from './bytes.ts';
+import type { NbdExports, NbdOpenExport } from './exports.ts';
 import type { Agreement } from './lane.ts';
 import { optionDataMaxBytes, optionSkipMaxBytes, payloadAdvertisedBytes } from './limits.ts';
-import type { NbdExports, NbdOpenExport } from './exports.ts';
-import { blockSizeBytes } from '../device/block-device.ts';
 import { clientFlagsBytes, decodeClientFlags, encodeGreeting } from './wire/greeting.ts';
 import {
   decodeInfoRequest,
@@ -393,9 +394,7 @@ export class Handshake {
       TransmissionFlag.sendFua |
       TransmissionFlag.sendCache;
     const writable =
-      TransmissionFlag.sendTrim |
-      TransmissionFlag.sendWriteZeroes |
-      TransmissionFlag.sendFastZero;
+      TransmissionFlag.sendTrim | TransmissionFlag.sendWriteZeroes | TransmissionFlag.sendFastZero;
     const access = opened.device.isReadOnly ? TransmissionFlag.readOnly : writable;
     return always | access | (this.#isStructured ? TransmissionFlag.sendDf : 0);
   }

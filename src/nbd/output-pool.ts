@@ -14,7 +14,7 @@ import { Turnstile, type Waiter } from './turnstile.ts';
 
 export const smallBufferBytes = 16 * 1024;
 /** One read piece with its header, and some small replies beside it. */
-export const largeBufferBytes = readPieceBytes + 4096;
+const largeBufferBytes = readPieceBytes + 4096;
 
 export class OutputBuffer {
   readonly bytes: Uint8Array;

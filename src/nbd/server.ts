@@ -19,7 +19,7 @@ import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
 import type { Staging } from '../device/staging.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdExports } from './exports.ts';
-import { breachLinesMax, breachWindowMs, nbdLimits, type NbdLimits } from './limits.ts';
+import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
 import { OutputPool } from './output-pool.ts';
 import { StagingDoor } from './staging-door.ts';
 import { TaskPool } from './task.ts';
@@ -185,7 +185,8 @@ export class NbdServer implements ConnectionOwner {
     for (const connection of this.#connections) {
       const { stall, progress } = connection;
       const isHolder =
-        (isStagingCrowded && connection.holdsStaging) || (isOutputCrowded && connection.holdsOutput);
+        (isStagingCrowded && connection.holdsStaging) ||
+        (isOutputCrowded && connection.holdsOutput);
       if (!isHolder || stall.progress !== progress) {
         stall.progress = progress;
         stall.sinceTick = this.#stallTick;

@@ -13,9 +13,14 @@
 import { type Extent, IoKind, IoStatus } from '../device/block-device.ts';
 import { blockStatusReplyBytes, encodeBlockStatus, extentsFitting } from './block-status.ts';
 import type { Agreement, Lane } from './lane.ts';
-import { type NbdLimits, payloadMaxBytes, smallRepliesMaxBytes, statusExtentsMax } from './limits.ts';
-import { type OutputPool, smallBufferBytes } from './output-pool.ts';
+import {
+  type NbdLimits,
+  payloadMaxBytes,
+  smallRepliesMaxBytes,
+  statusExtentsMax,
+} from './limits.ts';
 import type { Output } from './output.ts';
+import { type OutputPool, smallBufferBytes } from './output-pool.ts';
 import { Reads } from './reads.ts';
 import { Admission, Receiver, type RequestHeader, type RequestSink } from './receiver.ts';
 import { type Failure, Replies } from './replies.ts';

@@ -47,7 +47,7 @@ listenUnix(
   (error, listener) => {
     if (error !== undefined) throw error;
     console.log(`serving mem at nbd+unix:///mem?socket=${socketPath}`);
-    stopWith(listener?.close);
+    stopWith(() => listener?.close());
   },
 );
 if (tcpPort !== undefined) {
@@ -60,15 +60,15 @@ if (tcpPort !== undefined) {
     (error, listener) => {
       if (error !== undefined) throw error;
       console.log(`serving mem at nbd://127.0.0.1:${listener?.port ?? 0}/mem`);
-      stopWith(listener?.close);
+      stopWith(() => listener?.close());
     },
   );
 }
 
-function stopWith(close: (() => void) | undefined): void {
+function stopWith(close: () => void): void {
   for (const signal of ['SIGTERM', 'SIGINT']) {
     process.once(signal, () => {
-      close?.();
+      close();
       server.stop(1000, () => undefined);
     });
   }

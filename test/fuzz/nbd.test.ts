@@ -2,7 +2,7 @@
  * Hostile streams: whatever bytes a client sends, in whatever pieces, nothing is thrown, nothing hangs, what was taken
  * is given back, and a fresh connection works. Long runs: NBD_FUZZ_RUNS=100000.
  */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { infoData, metaData, optionBytes, requestBytes, u32 } from '../support/nbd-client.ts';
 import { NbdWorld } from '../support/nbd-world.ts';
@@ -84,9 +84,9 @@ function mutated(bytes: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> {
 
 const names = fc.constantFrom('disk', '', 'nope', 'disk\0', 'x'.repeat(5000));
 const options = fc.oneof(
-  fc.tuple(fc.constantFrom(6, 7), names, fc.array(fc.nat(65_535), { maxLength: 5 })).map(
-    ([option, name, types]) => optionBytes(option, infoData(name, types)),
-  ),
+  fc
+    .tuple(fc.constantFrom(6, 7), names, fc.array(fc.nat(65_535), { maxLength: 5 }))
+    .map(([option, name, types]) => optionBytes(option, infoData(name, types))),
   fc
     .tuple(
       fc.constantFrom(9, 10),
@@ -96,9 +96,9 @@ const options = fc.oneof(
     .map(([option, name, queries]) => optionBytes(option, metaData(name, queries))),
   names.map((name) => optionBytes(1, Buffer.from(name))),
   fc.constantFrom(2, 3, 5, 8, 77).map((option) => optionBytes(option)),
-  fc.tuple(fc.nat(20), fc.nat(100_000)).map(([option, length]) =>
-    optionBytes(option, Buffer.alloc(length)),
-  ),
+  fc
+    .tuple(fc.nat(20), fc.nat(100_000))
+    .map(([option, length]) => optionBytes(option, Buffer.alloc(length))),
   fc.uint8Array({ maxLength: 64 }),
 );
 
@@ -134,12 +134,17 @@ describe('hostile clients', () => {
   it('of the handshake', () => {
     const prologues = fc.constantFrom(u32(3), u32(0), u32(1), u32(2), Buffer.alloc(0));
     fc.assert(
-      fc.property(prologues, stepsOf(mutated(options)), fc.integer({ min: 1, max: 70 }), (...all) => {
-        const world = smallWorld();
-        const { freeBytes } = world.staging;
-        play(world, ...all);
-        checkAfter(world, freeBytes);
-      }),
+      fc.property(
+        prologues,
+        stepsOf(mutated(options)),
+        fc.integer({ min: 1, max: 70 }),
+        (...all) => {
+          const world = smallWorld();
+          const { freeBytes } = world.staging;
+          play(world, ...all);
+          checkAfter(world, freeBytes);
+        },
+      ),
       { numRuns },
     );
   });
@@ -155,7 +160,10 @@ describe('hostile clients', () => {
         optionBytes(7, infoData('disk')),
       ]),
     );
-    const messages = fc.oneof({ weight: 9, arbitrary: requests }, { weight: 1, arbitrary: mutated(requests) });
+    const messages = fc.oneof(
+      { weight: 9, arbitrary: requests },
+      { weight: 1, arbitrary: mutated(requests) },
+    );
     fc.assert(
       fc.property(prologues, stepsOf(messages), fc.integer({ min: 1, max: 70 }), (...all) => {
         const world = smallWorld();

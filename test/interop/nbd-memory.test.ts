@@ -9,7 +9,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Staging } from '../../src/device/staging.ts';
-import { listenTcp, listenUnix, type StreamListener } from '../../src/host/socket.ts';
+import {
+  type ListenDone,
+  listenTcp,
+  listenUnix,
+  type StreamListener,
+} from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { describeWith } from '../support/interop.ts';
@@ -18,7 +23,20 @@ import { MemoryExports } from '../support/memory-exports.ts';
 import { run, tryRun } from '../support/run.ts';
 
 const mebi = 1 << 20;
-const tools = ['libnbd-bin', 'nbdkit', 'qemu-utils', 'fio', 'nbd-client', 'python3-libnbd'] as const;
+const tools = [
+  'libnbd-bin',
+  'nbdkit',
+  'qemu-utils',
+  'fio',
+  'nbd-client',
+  'python3-libnbd',
+] as const;
+
+/** `nbdsh` commands, run by Debian's own Python; any failed assertion fails the run. */
+async function nbdsh(uri: string, script: string): Promise<void> {
+  const env = { PATH: `/usr/bin:${process.env['PATH'] ?? ''}` };
+  await run('nbdsh', ['-u', uri, '-c', script], { env });
+}
 
 describeWith([...tools], 'NBD clients and a device in memory', () => {
   const staging = new Staging(new SharedArrayBuffer(32 * mebi));
@@ -34,22 +52,14 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
   beforeAll(async () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-nbd-'));
     socketPath = path.join(folder, 'nbd.sock');
-    const opened = (done: (listener: StreamListener) => void, failed: (error: Error) => void) =>
-      (error: Error | undefined, listener?: StreamListener): void => {
-        if (listener === undefined) failed(error ?? new Error('no listener'));
-        else done(listener);
-      };
     const accept = server.accept.bind(server);
-    listeners.push(
-      await new Promise<StreamListener>((resolve, reject) => {
-        listenUnix(socketPath, accept, opened(resolve, reject));
-      }),
-    );
-    const tcp = await new Promise<StreamListener>((resolve, reject) => {
-      listenTcp('127.0.0.1', 0, accept, opened(resolve, reject));
+    await listening((done) => {
+      listenUnix(socketPath, accept, done);
     });
-    listeners.push(tcp);
-    port = tcp.port;
+    const { port: bound } = await listening((done) => {
+      listenTcp('127.0.0.1', 0, accept, done);
+    });
+    port = bound;
   });
 
   afterAll(async () => {
@@ -63,16 +73,22 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
     expect(exports.openCount).toBe(0);
   });
 
+  async function listening(listen: (done: ListenDone) => void): Promise<StreamListener> {
+    const { promise, resolve, reject } = Promise.withResolvers<StreamListener>();
+    listen((error, listener) => {
+      if (listener === undefined) reject(error ?? new Error('no listener'));
+      else resolve(listener);
+    });
+    const listener = await promise;
+    listeners.push(listener);
+    return listener;
+  }
+
   function add(name: string, sizeBytes: number, isReadOnly = false): MemoryDevice {
     return exports.add(new MemoryDevice({ name, sizeBytes, isReadOnly, slab: staging.bytes }));
   }
   const unix = (name: string): string => `nbd+unix:///${name}?socket=${socketPath}`;
   const tcp = (name: string): string => `nbd://127.0.0.1:${port}/${name}`;
-
-  /** `nbdsh` commands; any failed assertion fails the run. */
-  async function nbdsh(uri: string, script: string): Promise<void> {
-    await run('nbdsh', ['-u', uri, '-c', script], { env: { PATH: `/usr/bin:${process.env['PATH'] ?? ''}` } });
-  }
 
   it('nbdinfo sees what was promised', async () => {
     add('info', 5 * mebi);
@@ -119,7 +135,7 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
     const { stdout } = await run('nbdinfo', ['--map', '--totals', '--json', uri('copy')]);
     // nbdinfo's documented JSON.
     const totals = JSON.parse(stdout) as readonly { type: number; size: number }[];
-    expect(totals.map(({ type }) => type).sort()).toEqual([0, 3]);
+    expect(totals.map(({ type }) => type).sort((a, b) => a - b)).toEqual([0, 3]);
     expect(totals.reduce((sum, { size }) => sum + size, 0)).toBe(256 * mebi);
   });
 
@@ -150,7 +166,15 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
     add('image', 64 * mebi);
     const source = path.join(folder, 'source.raw');
     fs.writeFileSync(source, Buffer.alloc(64 * mebi));
-    await run('qemu-io', ['-f', 'raw', '-c', 'write -P 9 5M 3M', '-c', 'write -P 8 40M 1k', source]);
+    await run('qemu-io', [
+      '-f',
+      'raw',
+      '-c',
+      'write -P 9 5M 3M',
+      '-c',
+      'write -P 8 40M 1k',
+      source,
+    ]);
     await run('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', source, unix('image')]);
     await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', source, unix('image')]);
     const back = path.join(folder, 'back.qcow2');
@@ -163,19 +187,24 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
     ['TCP', tcp],
   ])('fio verifies random writes of mixed sizes over %s', async (_, uri) => {
     add('fio', 64 * mebi);
-    const { stdout } = await run('fio', [
-      '--name=verify',
-      '--ioengine=nbd',
-      `--uri=${uri('fio')}`,
-      '--rw=randwrite',
-      '--bsrange=512-256k',
-      '--bs_unaligned',
-      '--size=64m',
-      '--iodepth=32',
-      '--verify=crc32c',
-      '--verify_fatal=1',
-      '--output-format=json',
-    ]);
+    const { stdout } = await run(
+      'fio',
+      [
+        '--name=verify',
+        '--ioengine=nbd',
+        `--uri=${uri('fio')}`,
+        '--rw=randwrite',
+        '--bsrange=512-256k',
+        '--bs_unaligned',
+        '--size=64m',
+        '--iodepth=32',
+        '--verify=crc32c',
+        '--verify_fatal=1',
+        '--output-format=json',
+        // fio leaves a file about its verification where it runs.
+      ],
+      { cwd: folder },
+    );
     // fio exits with 0 though it did nothing: the counts are the proof.
     const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
       jobs: readonly { error: number; read: { total_ios: number }; write: { total_ios: number } }[];
@@ -297,11 +326,12 @@ except nbd.Error as error:
           '--time_based',
           '--runtime=20',
         ],
-        { timeoutMs: 700 },
+        { timeoutMs: 700, cwd: folder },
       );
       expect(result.code).toBe(-1);
     }
-    while (server.connectionCountByExport('killed') > 0) await new Promise((done) => setTimeout(done, 5));
+    while (server.connectionCountByExport('killed') > 0)
+      await new Promise((done) => setTimeout(done, 5));
     expect(device.heldCount).toBe(0);
     expect(staging.freeBytes).toBe(freeBytes);
   });

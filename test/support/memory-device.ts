@@ -2,6 +2,8 @@
  * A block device in memory that keeps the contract of `BlockDevice`: sparse, with allocation per 4 KiB block, faults at
  * chosen blocks, and (when asked) completions that are held back until a test releases them.
  */
+
+import { assert } from '../../src/base/assert.ts';
 import {
   type BlockDevice,
   blockSizeBytes,
@@ -14,7 +16,6 @@ import {
   writeAtomicBytes,
 } from '../../src/device/block-device.ts';
 import type { Payload } from '../../src/device/staging.ts';
-import { assert } from '../../src/base/assert.ts';
 
 const chunkBytes = 1 << 20;
 const blocksPerChunk = chunkBytes / blockSizeBytes;

@@ -46,7 +46,7 @@ export function u32(value: number): Buffer {
   return bytes;
 }
 
-export function u64(value: bigint | number): Buffer {
+function u64(value: bigint | number): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64BE(BigInt(value));
   return bytes;

@@ -2,7 +2,7 @@
 import { u16be, u32be, viewOf } from '../../base/fields.ts';
 
 /** Server greeting: `NBDMAGIC`, `IHAVEOPT`, handshake flags. */
-export const greeting = {
+const greeting = {
   magicHigh: u32be(0),
   magicLow: u32be(4),
   optionMagicHigh: u32be(8),
@@ -12,7 +12,7 @@ export const greeting = {
 const greetingBytes = 18;
 
 /** Client flags: the client's first four bytes. */
-export const clientFlags = { flags: u32be(0) } as const;
+const clientFlags = { flags: u32be(0) } as const;
 export const clientFlagsBytes = 4;
 
 const nbdMagicHigh = 0x4e42444d;
@@ -21,7 +21,7 @@ export const optionMagicHigh = 0x49484156;
 export const optionMagicLow = 0x454f5054;
 
 /** Same bits in the server's and in the client's flags. */
-export const HandshakeFlag = { fixedNewstyle: 1, noZeroes: 2 } as const;
+const HandshakeFlag = { fixedNewstyle: 1, noZeroes: 2 } as const;
 const handshakeFlagsKnown = HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes;
 
 export interface ClientFlags {

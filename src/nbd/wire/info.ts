@@ -5,11 +5,11 @@ import { decodeText, encodeText } from './text.ts';
 export const Info = { export: 0, name: 1, description: 2, blockSize: 3 } as const;
 
 /** INFO_EXPORT. */
-export const exportInfo = { type: u16be(0), sizeBytes: u64be(2), flags: u16be(10) } as const;
+const exportInfo = { type: u16be(0), sizeBytes: u64be(2), flags: u16be(10) } as const;
 const exportInfoBytes = 12;
 
 /** INFO_BLOCK_SIZE. */
-export const blockSizeInfo = {
+const blockSizeInfo = {
   type: u16be(0),
   minimum: u32be(2),
   preferred: u32be(6),
@@ -18,21 +18,21 @@ export const blockSizeInfo = {
 const blockSizeInfoBytes = 14;
 
 /** INFO_NAME and INFO_DESCRIPTION: the type, then the text. */
-export const textInfo = { type: u16be(0) } as const;
+const textInfo = { type: u16be(0) } as const;
 const textInfoBytes = 2;
 
 /** Answer to EXPORT_NAME, followed by 124 zero bytes unless the client declined them. */
-export const exportNameReply = { sizeBytes: u64be(0), flags: u16be(8) } as const;
+const exportNameReply = { sizeBytes: u64be(0), flags: u16be(8) } as const;
 const exportNameReplyBytes = 10;
 const exportNameZeroBytes = 124;
 
 /** Request of INFO and GO: name length, name, count, then that many 16-bit info types. */
-export const infoRequest = { nameLength: u32be(0) } as const;
+const infoRequest = { nameLength: u32be(0) } as const;
 const infoRequestBytes = 4;
-export const infoRequestCount = { count: u16be(0) } as const;
+const infoRequestCount = { count: u16be(0) } as const;
 const infoRequestCountBytes = 2;
 const infoTypeBytes = 2;
-export const infoRequestType = { type: u16be(0) } as const;
+const infoRequestType = { type: u16be(0) } as const;
 
 export const TransmissionFlag = {
   hasFlags: 1,

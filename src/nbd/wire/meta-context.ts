@@ -4,13 +4,13 @@ import { metaQueriesMax } from '../limits.ts';
 import { decodeText, encodeText } from './text.ts';
 
 /** Request: name length, name, number of queries, then per query its length and text. */
-export const metaRequest = { nameLength: u32be(0) } as const;
-export const metaRequestQueries = { count: u32be(0) } as const;
-export const metaQuery = { length: u32be(0) } as const;
+const metaRequest = { nameLength: u32be(0) } as const;
+const metaRequestQueries = { count: u32be(0) } as const;
+const metaQuery = { length: u32be(0) } as const;
 const lengthBytes = 4;
 
 /** NBD_REP_META_CONTEXT data: the context's id, then its name. */
-export const metaContextReply = { id: u32be(0) } as const;
+const metaContextReply = { id: u32be(0) } as const;
 const metaContextReplyBytes = 4;
 
 /** The one context there is so far, with the id it has in transmission. */

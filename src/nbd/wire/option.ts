@@ -4,7 +4,7 @@ import { optionMagicHigh, optionMagicLow } from './greeting.ts';
 import { encodeText } from './text.ts';
 
 /** Client to server, followed by `length` bytes of data. */
-export const optionHeader = {
+const optionHeader = {
   magicHigh: u32be(0),
   magicLow: u32be(4),
   option: u32be(8),
@@ -13,7 +13,7 @@ export const optionHeader = {
 export const optionHeaderBytes = 16;
 
 /** Server to client, followed by `length` bytes of data. */
-export const optionReply = {
+const optionReply = {
   magicHigh: u32be(0),
   magicLow: u32be(4),
   option: u32be(8),
@@ -23,11 +23,11 @@ export const optionReply = {
 const optionReplyBytes = 20;
 
 /** NBD_REP_SERVER data: the name's length, the name, then text for people. */
-export const serverReply = { nameLength: u32be(0) } as const;
+const serverReply = { nameLength: u32be(0) } as const;
 const serverReplyBytes = 4;
 
-export const optionReplyMagicHigh = 0x0003e889;
-export const optionReplyMagicLow = 0x045565a9;
+const optionReplyMagicHigh = 0x0003e889;
+const optionReplyMagicLow = 0x045565a9;
 
 export const Option = {
   exportName: 1,

@@ -5,16 +5,16 @@
 import { u16be, u32be, u64be } from '../../base/fields.ts';
 import { stringMaxBytes } from '../limits.ts';
 
-export const simpleReply = {
+const simpleReply = {
   magic: u32be(0),
   error: u32be(4),
   cookieHigh: u32be(8),
   cookieLow: u32be(12),
 } as const;
 export const simpleReplyBytes = 16;
-export const simpleReplyMagic = 0x67446698;
+const simpleReplyMagic = 0x67446698;
 
-export const chunk = {
+const chunk = {
   magic: u32be(0),
   flags: u16be(4),
   type: u16be(6),
@@ -23,10 +23,10 @@ export const chunk = {
   length: u32be(16),
 } as const;
 const chunkBytes = 20;
-export const chunkMagic = 0x668e33ef;
+const chunkMagic = 0x668e33ef;
 
 export const ChunkFlag = { none: 0, done: 1 } as const;
-export const ChunkType = {
+const ChunkType = {
   none: 0,
   offsetData: 1,
   offsetHole: 2,
@@ -36,20 +36,20 @@ export const ChunkType = {
 } as const;
 
 /** OFFSET_DATA payload: offset, then the data. */
-export const offsetData = { offset: u64be(0) } as const;
+const offsetData = { offset: u64be(0) } as const;
 export const offsetDataBytes = chunkBytes + 8;
 /** OFFSET_HOLE payload. */
-export const offsetHole = { offset: u64be(0), length: u32be(8) } as const;
+const offsetHole = { offset: u64be(0), length: u32be(8) } as const;
 export const offsetHoleBytes = chunkBytes + 12;
 /** BLOCK_STATUS payload: context id, then descriptors. */
-export const blockStatus = { contextId: u32be(0) } as const;
+const blockStatus = { contextId: u32be(0) } as const;
 export const blockStatusBytes = chunkBytes + 4;
 export const blockStatusExtent = { length: u32be(0), status: u32be(4) } as const;
 export const blockStatusExtentBytes = 8;
 /** ERROR payload: error, message length, message; ERROR_OFFSET adds the offset. */
-export const errorChunk = { error: u32be(0), messageLength: u16be(4) } as const;
+const errorChunk = { error: u32be(0), messageLength: u16be(4) } as const;
 const errorChunkBytes = 6;
-export const errorChunkOffset = { offset: u64be(0) } as const;
+const errorChunkOffset = { offset: u64be(0) } as const;
 const errorChunkOffsetBytes = 8;
 /** Room that any error chunk fits in. */
 export const errorReplyMaxBytes =

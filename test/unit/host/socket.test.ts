@@ -238,7 +238,9 @@ describe('listening', () => {
   });
 
   it('a path too long for the system is refused by name', async () => {
-    await expect(listenAt(`/tmp/${'x'.repeat(200)}`, () => undefined)).rejects.toThrow(/too|allows/);
+    await expect(listenAt(`/tmp/${'x'.repeat(200)}`, () => undefined)).rejects.toThrow(
+      /too|allows/,
+    );
   });
 
   it('closing the listener removes the path and leaves open streams alone', async () => {

@@ -27,6 +27,9 @@ function typesOf(client: NbdClient, option: number, data?: Uint8Array): number[]
   return client.ask(option, data).map(({ type }) => type);
 }
 
+const flagsOf = (client: NbdClient, name: string): number | undefined =>
+  client.ask(6, infoData(name))[0]?.data.readUInt16BE(10);
+
 describe('greeting', () => {
   it('is NBDMAGIC, IHAVEOPT, and exactly the flags fixed newstyle and no zeroes', () => {
     const greeting = new NbdWorld().connect().take(18);
@@ -85,11 +88,14 @@ describe('EXPORT_NAME', () => {
     }
   });
 
-  it.each(['nope', 'a\0b', 'x'.repeat(4097)])('ends the session for a name that is none', (name) => {
-    const client = greeted();
-    client.option(1, Buffer.from(name));
-    expect(client.isDropped).toBe(true);
-  });
+  it.each(['nope', 'a\0b', 'x'.repeat(4097)])(
+    'ends the session for a name that is none',
+    (name) => {
+      const client = greeted();
+      client.option(1, Buffer.from(name));
+      expect(client.isDropped).toBe(true);
+    },
+  );
 });
 
 describe('options', () => {
@@ -152,7 +158,12 @@ describe('options', () => {
   it('options that arrive in one piece are answered one after the other', () => {
     const client = greeted();
     client.send(
-      Buffer.concat([optionBytes(8), optionBytes(99), optionBytes(6, infoData('disk')), optionBytes(3)]),
+      Buffer.concat([
+        optionBytes(8),
+        optionBytes(99),
+        optionBytes(6, infoData('disk')),
+        optionBytes(3),
+      ]),
     );
     const types: number[] = [];
     while (client.available > 0) types.push(client.optionAnswer().type);
@@ -216,9 +227,6 @@ describe('INFO and GO', () => {
 });
 
 describe('transmission flags', () => {
-  const flagsOf = (client: NbdClient, name: string): number | undefined =>
-    client.ask(6, infoData(name))[0]?.data.readUInt16BE(10);
-
   it('of a writable export: flush, fua, trim, zeroes, cache, fast zero; DF with structured replies', () => {
     const client = greeted();
     expect(flagsOf(client, 'disk')).toBe(0b1100_0110_1101);

@@ -368,7 +368,11 @@ describe('ends', () => {
   it('rubbish instead of a handshake costs only its own connection', () => {
     const world = new NbdWorld();
     const bystander = world.open();
-    for (const bytes of [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.alloc(70_000, 0xff), u32(3)]) {
+    for (const bytes of [
+      Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      Buffer.alloc(70_000, 0xff),
+      u32(3),
+    ]) {
       world.connect().send(bytes);
     }
     expect(bystander.readSimple(0, 1)).toEqual(Buffer.alloc(1));

@@ -1,8 +1,13 @@
 /** Requests are cut out of the stream in the same way wherever its chunks end. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../../src/base/fields.ts';
-import { Admission, Receiver, type RequestHeader, type RequestSink } from '../../../src/nbd/receiver.ts';
+import {
+  Admission,
+  Receiver,
+  type RequestHeader,
+  type RequestSink,
+} from '../../../src/nbd/receiver.ts';
 import { requestBytes } from '../../support/nbd-client.ts';
 
 /** Notes what arrives; asks for patience now and then, as a connection under load does. */

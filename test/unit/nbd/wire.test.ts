@@ -1,73 +1,42 @@
 /** Layouts and codecs: sizes, golden bytes, round trips. */
 import { describe, expect, it } from 'vitest';
-import type { Field } from '../../../src/base/fields.ts';
 import { viewOf } from '../../../src/base/fields.ts';
+import { decodeClientFlags, encodeGreeting } from '../../../src/nbd/wire/greeting.ts';
 import {
-  clientFlags,
-  decodeClientFlags,
-  encodeGreeting,
-  greeting,
-} from '../../../src/nbd/wire/greeting.ts';
-import {
-  blockSizeInfo,
   decodeInfoRequest,
   encodeBlockSizeInfo,
   encodeExportInfo,
   encodeExportNameReply,
   encodeTextInfo,
-  exportInfo,
-  exportNameReply,
 } from '../../../src/nbd/wire/info.ts';
 import { decodeMetaRequest, encodeMetaContext } from '../../../src/nbd/wire/meta-context.ts';
 import {
   decodeOptionHeader,
   encodeOptionError,
   encodeServerReply,
-  optionHeader,
-  optionReply,
 } from '../../../src/nbd/wire/option.ts';
 import {
-  blockStatusExtent,
-  chunk,
   encodeBlockStatusHeader,
   encodeErrorChunk,
   encodeNone,
   encodeOffsetDataHeader,
   encodeOffsetHole,
   encodeSimpleReply,
-  offsetHole,
-  simpleReply,
 } from '../../../src/nbd/wire/reply.ts';
 import { request } from '../../../src/nbd/wire/request.ts';
 import { decodeText, encodeText } from '../../../src/nbd/wire/text.ts';
 import { infoData, metaData, optionBytes, requestBytes } from '../../support/nbd-client.ts';
 
+const decode = (flags: number): unknown => decodeClientFlags(Uint8Array.of(0, 0, 0, flags));
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-describe('field tables', () => {
-  const tables: [string, Record<string, Field>, number][] = [
-    ['greeting', greeting, 18],
-    ['client flags', clientFlags, 4],
-    ['option', optionHeader, 16],
-    ['option reply', optionReply, 20],
-    ['INFO_EXPORT', exportInfo, 12],
-    ['INFO_BLOCK_SIZE', blockSizeInfo, 14],
-    ['EXPORT_NAME reply', exportNameReply, 10],
-    ['request', request, 28],
-    ['simple reply', simpleReply, 16],
-    ['chunk', chunk, 20],
-    ['OFFSET_HOLE', offsetHole, 12],
-    ['extent', blockStatusExtent, 8],
-  ];
-  it.each(tables)('%s has its size, no gap and no overlap', (_, table, size) => {
-    let at = 0;
-    for (const field of Object.values(table)) {
-      expect(field.offset).toBe(at);
-      at += field.size;
-    }
-    expect(at).toBe(size);
-  });
-});
+const encoded = (encode: (view: DataView, at: number) => number): string => {
+  // Written at 3 into noise: an encoder writes all of its bytes and no other.
+  const bytes = new Uint8Array(8192).fill(0xee);
+  const end = encode(viewOf(bytes), 3);
+  expect(hex(bytes.subarray(0, 3))).toBe('eeeeee');
+  return hex(bytes.subarray(3, end));
+};
 
 describe('handshake', () => {
   it('the greeting is what other servers send', () => {
@@ -75,7 +44,6 @@ describe('handshake', () => {
   });
 
   it('client flags: known ones decode, others do not', () => {
-    const decode = (flags: number): unknown => decodeClientFlags(Uint8Array.of(0, 0, 0, flags));
     expect(decode(0)).toEqual({ isFixedNewstyle: false, wantsNoZeroes: false });
     expect(decode(3)).toEqual({ isFixedNewstyle: true, wantsNoZeroes: true });
     expect(decode(4)).toBeUndefined();
@@ -88,10 +56,10 @@ describe('handshake', () => {
 
   it('option replies', () => {
     expect(hex(encodeOptionError(5, 0x80000001, 'no'))).toBe(
-      '0003e889045565a9000000058000000100000002' + '6e6f',
+      '0003e889045565a90000000580000001000000026e6f',
     );
     expect(hex(encodeServerReply('a', 'b'))).toBe(
-      '0003e889045565a9000000030000000200000006' + '000000016162',
+      '0003e889045565a9000000030000000200000006000000016162',
     );
   });
 
@@ -102,7 +70,7 @@ describe('handshake', () => {
   });
 
   it('INFO items', () => {
-    expect(hex(encodeExportInfo(2 ** 40, 0x8d))).toBe('00000000010000000000' + '008d');
+    expect(hex(encodeExportInfo(2 ** 40, 0x8d))).toBe('00000000010000000000008d');
     const sizes = { minimum: 1, preferred: 4096, maximum: 33_554_432 };
     expect(hex(encodeBlockSizeInfo(sizes))).toBe('0003000000010000100002000000');
     expect(hex(encodeTextInfo(2, 'hi'))).toBe('00026869');
@@ -127,14 +95,6 @@ describe('handshake', () => {
 
 describe('transmission', () => {
   const to = { cookieHigh: 0x01020304, cookieLow: 0x05060708 };
-  const encoded = (encode: (view: DataView, at: number) => number): string => {
-    // Written at 3 into noise: an encoder writes all of its bytes and no other.
-    const bytes = new Uint8Array(8192).fill(0xee);
-    const end = encode(viewOf(bytes), 3);
-    expect(hex(bytes.subarray(0, 3))).toBe('eeeeee');
-    return hex(bytes.subarray(3, end));
-  };
-
   it('a request decodes by its table', () => {
     const bytes = requestBytes({
       command: 6,
