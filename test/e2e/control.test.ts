@@ -193,7 +193,7 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
   });
 });
 
-/** For nbdsh: overwrites 1,000 blocks in turn until the file ENOUGH is there, then reads what must be in each. */
+/** For the shell of libnbd, which Debian has for its own Python: overwrites 1,000 blocks in turn until the file ENOUGH is there, then reads what must be in each. */
 const writeAndCheck = `
 import os
 count = 0
@@ -252,11 +252,18 @@ describe('the daemon and the real engine', () => {
     const daemon = await tidemark.start();
     const uri = `nbd+unix:///lun0?socket=${tidemark.runPath('nbd.sock')}`;
     const enough = path.join(tidemark.folder, 'enough');
-    const client = new Background('nbdsh', ['-u', uri, '-c', writeAndCheck], {
-      env: { ENOUGH: enough },
-    });
+    const client = new Background(
+      '/usr/bin/python3',
+      ['-m', 'nbd', '-u', uri, '-c', writeAndCheck],
+      {
+        env: { ENOUGH: enough },
+      },
+    );
     try {
-      await until('the client writes', withinMs, () => client.output.includes('writing'));
+      await until('the client writes', withinMs, () => {
+        if (!client.isRunning) throw new Error(`the client ended:\n${client.output}`);
+        return client.output.includes('writing');
+      });
       await daemon.stop('SIGKILL');
       await tidemark.start();
       const lineCount = client.output.split('writing').length;
