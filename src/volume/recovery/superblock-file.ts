@@ -1,7 +1,9 @@
 /** Reading and writing the superblock's four copies in their two files. */
 import { type Disk, DiskError } from '../../base/ports.ts';
+import { FormatError } from '../format/format-error.ts';
 import {
   chooseSuperblock,
+  decodeSuperblock,
   encodeSuperblock,
   type Superblock,
   superblockSizeBytes,
@@ -44,19 +46,61 @@ function readCopy(
 }
 
 /**
- * Writes both copies of one file, flushes, then the other: at every instant one file holds two equal copies.
+ * Writes the next generation: both copies of one file, flush, then of the other. Which file comes first alternates with the
+ * generation, and the other is made to hold the generation before, durably, until then. So whatever crashes fall into
+ * updates, one after another, one file holds two equal copies that are durable.
  * Durable when it returns. Throws DiskError.
  */
 export function writeSuperblock(disk: Disk, superblock: Superblock): void {
   const copy = encodeSuperblock(superblock);
-  for (const name of fileNames) {
-    const file = disk.open(name, { create: true });
-    try {
-      file.write(Array<Uint8Array>(copiesPerFile).fill(copy), 0);
-      file.flush();
-    } finally {
-      file.close();
-    }
-  }
+  const [first, second] =
+    superblock.generation % 2 === 0 ? fileNames : ([fileNames[1], fileNames[0]] as const);
+  shelterFormer(disk, second, superblock.generation - 1);
+  writePair(disk, first, copy);
+  writePair(disk, second, copy);
   disk.flushFolder('');
+}
+
+/**
+ * Unless both files hold `generation` (then `name`, written first at the time, is durable), an update was cut short and
+ * what looks whole may be in the page cache only: writes it to `name` again and flushes.
+ */
+function shelterFormer(disk: Disk, name: (typeof fileNames)[number], generation: number): void {
+  const copies = fileNames.flatMap((file) => readPair(disk, file));
+  const formers = copies.filter((copy) => generationOf(copy) === generation);
+  const [former] = formers;
+  if (former === undefined || formers.length === copies.length) return;
+  writePair(disk, name, former);
+}
+
+function readPair(disk: Disk, name: string): (Uint8Array | undefined)[] {
+  try {
+    const file = disk.open(name, { create: false });
+    const copies = Array.from({ length: copiesPerFile }, (_, copy) => readCopy(file, copy));
+    file.close();
+    return copies;
+  } catch (thrown) {
+    if (!(thrown instanceof DiskError)) throw thrown;
+    return [undefined, undefined];
+  }
+}
+
+/** Generation of a copy; undefined when it is none. */
+function generationOf(copy: Uint8Array | undefined): number | undefined {
+  try {
+    return copy === undefined ? undefined : decodeSuperblock(copy).generation;
+  } catch (thrown) {
+    if (!(thrown instanceof FormatError)) throw thrown;
+    return undefined;
+  }
+}
+
+function writePair(disk: Disk, name: string, copy: Uint8Array): void {
+  const file = disk.open(name, { create: true });
+  try {
+    file.write(Array<Uint8Array>(copiesPerFile).fill(copy), 0);
+    file.flush();
+  } finally {
+    file.close();
+  }
 }

@@ -69,9 +69,9 @@ function walk(seed: number): void {
     expect(found, `seed ${seed}: ${history.join(' ')}`).toBeGreaterThanOrEqual(completed);
     const point = random.below(12);
     if (update(fragileDisk(image, random, point), found + 1)) completed = found + 1;
-    const style = random.pick([undefined, ...Object.values(LossStyle)]);
-    if (style !== undefined) image.lose(random, style);
-    history.push(`${found + 1}/${point}/${style ?? 'kill'}`);
+    const style = random.pick(['kill', ...Object.values(LossStyle)] as const);
+    if (style !== 'kill') image.lose(random, style);
+    history.push(`${found + 1}/${point}/${style}`);
   }
 }
 
