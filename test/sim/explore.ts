@@ -186,13 +186,14 @@ class Explorer {
         inner.push({ what, machine: machine.copy() });
       });
       const opened = process.machine.copy();
+      const recoveryPoints = inner.slice();
       const observed = process.observe(this.#contents);
       const { count, state } = this.#oracle.verify(point.mark, crash.kind === 'loss', observed);
       this.#trace(`    state after ${count} operations`);
       if ((index + crashIndex) % rebuildStride === 0) process.requireEqualRebuild();
       this.#checkOpened(where, opened, state);
       this.#checkEpilogue(where, process, state);
-      this.#checkInner(where, point.mark, inner);
+      this.#checkInner(where, point.mark, recoveryPoints);
     }
   }
 

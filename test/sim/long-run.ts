@@ -108,7 +108,7 @@ class LongRun {
     this.#at('operations');
     this.#operate(process, client);
     process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
-    if (this.#fork === undefined && this.#random.chance(0.7)) {
+    if (this.#takeFork() === undefined && this.#random.chance(0.7)) {
       this.#at('close');
       process.close();
     } else {
@@ -140,17 +140,12 @@ class LongRun {
 
   #operate(process: StoreProcess, client: Client): void {
     const count = this.#random.between(10, 150);
-    for (let done = 0; done < count && this.#fork === undefined; done += 1) {
+    for (let done = 0; done < count && this.#takeFork() === undefined; done += 1) {
       if (this.#random.chance(0.02)) process.stepWall(this.#random.pick(wallSteps));
       const depth = this.#random.between(1, this.#queueDepthMax);
       process.runUntil(() => client.pendingCount < depth, eventsMax, 'a free place in the queue');
-      const { op, isAlone } = this.#workload.next(this.#oracle.now);
-      const isCatalogue = op.kind !== 'write' && op.kind !== 'zero' && op.kind !== 'trim';
-      process.runUntil(
-        () => (isAlone ? client.pendingCount === 0 : !isCatalogue || !client.isCatalogueBusy),
-        eventsMax,
-        'the answers before it',
-      );
+      const { op, isAlone } = this.#workload.next(this.#oracle.now, client.isCatalogueBusy);
+      if (isAlone) process.runUntil(() => client.pendingCount === 0, eventsMax, 'an empty queue');
       this.#sequence += 1;
       client.submit(op, this.#sequence);
       if (isAlone) process.runUntil(() => client.pendingCount === 0, eventsMax, 'its answer');

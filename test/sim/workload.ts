@@ -29,11 +29,12 @@ export class Workload {
     this.#largestWriteBlocks = largestWriteBlocks;
   }
 
-  next(state: PoolState): NextOp {
+  /** `isBusy`: a catalogue operation is in flight, so the state is about to change; only data operations then. */
+  next(state: PoolState, isBusy: boolean): NextOp {
     const volumes = [...state.values()];
     if (volumes.length === 0) return this.#volumeCreate(state);
     const volume = this.#random.pick(volumes);
-    const dice = this.#random.below(1000);
+    const dice = this.#random.below(isBusy ? 900 : 1000);
     if (dice < 640) return this.#write(volume);
     if (dice < 760) return this.#subBlockWrite(volume);
     if (dice < 900) return this.#clear(volume);
