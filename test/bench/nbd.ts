@@ -130,10 +130,15 @@ function goalOutcomes(results: readonly ServerResult[]): GoalOutcome[] {
       .filter((each) => each !== ours && goal.isPeer(each.kind.name, each.kind.acknowledges))
       .map((each) => rateOf(each, goal.job))
       .filter((rate) => !Number.isNaN(rate));
-    const ratio = rateOf(ours, goal.job) / Math.max(...rates);
+    const ratio = rates.length === 0 ? Number.NaN : rateOf(ours, goal.job) / Math.max(...rates);
     const { job, against, ratioMin } = goal;
     return { job, against, ratio, ratioMin, isReached: ratio >= ratioMin };
   });
+}
+
+function verdictOf(outcome: GoalOutcome): string {
+  if (Number.isNaN(outcome.ratio)) return 'not measured';
+  return outcome.isReached ? 'reached' : 'MISSED';
 }
 
 function goalsTable(outcomes: readonly GoalOutcome[]): string {
@@ -142,7 +147,7 @@ function goalsTable(outcomes: readonly GoalOutcome[]): string {
     outcome.against,
     outcome.ratio.toFixed(2),
     outcome.ratioMin.toFixed(1),
-    outcome.isReached ? 'reached' : 'MISSED',
+    verdictOf(outcome),
   ]);
   return formatTable([['tidemark, durable', 'against', 'ratio', 'goal', ''], ...rows]);
 }

@@ -44,6 +44,7 @@ export class Appliance {
 
   private constructor(options: ApplianceOptions) {
     this.folder = options.folder ?? fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-test-'));
+    fs.mkdirSync(this.folder, { recursive: true });
     this.dataFolder = path.join(this.folder, 'data');
     this.nbdSocket = path.join(this.folder, 'nbd.sock');
     this.#args = [
