@@ -16,7 +16,8 @@ export function parseSize(text: string): number | undefined {
 export function formatSize(sizeBytes: number): string {
   let value = sizeBytes;
   let power = 0;
-  while (value >= 1024 && power < suffixes.length - 1) {
+  // 1023.95 KiB would round to 1024 KiB: that is 1 MiB already.
+  while (Math.round(value * 10) / 10 >= 1024 && power < suffixes.length - 1) {
     value /= 1024;
     power += 1;
   }

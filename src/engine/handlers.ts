@@ -126,9 +126,11 @@ function volumeHandlers(
       return volumeInfo(parts, volume);
     },
     volumeDelete: async (params) => {
-      const volumeId = uuidText(pool.volume(params.name).uuid);
-      const connections = parts.exports.allConnections(volumeId);
-      if (connections.length > 0 && !params.force) throw inUse(params.name, connections);
+      const volume = pool.volume(params.name);
+      const connections = parts.exports.allConnections(uuidText(volume.uuid));
+      if (connections.length > 0 && !params.force) {
+        throw inUse(params.name, connections, volume.snapshotByName.size);
+      }
       dropConnections(parts, connections);
       return await ask((done) => {
         pool.volumeDelete(params, done);
@@ -155,7 +157,7 @@ function snapshotHandlers(
     snapshotDelete: async ({ volume, name, force }) => {
       const snapshotId = uuidText(pool.snapshot(volume, name).uuid);
       const connections = parts.exports.snapshotConnections(snapshotId);
-      if (connections.length > 0 && !force) throw inUse(`${volume}@${name}`, connections);
+      if (connections.length > 0 && !force) throw inUse(`${volume}@${name}`, connections, 0);
       dropConnections(parts, connections);
       return await ask((done) => {
         pool.snapshotDelete({ volume, name }, done);
@@ -164,11 +166,19 @@ function snapshotHandlers(
   };
 }
 
-function inUse(what: string, connections: readonly string[]): OperationError {
+function inUse(
+  what: string,
+  connections: readonly string[],
+  snapshotCount: number,
+): OperationError {
   const count = connections.length;
+  const snapshots =
+    snapshotCount === 0
+      ? ''
+      : `, and has ${snapshotCount} snapshot${snapshotCount === 1 ? '' : 's'} that would be deleted with it`;
   return new OperationError(
     ErrorCode.needsForce,
-    `${what} is open on ${count} NBD connection${count === 1 ? '' : 's'} that would be dropped`,
+    `${what} is open on ${count} NBD connection${count === 1 ? '' : 's'} that would be dropped${snapshots}`,
     'Disconnect the clients, or repeat with --force.',
   );
 }

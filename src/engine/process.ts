@@ -7,6 +7,7 @@
  * failed (fail-stop: recovery decides at the next start) · anything else is a crash.
  */
 import { mkdirSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { assert, present } from '../base/assert.ts';
 import { OperationError, type Outcome, toError } from '../base/errors.ts';
@@ -150,6 +151,8 @@ async function run(settings: EngineArguments, log: Log): Promise<void> {
   });
   const { readOnlyReason } = opened.pool;
   if (readOnlyReason !== undefined) log.error('the pool is read-only', { reason: readOnlyReason });
+  // A killed engine could not keep its compiled code: keep it now, and the next start is faster.
+  flushCompileCache();
   log.info('pool open', { pool: settings.pool, openMs: Math.round(openMs), ...opened.recovery });
 }
 
