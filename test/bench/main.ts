@@ -2,11 +2,21 @@
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchNbd } from './nbd.ts';
+import { benchRecovery } from './recovery.ts';
+import { benchSegments } from './segments.ts';
+import { benchSnapshots } from './snapshots.ts';
 
-const usage = `usage: npm run bench -- nbd [options]
+const usage = `usage: npm run bench -- nbd|snapshots|recovery|segments [options]
+
+  nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
+  snapshots        what 10,000 snapshots of one volume cost
+  recovery         time and memory to open a pool after kill -9, per GiB of log
+  segments         durable writes with and without prepared segments
 
   --rounds N       rounds, of which the median counts (default 3)
   --seconds N      length of each fio job (default 2)
+  --count N        snapshots (default 10000)
+  --log-gib N      GiB of log for recovery (default 2)
   --tcp            TCP on loopback instead of unix sockets
   --only A,B       only servers whose name contains A or B
   --folder DIR     where to measure (default: the temporary folder)
@@ -17,6 +27,8 @@ const { values, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '2' },
+    count: { type: 'string', default: '10000' },
+    'log-gib': { type: 'string', default: '2' },
     tcp: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     folder: { type: 'string', default: os.tmpdir() },
@@ -24,15 +36,28 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const [what] = positionals;
-if (what === 'nbd' && !values.help) {
-  await benchNbd({
-    rounds: Number(values.rounds),
-    seconds: Number(values.seconds),
-    isTcp: values.tcp,
-    folder: values.folder,
-    only: values.only === '' ? [] : values.only.split(','),
-  });
+const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  nbd: async () => {
+    const only = values.only === '' ? [] : values.only.split(',');
+    await benchNbd({ rounds, seconds, isTcp: values.tcp, folder: values.folder, only });
+  },
+  snapshots: async () => {
+    await benchSnapshots({ count: Number(values.count), rounds, seconds });
+  },
+  recovery: async () => {
+    await benchRecovery({ rounds, logGiB: Number(values['log-gib']) });
+  },
+  segments: async () => {
+    await benchSegments({ rounds, seconds });
+  },
+};
+
+const bench = benches[positionals[0] ?? ''];
+if (bench !== undefined && !values.help) {
+  await bench();
 } else {
   console.log(usage);
   process.exitCode = values.help ? 0 : 2;

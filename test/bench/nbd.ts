@@ -9,7 +9,6 @@
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { run } from '../support/run.ts';
 import { goals } from './goals.ts';
@@ -17,6 +16,7 @@ import { type Job, jobs } from './jobs.ts';
 import { deviceSizeBytes, foreignShareMax } from './limits.ts';
 import { preTouch, type Sample, sample } from './measure.ts';
 import { type BenchPlace, peers, type ServerKind } from './peers.ts';
+import { writeResult } from './result-file.ts';
 import { formatNumber, formatTable, median } from './table.ts';
 import { tidemarkServer } from './tidemark-server.ts';
 
@@ -152,32 +152,18 @@ function goalsTable(outcomes: readonly GoalOutcome[]): string {
   return formatTable([['tidemark, durable', 'against', 'ratio', 'goal', ''], ...rows]);
 }
 
-function jsonOf(results: readonly ServerResult[], options: NbdBenchOptions): unknown {
-  return {
-    bench: 'nbd',
-    options,
-    machine: { cpus: os.cpus().map((cpu) => cpu.model), kernel: os.release() },
-    goals: goalOutcomes(results),
-    servers: results.map((result) => ({
-      name: result.kind.name,
-      acknowledges: result.kind.acknowledges,
-      failure: result.failure,
-      jobs: Object.fromEntries(
-        [...result.samplesByJob].map(([job, samples]) => [
-          job,
-          { median: rateOf(result, job), samples },
-        ]),
-      ),
-    })),
-  };
-}
-
-function writeJson(results: readonly ServerResult[], options: NbdBenchOptions): string {
-  const folder = path.join(import.meta.dirname, 'out');
-  fs.mkdirSync(folder, { recursive: true });
-  const file = path.join(folder, `nbd-${new Date().toISOString().replaceAll(':', '')}.json`);
-  fs.writeFileSync(file, `${JSON.stringify(jsonOf(results, options), undefined, 2)}\n`);
-  return file;
+function detailsOf(results: readonly ServerResult[]): unknown[] {
+  return results.map((result) => ({
+    name: result.kind.name,
+    acknowledges: result.kind.acknowledges,
+    failure: result.failure,
+    jobs: Object.fromEntries(
+      [...result.samplesByJob].map(([job, samples]) => [
+        job,
+        { median: rateOf(result, job), samples },
+      ]),
+    ),
+  }));
 }
 
 export async function benchNbd(options: NbdBenchOptions): Promise<void> {
@@ -208,6 +194,7 @@ export async function benchNbd(options: NbdBenchOptions): Promise<void> {
   const outcomes = goalOutcomes(results);
   if (outcomes.length > 0) console.log(`${goalsTable(outcomes)}\n`);
   console.log('medians of the rounds; ~ = other programs used more than a fifth of a processor');
-  console.log(`details: ${writeJson(results, options)}`);
+  const file = writeResult('nbd', { options, goals: outcomes, servers: detailsOf(results) });
+  console.log(`details: ${file}`);
   if (results.some((result) => result.failure !== undefined)) process.exitCode = 1;
 }

@@ -1,0 +1,133 @@
+/**
+ * `bench recovery`: how long an engine takes to open a pool after kill -9, and what memory it then holds, per GiB of log.
+ * Two shapes of log: random 4 KiB writes (the most entries a log can have) and 1 MiB writes (the fewest).
+ */
+import fs from 'node:fs';
+import { Appliance } from '../support/appliance.ts';
+import { type Job, jobs, runJob } from './jobs.ts';
+import { preTouch } from './measure.ts';
+import { writeResult } from './result-file.ts';
+import { formatTable, median } from './table.ts';
+
+export interface RecoveryBenchOptions {
+  readonly rounds: number;
+  /** GiB of log to write for each shape. */
+  readonly logGiB: number;
+}
+
+interface Recovered {
+  readonly logGiB: number;
+  /** Reported by the engine: open, replay and all. */
+  readonly openMs: number;
+  /** From starting the daemon to the first answer. */
+  readonly serveMs: number;
+  readonly residentMiB: number;
+  readonly mapMiB: number;
+}
+
+const gibi = 2 ** 30;
+const mebi = 2 ** 20;
+const volume = 'bench';
+const volumeSizeBytes = 8 * gibi;
+const slice = 2;
+
+function residentMiB(pid: number): number {
+  const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
+}
+
+async function fill(appliance: Appliance, job: Job, bytes: number): Promise<void> {
+  const target = { uri: appliance.uri(volume), source: '', seconds: slice };
+  const before = (await appliance.pool()).usedBytes;
+  while ((await appliance.pool()).usedBytes - before < bytes) await runJob(job, target);
+}
+
+/** Kills daemon and engine as a whole and times the way back. */
+async function crashAndReturn(appliance: Appliance): Promise<Recovered> {
+  await appliance.killEngine(await appliance.enginePid());
+  await appliance.killDaemon();
+  const startedMs = performance.now();
+  await appliance.restart();
+  const serveMs = performance.now() - startedMs;
+  const pool = await appliance.pool();
+  return {
+    logGiB: pool.recovery.logBytes / gibi,
+    openMs: pool.recovery.durationMs,
+    serveMs,
+    residentMiB: residentMiB(pool.engine.pid),
+    mapMiB: pool.mapBytes / mebi,
+  };
+}
+
+async function rounds(appliance: Appliance, count: number): Promise<Recovered[]> {
+  const found: Recovered[] = [];
+  for (let round = 0; round < count; round += 1) found.push(await crashAndReturn(appliance));
+  return found;
+}
+
+async function measureShape(
+  name: string,
+  options: RecoveryBenchOptions,
+): Promise<readonly Recovered[]> {
+  const base = jobs.find((each) => each.name === name);
+  if (base?.fio === undefined) throw new Error(`no such job: ${name}`);
+  const job = { ...base, fio: [...base.fio, `--size=${volumeSizeBytes}`] };
+  const appliance = await Appliance.start();
+  try {
+    await appliance.volumeCreate(volume, volumeSizeBytes);
+    if (options.logGiB > 0) await fill(appliance, job, options.logGiB * gibi);
+    await preTouch();
+    return await rounds(appliance, options.rounds);
+  } finally {
+    await appliance.remove();
+  }
+}
+
+function summary(name: string, found: readonly Recovered[], empty: readonly Recovered[]): string[] {
+  const of = (pick: (each: Recovered) => number): number => median(found.map(pick));
+  const ofEmpty = (pick: (each: Recovered) => number): number => median(empty.map(pick));
+  const logGiB = of((each) => each.logGiB);
+  const perGiB = (pick: (each: Recovered) => number): string =>
+    ((of(pick) - ofEmpty(pick)) / logGiB).toFixed(0);
+  return [
+    name,
+    logGiB.toFixed(2),
+    of((each) => each.openMs).toFixed(0),
+    of((each) => each.serveMs).toFixed(0),
+    of((each) => each.residentMiB).toFixed(0),
+    ...(found === empty
+      ? ['-', '-', '-']
+      : [
+          perGiB((each) => each.openMs),
+          perGiB((each) => each.residentMiB),
+          perGiB((each) => each.mapMiB),
+        ]),
+  ];
+}
+
+export async function benchRecovery(options: RecoveryBenchOptions): Promise<void> {
+  const empty = await measureShape('4k write QD32', { ...options, logGiB: 0 });
+  const random = await measureShape('4k write QD32', options);
+  const sequential = await measureShape('1m write QD4', options);
+  const head = [
+    'log',
+    'GiB',
+    'open ms',
+    'serve ms',
+    'RSS MiB',
+    'ms/GiB',
+    'RSS MiB/GiB',
+    'map MiB/GiB',
+  ];
+  const rows = [
+    head,
+    summary('empty pool', empty, empty),
+    summary('random 4 KiB writes', random, empty),
+    summary('1 MiB writes', sequential, empty),
+  ];
+  console.log(`\n${formatTable(rows)}\n`);
+  console.log(
+    'after kill -9 of engine and daemon, page cache warm; medians; per GiB = above the empty pool',
+  );
+  console.log(`details: ${writeResult('recovery', { options, empty, random, sequential })}`);
+}
