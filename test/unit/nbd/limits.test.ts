@@ -140,16 +140,74 @@ describe('requests in flight', () => {
   });
 });
 
+describe('requests that wait', () => {
+  it('the last request of a chunk is taken up again, though nothing follows it', () => {
+    const world = new NbdWorld();
+    const client = world.open();
+    world.device.isHolding = true;
+    for (let index = 0; index < 257; index += 1) client.request({ command: 0, length: 512 });
+    expect(client.stream.isPaused).toBe(true);
+    world.device.release(1);
+    world.run();
+    expect(world.device.heldCount).toBe(256);
+    world.device.release();
+    world.run();
+    expect(client.available).toBe(257 * (16 + 512));
+  });
+
+  it('64 MiB of payload are in flight, the next request waits; one larger than that goes alone', () => {
+    const world = new NbdWorld({ limits: { bytesInFlightMax: mebibyte } });
+    world.device.isRecording = true;
+    const client = world.open();
+    world.device.isHolding = true;
+    client.request({ command: 0, length: mebibyte / 2 });
+    client.request({ command: 0, length: mebibyte / 2 });
+    client.request({ command: 3 });
+    client.request({ command: 0, length: 1 });
+    client.request({ command: 3 });
+    expect(world.device.record).toHaveLength(2 + 2 + 1);
+    world.device.release();
+    world.run();
+    world.device.release();
+    world.run();
+    expect(world.device.record).toHaveLength(2 + 2 + 1 + 2);
+    client.request({ command: 0, length: 3 * mebibyte });
+    while (world.device.heldCount > 0) {
+      world.device.release();
+      world.run();
+    }
+    expect(client.available).toBe(5 * 16 + mebibyte + 1 + 16 + 3 * mebibyte);
+  });
+
+  it('a read whose last piece waits for memory ends once, whatever comes back first', () => {
+    const limits = { outputPoolMaxBytes: 1.1 * mebibyte, outputMaxBytes: 8 * mebibyte };
+    const world = new NbdWorld({ limits });
+    const client = world.open({ isStructured: true });
+    client.write(0, Buffer.alloc(2 * mebibyte, 9));
+    // Four buffers are all there are, the read needs five.
+    client.request({ command: 0, length: mebibyte + 4096 });
+    expect(client.chunks()).toHaveLength(5);
+    world.device.isHolding = true;
+    client.request({ command: 0, length: mebibyte + 4096 });
+    while (world.device.heldCount > 0) {
+      world.device.release(world.device.heldCount, true);
+      world.run();
+    }
+    const bytes = client.chunks().reduce((sum, { payload }) => sum + payload.length - 8, 0);
+    expect([bytes, client.available]).toEqual([mebibyte + 4096, 0]);
+  });
+});
+
 describe('staging', () => {
-  const halfWrite = requestBytes({ command: 1, payload: Buffer.alloc(mebibyte, 1) });
+  const wholeWrite = requestBytes({ command: 1, payload: Buffer.alloc(mebibyte, 1) });
 
   it('a write waits for staging and is then complete; requests without payload go on', () => {
     const world = new NbdWorld({ slabBytes: 2 * mebibyte });
     const first = world.open();
     const second = world.open();
     world.device.isHolding = true;
-    first.send(halfWrite);
-    second.send(halfWrite);
+    first.send(wholeWrite);
+    second.send(wholeWrite);
     expect(second.stream.isPaused).toBe(true);
     const reader = world.open();
     world.device.isHolding = false;
@@ -160,11 +218,47 @@ describe('staging', () => {
     expect(errorOf(second.reply())).toBe(0);
   });
 
+  it('waiters are served in order, and a newcomer does not slip in before them', () => {
+    const world = new NbdWorld({ slabBytes: 4.25 * mebibyte });
+    const clients = Array.from({ length: 6 }, () => world.open());
+    world.device.isHolding = true;
+    // Three of these fit, and a little is left; three wait.
+    for (const client of clients) client.send(wholeWrite);
+    expect(world.device.heldCount).toBe(3);
+    const freeBytes = world.staging.freeBytes;
+    const late = world.open();
+    late.send(requestBytes({ command: 1, payload: Buffer.alloc(40_000) }));
+    expect([late.stream.isPaused, world.staging.freeBytes]).toEqual([true, freeBytes]);
+    const order: number[] = [];
+    while (world.device.heldCount > 0) {
+      world.device.release(1);
+      world.run();
+      for (const [index, client] of [...clients, late].entries()) {
+        if (client.available === 16 && !order.includes(index)) order.push(index);
+      }
+    }
+    expect(order).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+
+  it('a single write larger than its share goes on as its pieces are done', () => {
+    const world = new NbdWorld({ slabBytes: 8 * mebibyte });
+    const client = world.open();
+    world.device.isHolding = true;
+    client.send(requestBytes({ command: 1, payload: Buffer.alloc(12 * mebibyte, 3) }), 100_000);
+    for (let count = 0; count < 12; count += 1) {
+      expect(world.device.heldCount).toBeGreaterThan(0);
+      expect(world.device.heldCount).toBeLessThanOrEqual(4);
+      world.device.release(1);
+      world.run();
+    }
+    expect(client.simple().error).toBe(0);
+  });
+
   it('small writes do not wait for large ones', () => {
     const world = new NbdWorld({ slabBytes: 2 * mebibyte });
     const large = [world.open(), world.open()];
     world.device.isHolding = true;
-    for (const client of large) client.send(halfWrite);
+    for (const client of large) client.send(wholeWrite);
     const small = world.open();
     world.device.isHolding = false;
     expect(small.write(0, Buffer.alloc(4096))).toBe(0);
@@ -174,7 +268,7 @@ describe('staging', () => {
     const world = new NbdWorld({ slabBytes: 16 * mebibyte });
     const client = world.open();
     world.device.isHolding = true;
-    client.send(repeated(12, halfWrite), 100_000);
+    client.send(repeated(12, wholeWrite), 100_000);
     expect(world.device.heldCount).toBe(8);
     while (world.device.heldCount > 0) {
       world.device.release(1);
@@ -187,11 +281,11 @@ describe('staging', () => {
     const world = new NbdWorld({ slabBytes: 2 * mebibyte });
     const free = world.staging.freeBytes;
     const stalled = world.open();
-    stalled.send(halfWrite.subarray(0, 1000));
+    stalled.send(wholeWrite.subarray(0, 1000));
     world.pass(60_000);
     expect(stalled.isDropped).toBe(false);
     const other = world.open();
-    other.send(halfWrite);
+    other.send(wholeWrite);
     world.pass(4000);
     // A trickle is no progress.
     stalled.send(Buffer.alloc(1));
@@ -206,9 +300,9 @@ describe('staging', () => {
     const world = new NbdWorld({ slabBytes: 2 * mebibyte });
     const free = world.staging.freeBytes;
     const holder = world.open();
-    holder.send(halfWrite.subarray(0, 1000));
+    holder.send(wholeWrite.subarray(0, 1000));
     const waiter = world.open();
-    waiter.send(halfWrite);
+    waiter.send(wholeWrite);
     waiter.stream.break();
     world.run();
     holder.stream.break();
