@@ -333,6 +333,26 @@ describe('output memory', () => {
     expect(other.chunks().reduce((sum, { payload }) => sum + payload.length - 8, 0)).toBe(mebibyte);
   });
 
+  it('a slow reader that keeps taking something is not dropped', () => {
+    const world = new NbdWorld({ limits: small });
+    const slow = world.open({ isStructured: true });
+    slow.write(0, Buffer.alloc(mebibyte, 5));
+    slow.stream.isTaking = false;
+    slow.send(repeated(40, requestBytes({ command: 0, length: mebibyte })));
+    const other = world.open({ isStructured: true });
+    other.send(repeated(40, requestBytes({ command: 0, length: mebibyte })));
+    other.stream.isTaking = false;
+    for (let second = 0; second < 12; second += 1) {
+      world.pass(1000);
+      slow.stream.isTaking = second % 3 === 2;
+      slow.stream.step();
+      slow.stream.isTaking = false;
+      world.run();
+    }
+    expect(slow.isDropped).toBe(false);
+    expect(other.isDropped).toBe(true);
+  });
+
   it('a crowd that shares little memory is served completely', () => {
     const world = new NbdWorld({ limits: small });
     const clients = Array.from({ length: 20 }, (_, index) =>

@@ -1,6 +1,8 @@
 /** Layouts and codecs: sizes, golden bytes, round trips. */
 import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../../src/base/fields.ts';
+import { ExtentState } from '../../../src/device/block-device.ts';
+import { encodeBlockStatus } from '../../../src/nbd/block-status.ts';
 import { decodeClientFlags, encodeGreeting } from '../../../src/nbd/wire/greeting.ts';
 import {
   decodeInfoRequest,
@@ -137,6 +139,20 @@ describe('transmission', () => {
     const status = { contextId: 1, extentCount: 2 };
     expect(encoded((view, at) => encodeBlockStatusHeader(view, at, to, status))).toBe(
       `668e33ef00010005${cookie}0000001400000001`,
+    );
+  });
+
+  it('block status: clipped to the request, neighbours of one state merged', () => {
+    const extents = [
+      { length: 4096, state: ExtentState.hole },
+      { length: 0, state: ExtentState.data },
+      { length: 4096, state: ExtentState.hole },
+      { length: 8192, state: ExtentState.data },
+      { length: 8192, state: ExtentState.zero },
+    ];
+    const what = { contextId: 1, extents, length: 10_000 };
+    expect(encoded((view, at) => encodeBlockStatus(view, at, to, what))).toBe(
+      '668e33ef000100050102030405060708000000140000000100002000000000030000071000000000',
     );
   });
 
