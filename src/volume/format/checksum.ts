@@ -20,7 +20,7 @@ export class Seeds {
     return mix(this.#pool, address, 0);
   }
 
-  /** Seed of a structure (superblock copy, segment header, frame, footer) at `address`, written in `epoch`. */
+  /** Seed of a structure (segment header, frame, footer) at `address`, written in `epoch`. */
   structure(address: number, epoch: number): number {
     return mix(this.#pool ^ 0x5444_4d4b, address, epoch);
   }

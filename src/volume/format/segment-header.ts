@@ -1,7 +1,7 @@
 /**
  * Segment header: slot 0 of every segment file.
  *
- *     segments/000000000000002a.seg
+ *     segments/0000002a.seg
  *     [slot 0: this header][frame][frame]...[unused]   segmentSlots * 4 KiB      [footer, once sealed]
  *
  * `previousEnd` is the truth about where the log went on: everything in the previous segment at or above it is void for ever,

@@ -1,8 +1,8 @@
 /**
  * Superblock: what must be known before the log can be read. 4 KiB, four copies in two files of two copies each.
  *
- *     superblock-a  [copy 0][copy 1]        an update writes a (both copies), flushes, then b, flushes
- *     superblock-b  [copy 2][copy 3]
+ *     superblock-a  [copy 0][copy 1]        an update writes both copies of one file, flushes, then those of the other;
+ *     superblock-b  [copy 2][copy 3]        which comes first alternates (`recovery/superblock-file.ts`)
  *
  * Valid = the newest generation that at least two copies agree on: a single newest copy may be a half-finished update,
  * and a single misdirected sector must neither hide nor forge the truth.

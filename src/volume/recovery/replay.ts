@@ -86,10 +86,16 @@ export function applyRecord(record: CatalogueRecord, position: number, state: Po
   }
 }
 
+const paintedTypes: ReadonlySet<number> = new Set([
+  RecordType.write,
+  RecordType.zero,
+  RecordType.trim,
+]);
+
 /** Brings a data entry into a map of `blockCount` blocks. Throws FormatError when it does not fit. */
 export function paintEntry(map: BlockMap, blockCount: number, entry: FooterEntry): void {
-  if (entry.type === RecordType.clone) {
-    throw new FormatError('record type CLONE needs a newer tidemark', { isTooNew: true });
+  if (!paintedTypes.has(entry.type)) {
+    throw new FormatError(`record type ${entry.type} needs a newer tidemark`, { isTooNew: true });
   }
   if (entry.lba + entry.blockCount > blockCount) {
     throw new FormatError(`record at ${entry.position} lies outside its volume`);

@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { encodeRecord } from '../../../src/volume/catalogue/records.ts';
+import { FormatError } from '../../../src/volume/format/format-error.ts';
+import { RecordType } from '../../../src/volume/format/frame.ts';
+import { LeafStore } from '../../../src/volume/map/leaf-store.ts';
+import { Replay } from '../../../src/volume/recovery/replay.ts';
+
+const line = 1;
+const noPayload = new Uint8Array(0);
+
+function entry(type: number, position: number): Parameters<Replay['apply']>[0] {
+  const data = { address: 0, lba: 0, blockCount: 1, timeDelta: 0, flags: 0, writer: 0 };
+  return { ...data, type, position, line };
+}
+
+/** A log that holds one volume of one block. */
+function replayOfVolume(): Replay {
+  const replay = new Replay(new LeafStore());
+  const { payload } = encodeRecord({
+    kind: 'vol-create',
+    line,
+    uuid: new Uint8Array(16),
+    name: 'lun0',
+    sizeBytes: 4096,
+    naa: new Uint8Array(16),
+    serial: '',
+    ack: 0,
+    createdMs: 0,
+  });
+  replay.apply(entry(RecordType.volCreate, 1), () => payload);
+  return replay;
+}
+
+describe('replay', () => {
+  it('refuses every record type that it cannot apply, below 128', () => {
+    const applied = new Set<number>([RecordType.write, RecordType.zero, RecordType.trim]);
+    for (let type = 0; type < 16; type += 1) {
+      const apply = (): void => {
+        replayOfVolume().apply(entry(type, 2), () => noPayload);
+      };
+      if (applied.has(type)) expect(apply).not.toThrow();
+      else expect(apply, `type ${type}`).toThrow(FormatError);
+    }
+    for (const type of [RecordType.view, RecordType.pad, 34, 127]) {
+      const apply = (): void => {
+        replayOfVolume().apply(entry(type, 2), () => noPayload);
+      };
+      expect(apply, `type ${type}`).toThrow(FormatError);
+    }
+  });
+
+  it('passes over unknown record types from 128 on', () => {
+    const replay = replayOfVolume();
+    for (const type of [128, 255]) replay.apply(entry(type, type), () => noPayload);
+    expect(replay.records).toHaveLength(1);
+  });
+});
