@@ -65,6 +65,14 @@ export class MemoryStream implements ByteStream {
     this.#hasPeerEnded = true;
   }
 
+  /** The client takes one write, whatever `isTaking` says. */
+  takeOne(): void {
+    const next = this.#sending.shift();
+    if (next === undefined) return;
+    this.received.push(new Uint8Array(next.bytes));
+    next.sent();
+  }
+
   /** The connection broke. */
   break(): void {
     this.isDestroyed = true;
