@@ -15,6 +15,7 @@
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
 import { Seeds } from '../format/checksum.ts';
+import type { FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { Superblock } from '../format/superblock.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
@@ -200,7 +201,7 @@ class Recovery {
     const endAddress = start + footer.header.endSlot;
     if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
     eachFooterEntry(footer, (entry) => {
-      this.#replay.apply(entry, (position) => source.payload(position));
+      this.#apply(entry, source);
     });
     this.#crcTables.add(link.segId, crcTableOf(footer), false);
     this.#segments.push({
@@ -216,6 +217,16 @@ class Recovery {
     return true;
   }
 
+  /** A catalogue record that cannot be read, or one that makes no sense without it, is a fault: the rest is still shown. */
+  #apply(entry: FooterEntry, source: SegmentSource): void {
+    try {
+      this.#replay.apply(entry, (position) => source.payload(position));
+    } catch (thrown) {
+      if (!(thrown instanceof FormatError) || thrown.isTooNew) throw thrown;
+      this.#faults.push(thrown.message);
+    }
+  }
+
   /** Replays a segment that was never sealed, or whose footer is damaged, from its frames. */
   #openSegment(link: ChainLink, source: SegmentSource): void {
     const scan = source.scan({
@@ -225,9 +236,7 @@ class Recovery {
     });
     if (scan === undefined) throw new FormatError(`segment ${link.segId}: header unreadable`);
     this.#faults.push(...scan.faults);
-    for (const entry of scan.entries) {
-      this.#replay.apply(entry, (position) => source.payload(position));
-    }
+    for (const entry of scan.entries) this.#apply(entry, source);
     this.#crcTables.add(link.segId, scan.slotCrcs, true);
     this.#segments.push({
       segId: link.segId,
