@@ -46,6 +46,8 @@ export const payloadMaxBytes = 64 * mebibyte;
 export const readPieceBytes = 256 * 1024;
 /** Reads longer than this ask for extents first, so that holes inside them travel as holes. */
 export const extentsFirstBytes = 64 * 1024;
+/** Requests of one connection taken in one turn: the others' turn comes then. Measured: 1 to 3 ms. */
+export const requestsPerTurnMax = 1024;
 /** Extents asked for at once while splitting one read. */
 export const readExtentsMax = 256;
 /** Extents of one BLOCK_STATUS reply. The client asks again for the rest. */

@@ -16,6 +16,7 @@ import type { Agreement, Lane } from './lane.ts';
 import {
   type NbdLimits,
   payloadMaxBytes,
+  requestsPerTurnMax,
   smallRepliesMaxBytes,
   statusExtentsMax,
 } from './limits.ts';
@@ -95,6 +96,7 @@ export class Transmission implements RequestSink, PartOwner {
   readonly #writes: Writes;
   #inFlightCount = 0;
   #inFlightBytes = 0;
+  #takenInTurn = 0;
   #isInputOver = false;
   #isDraining = false;
   #isClosed = false;
@@ -149,6 +151,7 @@ export class Transmission implements RequestSink, PartOwner {
   }
 
   endTurn(): void {
+    this.#takenInTurn = 0;
     if (!this.#isClosed) this.#reads.endTurn();
   }
 
@@ -204,6 +207,7 @@ export class Transmission implements RequestSink, PartOwner {
       return Admission.stop;
     }
     if (!this.#hasRoomFor(header)) return Admission.later;
+    this.#takenInTurn += 1;
     const isWrite = header.command === Command.write;
     if (isWrite && header.length > payloadMaxBytes) {
       this.onBreach('a write is longer than 64 MiB');
@@ -218,9 +222,13 @@ export class Transmission implements RequestSink, PartOwner {
     return isWrite ? Admission.take : Admission.next;
   }
 
-  /** A client that does not take its replies gets no further requests in. */
+  /** A client that does not take its replies gets no further requests in, and none crowds out the others. */
   #hasRoomFor(header: RequestHeader): boolean {
     const { limits, output, pool } = this.#lane;
+    if (this.#takenInTurn >= requestsPerTurnMax) {
+      this.#owner.markTurn();
+      return false;
+    }
     const spare = pool.hasLarge(1) ? limits.outputMaxBytes : 0;
     if (output.unsentBytes >= spare + smallRepliesMaxBytes) return false;
     if (this.#inFlightCount === 0) return true;
