@@ -202,6 +202,40 @@ describe.each([
   });
 });
 
+describe('a stream whose handle Node does not show', () => {
+  const reflectGet = Reflect.get;
+  const overHidden: Listen = async (onStream) =>
+    await overTcp((stream) => {
+      Reflect.get = reflectGet;
+      onStream(stream);
+    });
+
+  it('works all the same, with buffers of Node’s own', async () => {
+    Object.defineProperty(Reflect, 'get', {
+      configurable: true,
+      writable: true,
+      value: (target: object, key: PropertyKey): unknown =>
+        key === '_handle' ? undefined : reflectGet(target, key),
+    });
+    const { client, stream, events } = await pair(overHidden);
+    events.onChunk = () => {
+      stream.pause();
+    };
+    client.write(Buffer.alloc(500_000, 'x'));
+    await until(() => events.bytes.length > 0);
+    events.onChunk = () => undefined;
+    stream.resume();
+    await until(() => events.bytes.length === 500_000);
+    expect(events.chunkBytesMax).toBeLessThanOrEqual(65_536);
+    client.on('data', (chunk) => client.end(chunk));
+    stream.write(Buffer.from('echo'), () => undefined);
+    await until(() => events.endCount === 1);
+    expect(events.bytes.subarray(500_000).toString()).toBe('echo');
+    stream.end();
+    await until(() => events.closeCount === 1);
+  });
+});
+
 describe('listening', () => {
   it('a port in use is an error with a hint', async () => {
     await overTcp(() => undefined);
