@@ -13,6 +13,7 @@ import type { StoreVariant } from './broken-stores.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
+import { drive } from './drive.ts';
 import { Machine } from './machine.ts';
 import type { PoolState } from './model.ts';
 import { type CrashMark, differences, Oracle, Violation } from './oracle.ts';
@@ -59,7 +60,7 @@ class LongRun {
   #fork: Fork | undefined;
   /** Changes of the disk in this life until the fork is taken. */
   #pointsLeft = 0;
-  #sequence = 0;
+  #operations = 0;
   #lives = 0;
   #where = 'start';
 
@@ -85,7 +86,7 @@ class LongRun {
           (error instanceof Violation ? '' : (error.stack ?? '')),
       );
     }
-    return { lives: this.#lives, operations: this.#sequence };
+    return { lives: this.#lives, operations: this.#operations };
   }
 
   #at(where: string): void {
@@ -139,18 +140,20 @@ class LongRun {
   }
 
   #operate(process: StoreProcess, client: Client): void {
-    const count = this.#random.between(10, 150);
-    for (let done = 0; done < count && this.#takeFork() === undefined; done += 1) {
-      if (this.#random.chance(0.02)) process.stepWall(this.#random.pick(wallSteps));
-      const depth = this.#random.between(1, this.#queueDepthMax);
-      process.runUntil(() => client.pendingCount < depth, eventsMax, 'a free place in the queue');
-      const { op, isAlone } = this.#workload.next(this.#oracle.now, client.isCatalogueBusy);
-      if (isAlone) process.runUntil(() => client.pendingCount === 0, eventsMax, 'an empty queue');
-      this.#sequence += 1;
-      client.submit(op, this.#sequence);
-      if (isAlone) process.runUntil(() => client.pendingCount === 0, eventsMax, 'its answer');
-      else process.runSome(this.#random.below(8));
-    }
+    const random = this.#random;
+    this.#operations += drive({
+      process,
+      client,
+      oracle: this.#oracle,
+      workload: this.#workload,
+      count: random.between(10, 150),
+      queueDepth: () => random.between(1, this.#queueDepthMax),
+      isOver: () => this.#fork !== undefined,
+      between: () => {
+        if (random.chance(0.02)) process.stepWall(random.pick(wallSteps));
+        process.runSome(random.below(8));
+      },
+    });
   }
 
   #anyCrash(): Crash {

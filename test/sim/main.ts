@@ -3,14 +3,18 @@
  *
  *     node test/sim/main.ts --seed 17 --verbose              one long random run, with its trace
  *     node test/sim/main.ts --seed 1 --runs 1000             a thousand of them
+ *     node test/sim/main.ts --kind rot --seed 1 --runs 100   damage under a pool's feet
+ *     node test/sim/main.ts --kind fault --seed 1 --runs 100 a disk that refuses calls
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
  *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
  */
 import { parseArgs } from 'node:util';
 import { toError } from '../../src/base/errors.ts';
 import { explore } from './explore.ts';
+import { faultRun } from './fault-run.ts';
 import { longRun } from './long-run.ts';
 import { programs } from './programs.ts';
+import { rotRun } from './rot-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -45,6 +49,11 @@ function explorePrograms(name: string, seed: number): string {
 
 function randomRun(seed: number): string {
   const options = { seed, ...(values.verbose ? { trace } : {}) };
+  if (values.kind === 'rot') return `rot, seed ${seed}: ${rotRun(options)}`;
+  if (values.kind === 'fault') {
+    const { lives, stops } = faultRun(options);
+    return `faults, seed ${seed}: ${lives} lives, ${stops} stops`;
+  }
   const { lives, operations } = longRun(options);
   return `seed ${seed}: ${lives} lives, ${operations} operations`;
 }

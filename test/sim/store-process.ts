@@ -7,6 +7,7 @@ import type { OperationError, Outcome } from '../../src/base/errors.ts';
 import type { Log } from '../../src/base/ports.ts';
 import type { BlockDevice } from '../../src/device/block-device.ts';
 import type { Payload } from '../../src/device/staging.ts';
+import { CommitRing } from '../../src/volume/commit-ring.ts';
 import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
@@ -36,9 +37,13 @@ export interface StoreProcessOptions {
   readonly variant?: StoreVariant | undefined;
   /** Called before every disk call that changes what a crash leaves. */
   readonly onPoint?: (what: string) => void;
+  /** Called before the committer writes anything. */
+  readonly onCommit?: () => void;
   /** Faults of the disk, by call. Without it the disk works. */
   readonly fault?: (call: DiskCall) => DiskFault | undefined;
   readonly segmentSlots?: number;
+  /** The keeper never gets to run: as if its thread were stuck. */
+  readonly isKeeperStuck?: boolean;
   readonly trace?: (line: string) => void;
 }
 
@@ -53,6 +58,9 @@ const smallSettings: StoreSettings = {
   crcTableBytes: 2 ** 16,
   manifestPath: ':memory:',
 };
+
+/** A snapshot that a damaged pool refuses to show. */
+const unreadableDevice: ObservedDevice = { sizeBytes: 0, contents: [], states: [] };
 
 type CatalogueOp = Exclude<ModelOp, { kind: 'write' | 'zero' | 'trim' }>;
 
@@ -221,12 +229,26 @@ export class StoreProcess {
     });
     const isAnswered = (): boolean => opened !== undefined || refusal !== undefined;
     this.runUntil(isAnswered, eventsMax, `snapshot ${volume}@${name}`);
+    if (opened === undefined && this.isReadOnly) return unreadableDevice;
     if (opened === undefined) {
       throw new Violation(`snapshot ${volume}@${name}: ${refusal?.message ?? ''}`);
     }
     const observed = reader.observe(opened.device);
     opened.close();
     return observed;
+  }
+
+  /** Reads the whole log; what is wrong with it, in words. */
+  verify(): readonly string[] {
+    let faults: readonly string[] | undefined;
+    this.pool.verify(
+      () => {},
+      (report) => {
+        faults = report.faults;
+      },
+    );
+    this.runUntil(() => faults !== undefined, eventsMax, 'the verification');
+    return faults ?? [];
   }
 
   /** Makes footers and manifest again from the log. Throws Violation when what was there differs. */
@@ -265,6 +287,8 @@ export class StoreProcess {
         return {
           wake: () => {
             scheduler.post('commit', () => {
+              const ring = new CommitRing(shared);
+              if (ring.durable < ring.submitted) this.#options.onCommit?.();
               committer.drain();
             });
           },
@@ -277,6 +301,7 @@ export class StoreProcess {
         const keeper = new Keeper(settings, this.#disk);
         return {
           post: (job) => {
+            if (this.#options.isKeeperStuck === true) return;
             scheduler.post('keeper', () => {
               const result = keeper.run(job);
               scheduler.post('main', () => {

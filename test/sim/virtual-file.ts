@@ -16,7 +16,7 @@ import type { SeededRandom } from './random.ts';
 export const pageSizeBytes = 4096;
 export const sectorSizeBytes = 512;
 const zeroPage = new Uint8Array(pageSizeBytes);
-const zeroWords = new Uint32Array(1024);
+const wordsPerPage = pageSizeBytes / 4;
 
 /** How a lost machine chooses what survives of what was not flushed. */
 export const LossStyle = { none: 0, all: 1, pages: 2, sectors: 3, mostly: 4 } as const;
@@ -24,9 +24,13 @@ export type LossStyle = (typeof LossStyle)[keyof typeof LossStyle];
 
 function isZero(page: Uint8Array): boolean {
   if (page === zeroPage) return true;
+  if (page[0] !== 0 || page[pageSizeBytes - 1] !== 0) return false;
   if (page.byteOffset % 4 !== 0) return page.every((byte) => byte === 0);
-  const words = new Uint32Array(page.buffer, page.byteOffset, zeroWords.length);
-  return words.every((word) => word === 0);
+  const words = new Uint32Array(page.buffer, page.byteOffset, wordsPerPage);
+  for (let index = 0; index < wordsPerPage; index += 1) {
+    if (words[index] !== 0) return false;
+  }
+  return true;
 }
 
 /** The index of the version that survives: 0 is the medium's, `count` the newest. */

@@ -22,11 +22,18 @@ export class Workload {
   readonly #random: SeededRandom;
   readonly #largestWriteBlocks: number;
   #nextVolume = 1;
+  #sequence = 0;
 
   /** Writes are at most `largestWriteBlocks` long. */
   constructor(random: SeededRandom, largestWriteBlocks: number) {
     this.#random = random;
     this.#largestWriteBlocks = largestWriteBlocks;
+  }
+
+  /** For the stamp of the next write: never the same twice in one run. */
+  nextSequence(): number {
+    this.#sequence += 1;
+    return this.#sequence;
   }
 
   /** `isBusy`: a catalogue operation is in flight, so the state is about to change; only data operations then. */

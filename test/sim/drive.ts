@@ -1,0 +1,41 @@
+/** Lets a random client work on a process for a while. */
+import type { Client } from './client.ts';
+import type { Oracle } from './oracle.ts';
+import type { StoreProcess } from './store-process.ts';
+import type { Workload } from './workload.ts';
+
+export interface DriveOptions {
+  readonly process: StoreProcess;
+  readonly client: Client;
+  readonly oracle: Oracle;
+  readonly workload: Workload;
+  /** Operations to submit. */
+  readonly count: number;
+  /** Requests in flight before the next is submitted. */
+  readonly queueDepth: () => number;
+  /** Asked before each operation; true ends the work. */
+  readonly isOver: () => boolean;
+  /** Runs between two operations. */
+  readonly between: () => void;
+}
+
+const eventsMax = 200_000;
+
+/** Submits up to `count` operations; those in flight at the end are not waited for. Returns how many it submitted. */
+export function drive(options: DriveOptions): number {
+  const { process, client, oracle, workload, isOver } = options;
+  const wait = (isReady: () => boolean, what: string): void => {
+    process.runUntil(() => isReady() || isOver(), eventsMax, what);
+  };
+  for (let done = 0; done < options.count; done += 1) {
+    options.between();
+    const depth = options.queueDepth();
+    wait(() => client.pendingCount < depth, 'a free place in the queue');
+    const { op, isAlone } = workload.next(oracle.now, client.isCatalogueBusy);
+    if (isAlone) wait(() => client.pendingCount === 0, 'an empty queue');
+    if (isOver()) return done;
+    client.submit(op, workload.nextSequence());
+    if (isAlone) wait(() => client.pendingCount === 0, 'its answer');
+  }
+  return options.count;
+}
