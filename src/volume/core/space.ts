@@ -106,13 +106,17 @@ export class Space {
   }
 
   #recount(): void {
-    const { segmentById, writer } = this.#parts;
+    const { segmentById, settings, writer } = this.#parts;
     this.#countedSegments = segmentById.size;
     this.#finishedBytes = 0;
     const current = writer?.log.place.segId;
     for (const segment of segmentById.values()) {
       if (segment.segId === current) continue;
-      this.#finishedBytes += (slotOf(segment.endAddress - 1) + 1) * slotSizeBytes;
+      // The log has left it with frames in flight, so its end is not known yet: full for now, and counted again next time.
+      const isFinished = segment.endAddress > 0;
+      if (!isFinished) this.#countedSegments = -1;
+      const slots = isFinished ? slotOf(segment.endAddress - 1) + 1 : settings.segmentSlots;
+      this.#finishedBytes += slots * slotSizeBytes;
     }
   }
 
