@@ -20,6 +20,7 @@ export const goals: readonly Goal[] = [
   { job: '4k read QD32', against: 'best qemu-nbd', isPeer: isQemu, ratioMin: 3 },
   { job: '4k write QD32', against: 'best durable peer', isPeer: isDurable, ratioMin: 5 },
   { job: '1m read QD4', against: 'nbdkit file', isPeer: isNbdkitFile, ratioMin: 1 },
+  { job: '1m write burst', against: 'best durable peer', isPeer: isDurable, ratioMin: 1 },
   { job: '1m write QD4', against: 'best durable peer', isPeer: isDurable, ratioMin: 1 },
   { job: '4k read QD1', against: 'best peer', isPeer: isAny, ratioMin: 0.9 },
   { job: '4k write QD1', against: 'best durable peer', isPeer: isDurable, ratioMin: 0.9 },

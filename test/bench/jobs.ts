@@ -10,6 +10,8 @@ export interface Job {
   readonly writes: boolean;
   /** Arguments of fio; absent for nbdcopy. */
   readonly fio?: readonly string[];
+  /** Ends after this many bytes; otherwise fio jobs end after the time that the run gives them. */
+  readonly burstBytes?: number;
   readonly copy?: 'in' | 'out';
 }
 
@@ -23,7 +25,10 @@ function fioJob(name: string, direction: 'read' | 'write', size: '4k' | '1m', de
   };
 }
 
-/** In this order: the device is full of random data, then read, then overwritten. */
+/**
+ * In this order: the device is full of random data, then read, then overwritten. The burst fits into the segments that
+ * tidemark keeps prepared; the long 1 MiB job runs out of them after a moment.
+ */
 export const jobs: readonly Job[] = [
   { name: 'copy in', unit: 'MiB/s', writes: true, copy: 'in' },
   fioJob('4k read QD32', 'read', '4k', 32),
@@ -32,6 +37,7 @@ export const jobs: readonly Job[] = [
   { name: 'copy out', unit: 'MiB/s', writes: false, copy: 'out' },
   fioJob('4k write QD32', 'write', '4k', 32),
   fioJob('4k write QD1', 'write', '4k', 1),
+  { ...fioJob('1m write burst', 'write', '1m', 4), burstBytes: 192 << 20 },
   fioJob('1m write QD4', 'write', '1m', 4),
 ];
 
@@ -76,12 +82,17 @@ interface FioOutput {
 
 const mebi = 1 << 20;
 
+function lengthOf(job: Job, target: JobTarget): readonly string[] {
+  if (job.burstBytes !== undefined) return [`--io_size=${job.burstBytes}`];
+  return ['--time_based', `--runtime=${target.seconds}s`];
+}
+
 async function runFio(job: Job, args: readonly string[], target: JobTarget): Promise<Measured> {
   const result = await run(
     'fio',
     [
       ...['--name=job', '--ioengine=nbd', `--uri=${target.uri}`, '--output-format=json'],
-      ...[`--size=${deviceSizeBytes}`, '--time_based', `--runtime=${target.seconds}s`],
+      ...[`--size=${deviceSizeBytes}`, ...lengthOf(job, target)],
       ...['--norandommap', '--randrepeat=0', ...args],
     ],
     { timeoutMs: jobTimeoutMs },

@@ -9,3 +9,5 @@ export const foreignShareMax = 0.2;
 /** A job is repeated at most this often for foreign load; then the figure is marked. */
 export const repeatsMax = 2;
 export const jobTimeoutMs = 120_000;
+/** Tidemark prepares at most seven segments a second; eight are ready well before this. */
+export const readyWithinMs = 10_000;

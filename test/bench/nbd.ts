@@ -1,7 +1,7 @@
 /**
  * `bench nbd`: tidemark beside other NBD servers in one run, on one file system, with one client.
  *
- *     for each round, for each server:  start ─▶ pre-touch ─▶ each job ─▶ stop
+ *     for each round, for each server:  start ─▶ each job, memory touched before those that write ─▶ stop
  *     per job and server: the median of the rounds; per goal: tidemark's ratio to the best peer it names
  *
  * Servers take turns within a round, so slow drifts of the machine meet all of them. Everything is told in a table and
@@ -62,9 +62,10 @@ async function makeSource(folder: string): Promise<string> {
 async function runRound(result: ServerResult, place: BenchPlace, seconds: number): Promise<void> {
   const server = await result.kind.start(place);
   try {
-    await preTouch();
     const target = { uri: server.uri, source: place.source, seconds };
     for (const job of jobs) {
+      await server.settle?.();
+      if (job.writes) await preTouch();
       const measured = await sample(job, target, server.pids);
       const known = result.samplesByJob.get(job.name) ?? [];
       known.push(measured);

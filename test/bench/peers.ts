@@ -12,6 +12,8 @@ export interface RunningServer {
   readonly uri: string;
   /** Processes whose processor time is the server's. */
   readonly pids: readonly number[];
+  /** Waits until background work that the last job caused is done. Peers have none that they tell of. */
+  settle?(): Promise<void>;
   stop(): Promise<void>;
 }
 

@@ -6,11 +6,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Appliance } from '../support/appliance.ts';
-import { Background, sleep, until } from '../support/run.ts';
+import { Background, sleep } from '../support/run.ts';
 import { jobs, runJob } from './jobs.ts';
 import { preTouch } from './measure.ts';
 import { writeResult } from './result-file.ts';
 import { formatNumber, formatTable, median } from './table.ts';
+import { segmentsReady } from './tidemark-server.ts';
 
 export interface SegmentBenchOptions {
   readonly rounds: number;
@@ -25,7 +26,6 @@ interface Window {
 const volume = 'bench';
 const sizeBytes = 1 << 30;
 const windowMs = 100;
-const recoverWithinMs = 30_000;
 
 /** Polls how many segments are ready until `fio` has ended. Entries: [time in ms since 1970, count]. */
 async function watch(appliance: Appliance, fio: Background): Promise<[number, number][]> {
@@ -80,9 +80,7 @@ export async function benchSegments(options: SegmentBenchOptions): Promise<void>
     if (drain === undefined) throw new Error('no such job');
     const windows: Window[] = [];
     for (let round = 0; round < options.rounds; round += 1) {
-      await until('segments are prepared again', recoverWithinMs, async () => {
-        return (await appliance.pool()).readySegmentCount >= 4;
-      });
+      await segmentsReady(appliance);
       windows.push(...(await writeAndWatch(appliance, 1)));
       await runJob(drain, { uri: appliance.uri(volume), source: '', seconds: 2 });
       windows.push(...(await writeAndWatch(appliance, options.seconds)));

@@ -11,6 +11,7 @@ import { jobs, runJob } from './jobs.ts';
 import { preTouch } from './measure.ts';
 import { writeResult } from './result-file.ts';
 import { formatNumber, formatTable, median } from './table.ts';
+import { segmentsReady } from './tidemark-server.ts';
 
 export interface SnapshotBenchOptions {
   readonly count: number;
@@ -72,7 +73,6 @@ export async function benchSnapshots(options: SnapshotBenchOptions): Promise<voi
     await appliance.volumeCreate('plain', sizeBytes);
     await appliance.volumeCreate('snapped', sizeBytes);
     const creation = await createSnapshots(appliance, 'snapped', options.count);
-    await preTouch();
     const job = jobs.find((each) => each.name === '4k write QD32');
     if (job === undefined) throw new Error('no such job');
     const rates: Record<'plain' | 'snapped', number[]> = { plain: [], snapped: [] };
@@ -81,6 +81,8 @@ export async function benchSnapshots(options: SnapshotBenchOptions): Promise<voi
       const order =
         round % 2 === 0 ? (['plain', 'snapped'] as const) : (['snapped', 'plain'] as const);
       for (const volume of order) {
+        await preTouch();
+        await segmentsReady(appliance);
         const target = { uri: appliance.uri(volume), source: '', seconds: options.seconds };
         rates[volume].push((await runJob(job, target)).rate);
       }

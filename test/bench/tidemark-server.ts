@@ -1,11 +1,21 @@
 /** Tidemark as one of the servers of the benchmark: a new pool for every round, one volume of the bench's size. */
 import path from 'node:path';
+import { defaultSettings } from '../../src/volume/limits.ts';
 import { Appliance } from '../support/appliance.ts';
-import { run } from '../support/run.ts';
-import { deviceSizeBytes } from './limits.ts';
+import { run, sleep } from '../support/run.ts';
+import { deviceSizeBytes, readyWithinMs } from './limits.ts';
 import type { ServerKind } from './peers.ts';
 
 export const benchVolume = 'bench';
+
+/** Waits until the engine has zero-written as many segments ahead as it ever does, or as many as it can in this time. */
+export async function segmentsReady(appliance: Appliance): Promise<void> {
+  const endMs = Date.now() + readyWithinMs;
+  while (Date.now() < endMs) {
+    if ((await appliance.pool()).readySegmentCount >= defaultSettings.readySegments) return;
+    await sleep(50);
+  }
+}
 
 export const tidemarkServer: ServerKind = {
   name: 'tidemark',
@@ -19,6 +29,9 @@ export const tidemarkServer: ServerKind = {
     return {
       uri,
       pids: [await appliance.enginePid()],
+      settle: async () => {
+        await segmentsReady(appliance);
+      },
       stop: async () => {
         await appliance.remove();
       },
