@@ -24,7 +24,7 @@ export class PoolExports implements NbdExports {
   list(): readonly NbdExportInfo[] {
     const infos: NbdExportInfo[] = [];
     for (const volume of this.#pool.volumes()) {
-      infos.push({ name: volume.name, description: describeVolume(volume.sizeBytes) });
+      infos.push({ name: volume.name, description: this.#describe(volume) });
       for (const snapshot of volume.snapshotByName.values()) {
         infos.push({
           name: `${volume.name}@${snapshot.name}`,
@@ -36,9 +36,10 @@ export class PoolExports implements NbdExports {
   }
 
   open(name: string, done: (opened: NbdOpenExport | undefined) => void): void {
-    const [volumeName = '', snapshotName] = name.split('@');
+    const [volumeName = '', snapshotName, ...rest] = name.split('@');
     try {
-      if (snapshotName === undefined) done(this.#openVolume(volumeName));
+      if (rest.length > 0) done(undefined);
+      else if (snapshotName === undefined) done(this.#openVolume(volumeName));
       else this.#openSnapshot(volumeName, snapshotName, done);
     } catch (thrown) {
       if (!(thrown instanceof OperationError) || thrown.code !== ErrorCode.notFound) throw thrown;
@@ -60,6 +61,13 @@ export class PoolExports implements NbdExports {
     return this.#names((entry) => entry.snapshotId === snapshotId);
   }
 
+  #describe(volume: ReturnType<Pool['volume']>): string {
+    const size = formatSize(volume.sizeBytes);
+    if (volume.view === undefined) return `volume, ${size}`;
+    const source = this.#pool.volumeById(volume.view.sourceUuid)?.name ?? 'a deleted volume';
+    return `view of ${source} at ${volume.view.label}, ${size}`;
+  }
+
   #names(matches: (entry: OpenEntry) => boolean): string[] {
     return [...this.#open].filter(matches).map((entry) => entry.name);
   }
@@ -72,7 +80,7 @@ export class PoolExports implements NbdExports {
     return {
       device,
       name,
-      description: describeVolume(volume.sizeBytes),
+      description: this.#describe(volume),
       close: () => {
         this.#open.delete(entry);
       },
@@ -109,10 +117,6 @@ export class PoolExports implements NbdExports {
       });
     });
   }
-}
-
-function describeVolume(sizeBytes: number): string {
-  return `volume, ${formatSize(sizeBytes)}`;
 }
 
 function describeSnapshot(volume: string, createdMs: number, sizeBytes: number): string {

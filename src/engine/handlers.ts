@@ -8,7 +8,7 @@ import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
 import type { PoolExports } from './exports.ts';
 import type { NbdListeners } from './listeners.ts';
-import type { PoolStatus, SnapshotInfo, VolumeInfo } from './protocol.ts';
+import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
 
 export interface EngineParts {
@@ -25,6 +25,9 @@ export interface EngineParts {
 }
 
 const engineVersion = '0.1.0';
+
+/** Numbers of the on-disk format (AckMode). */
+const ackModeByName = { durable: 0, 'write-back': 1 } as const;
 
 type Volume = ReturnType<Pool['volume']>;
 type Snapshot = ReturnType<Pool['snapshot']>;
@@ -52,6 +55,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     listen: async ({ nbd }) => ({ nbd: await parts.listeners.apply(nbd) }),
     ...poolHandlers(parts),
     ...volumeHandlers(parts),
+    ...viewHandlers(parts),
     ...snapshotHandlers(parts),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
@@ -97,46 +101,140 @@ function poolHandlers(
   };
 }
 
-function volumeHandlers(
-  parts: EngineParts,
-): Picked<
-  'volumeList' | 'volumeShow' | 'volumeCreate' | 'volumeRename' | 'volumeResize' | 'volumeDelete'
-> {
+type VolumeMethod = Extract<keyof EngineHandlers, `volume${string}`>;
+type ViewMethod = Extract<keyof EngineHandlers, `view${string}`>;
+
+function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
   const { pool } = parts.opened;
+  const info = async (call: (done: (outcome: Outcome<Volume>) => void) => void) =>
+    volumeInfo(parts, await ask(call));
   return {
-    volumeList: async () =>
-      await Promise.resolve(pool.volumes().map((volume) => volumeInfo(parts, volume))),
+    volumeList: async () => {
+      const volumes = pool.volumes().filter((volume) => volume.view === undefined);
+      return await Promise.resolve(volumes.map((volume) => volumeInfo(parts, volume)));
+    },
     volumeShow: async ({ name }) => await Promise.resolve(volumeInfo(parts, pool.volume(name))),
-    volumeCreate: async (params) => {
-      const volume = await ask<Volume>((done) => {
-        pool.volumeCreate(params, done);
-      });
-      return volumeInfo(parts, volume);
-    },
-    volumeRename: async (params) => {
-      const volume = await ask<Volume>((done) => {
+    volumeHistory: async ({ name }) => await Promise.resolve(historyOf(pool.volume(name))),
+    volumeCreate: async ({ name, sizeBytes, ack }) =>
+      await info((done) => {
+        pool.volumeCreate({ name, sizeBytes, ack: ackModeByName[ack ?? 'durable'] }, done);
+      }),
+    volumeSet: async ({ name, ack }) =>
+      await info((done) => {
+        pool.volumeSetAck({ name, ack: ackModeByName[ack] }, done);
+      }),
+    volumeClone: async ({ source, name }) =>
+      await info((done) => {
+        pool.viewCreate({ source, name, at: 'now', isClone: true }, done);
+      }),
+    volumeRename: async (params) =>
+      await info((done) => {
         pool.volumeRename(params, done);
-      });
-      return volumeInfo(parts, volume);
-    },
-    volumeResize: async (params) => {
-      const volume = await ask<Volume>((done) => {
+      }),
+    volumeResize: async (params) =>
+      await info((done) => {
         pool.volumeResize(params, done);
+      }),
+    volumeRollback: async ({ name, to, disconnect }) => {
+      disconnectHead(parts, name, disconnect);
+      return await info((done) => {
+        pool.volumeRollback({ name, to }, done);
       });
-      return volumeInfo(parts, volume);
     },
-    volumeDelete: async (params) => {
-      const volume = pool.volume(params.name);
-      const connections = parts.exports.allConnections(uuidText(volume.uuid));
-      if (connections.length > 0 && !params.force) {
-        throw inUse(params.name, connections, volume.snapshotByName.size);
-      }
-      dropConnections(parts, connections);
-      return await ask((done) => {
-        pool.volumeDelete(params, done);
+    volumeUndoRollback: async ({ name, disconnect }) => {
+      disconnectHead(parts, name, disconnect);
+      return await info((done) => {
+        pool.volumeUndoRollback(name, done);
       });
+    },
+    volumeDelete: async ({ name, force }) => {
+      checkKind(pool.volume(name), 'volume');
+      return await deleteVolume(parts, name, force);
     },
   };
+}
+
+function viewHandlers(parts: EngineParts): Picked<ViewMethod> {
+  const { pool } = parts.opened;
+  return {
+    viewList: async () => {
+      const views = pool.volumes().filter((volume) => volume.view !== undefined);
+      return await Promise.resolve(views.map((view) => viewInfo(parts, view)));
+    },
+    viewShow: async ({ name }) => {
+      const view = pool.volume(name);
+      checkKind(view, 'view');
+      return await Promise.resolve(viewInfo(parts, view));
+    },
+    viewCreate: async (params) => {
+      const view = await ask<Volume>((done) => {
+        pool.viewCreate({ ...params, isClone: false }, done);
+      });
+      return viewInfo(parts, view);
+    },
+    viewRefresh: async ({ name, at, disconnect }) => {
+      checkKind(pool.volume(name), 'view');
+      disconnectHead(parts, name, disconnect);
+      const view = await ask<Volume>((done) => {
+        pool.viewRefresh({ name, at }, done);
+      });
+      return viewInfo(parts, view);
+    },
+    viewPromote: async ({ name }) => {
+      const volume = await ask<Volume>((done) => {
+        pool.viewPromote(name, done);
+      });
+      return volumeInfo(parts, volume);
+    },
+    viewDelete: async ({ name, force }) => {
+      checkKind(pool.volume(name), 'view');
+      return await deleteVolume(parts, name, force);
+    },
+  };
+}
+
+async function deleteVolume(
+  parts: EngineParts,
+  name: string,
+  force: boolean,
+): Promise<{ name: string }> {
+  const { pool } = parts.opened;
+  const volume = pool.volume(name);
+  const connections = parts.exports.allConnections(uuidText(volume.uuid));
+  if (connections.length > 0 && !force) {
+    throw inUse(name, connections, volume.snapshotByName.size);
+  }
+  dropConnections(parts, connections);
+  return await ask((done) => {
+    pool.volumeDelete({ name, force }, done);
+  });
+}
+
+/** Throws OperationError when the name is one of the other kind. */
+function checkKind(volume: Volume, wanted: 'volume' | 'view'): void {
+  const kind = volume.view === undefined ? 'volume' : 'view';
+  if (kind === wanted) return;
+  throw new OperationError(
+    ErrorCode.conflict,
+    `${volume.name} is a ${kind}, not a ${wanted}`,
+    `Use the "tidemark ${kind}" commands.`,
+  );
+}
+
+/** Rollback and refresh change what open connections see: they are refused, or the connections dropped. */
+function disconnectHead(parts: EngineParts, name: string, disconnect: boolean): void {
+  const volume = parts.opened.pool.volume(name);
+  const connections = parts.exports.volumeConnections(uuidText(volume.uuid));
+  if (connections.length === 0) return;
+  if (!disconnect) {
+    const count = connections.length;
+    throw new OperationError(
+      ErrorCode.conflict,
+      `${name} is open on ${count} NBD connection${count === 1 ? '' : 's'}, and its content would change under ${count === 1 ? 'it' : 'them'}`,
+      'Disconnect the clients, or repeat with --disconnect to drop the connections.',
+    );
+  }
+  dropConnections(parts, connections);
 }
 
 function snapshotHandlers(
@@ -224,11 +322,37 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     serial: volume.serial,
     sizeBytes: volume.sizeBytes,
     mappedBytes: parts.opened.pool.mappedBytes(volume),
-    ack: 'durable',
+    ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).length,
   };
+}
+
+function viewInfo(parts: EngineParts, volume: Volume): ViewInfo {
+  const sourceUuid = volume.view?.sourceUuid ?? volume.uuid;
+  const source = parts.opened.pool.volumeById(sourceUuid);
+  return {
+    ...volumeInfo(parts, volume),
+    ...(source === undefined ? {} : { source: source.name }),
+    sourceUuid: uuidText(sourceUuid),
+    at: volume.view?.label ?? '',
+  };
+}
+
+function historyOf(volume: Volume): LineInfo[] {
+  const snapshots = [...volume.snapshotByName.values()].sort((left, right) => left.cut - right.cut);
+  return volume.history.map((span) => ({
+    line: span.line,
+    startedMs: span.startedMs,
+    fromPosition: span.fromPosition,
+    ...(span.leftAt === undefined ? {} : { leftPosition: span.leftAt.position }),
+    reason: span.reason,
+    label: span.label,
+    snapshots: snapshots
+      .filter((snapshot) => snapshot.line === span.line)
+      .map((snapshot) => snapshot.name),
+  }));
 }
 
 function snapshotInfo(volume: string, snapshot: Snapshot): SnapshotInfo {

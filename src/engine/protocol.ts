@@ -5,6 +5,9 @@
  */
 import type { ErrorCode } from '../base/errors.ts';
 
+/** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
+export type AckName = 'durable' | 'write-back';
+
 export interface VolumeInfo {
   readonly name: string;
   readonly uuid: string;
@@ -14,11 +17,35 @@ export interface VolumeInfo {
   readonly sizeBytes: number;
   /** Bytes with data in the volume's present state. */
   readonly mappedBytes: number;
-  readonly ack: 'durable' | 'write-back';
+  readonly ack: AckName;
   readonly createdMs: number;
   readonly snapshotCount: number;
   /** NBD connections that have it open now. */
   readonly connectionCount: number;
+}
+
+/** A TimeView: a writable volume over a moment of another. */
+export interface ViewInfo extends VolumeInfo {
+  /** Name of the volume it is a view of; absent when that was deleted. */
+  readonly source?: string;
+  readonly sourceUuid: string;
+  /** The moment: "snapshot:NAME" or "now" (when it was made or refreshed). */
+  readonly at: string;
+}
+
+/** One stretch of a volume's history. The last one is the present. */
+export interface LineInfo {
+  readonly line: number;
+  readonly startedMs: number;
+  /** Position in the log where the stretch begins, and where it was left; absent = the present. */
+  readonly fromPosition: number;
+  readonly leftPosition?: number;
+  /** How it began. */
+  readonly reason: 'created' | 'view' | 'rollback' | 'undo' | 'refresh';
+  /** To which moment it went, where it did not begin empty. */
+  readonly label: string;
+  /** Snapshots taken in it that still exist, oldest first. */
+  readonly snapshots: readonly string[];
 }
 
 export interface SnapshotInfo {
@@ -106,7 +133,30 @@ export interface EngineMethods {
   poolRebuild: { params: Record<string, never>; result: RebuildResult };
   volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
   volumeShow: { params: { name: string }; result: VolumeInfo };
-  volumeCreate: { params: { name: string; sizeBytes: number }; result: VolumeInfo };
+  volumeCreate: {
+    params: { name: string; sizeBytes: number; ack?: AckName };
+    result: VolumeInfo;
+  };
+  /** Waits for what is in flight; everything written before is durable when it answers. */
+  volumeSet: { params: { name: string; ack: AckName }; result: VolumeInfo };
+  /** An independent volume with the present content of `source`; copies nothing. */
+  volumeClone: { params: { source: string; name: string }; result: VolumeInfo };
+  /** With open connections needs `disconnect`. The state before stays reachable: volumeUndoRollback, volumeHistory. */
+  volumeRollback: {
+    params: { name: string; to: string; disconnect: boolean };
+    result: VolumeInfo;
+  };
+  volumeUndoRollback: { params: { name: string; disconnect: boolean }; result: VolumeInfo };
+  volumeHistory: { params: { name: string }; result: readonly LineInfo[] };
+  viewList: { params: Record<string, never>; result: readonly ViewInfo[] };
+  viewShow: { params: { name: string }; result: ViewInfo };
+  /** `at`: "snapshot:NAME" or "now". */
+  viewCreate: { params: { source: string; name: string; at: string }; result: ViewInfo };
+  /** Keeps name, id and NAA. With open connections needs `disconnect`. */
+  viewRefresh: { params: { name: string; at: string; disconnect: boolean }; result: ViewInfo };
+  viewPromote: { params: { name: string }; result: VolumeInfo };
+  /** With snapshots or open connections needs `force`. */
+  viewDelete: { params: { name: string; force: boolean }; result: { name: string } };
   volumeRename: { params: { name: string; newName: string }; result: VolumeInfo };
   /** Smaller than now needs `force`; error `needs-force` says what would be cut. */
   volumeResize: {

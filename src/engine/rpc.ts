@@ -104,7 +104,7 @@ export class LineSplitter {
   }
 }
 
-type ParamKind = 'text' | 'size' | 'flag' | 'duration' | 'nbd';
+type ParamKind = 'text' | 'size' | 'flag' | 'duration' | 'nbd' | 'ack' | 'optional ack';
 
 /** What each method must be given: the daemon may be of another version than the engine it attaches to. */
 const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamKind>> } = {
@@ -116,7 +116,18 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   poolRebuild: {},
   volumeList: {},
   volumeShow: { name: 'text' },
-  volumeCreate: { name: 'text', sizeBytes: 'size' },
+  volumeCreate: { name: 'text', sizeBytes: 'size', ack: 'optional ack' },
+  volumeSet: { name: 'text', ack: 'ack' },
+  volumeClone: { source: 'text', name: 'text' },
+  volumeRollback: { name: 'text', to: 'text', disconnect: 'flag' },
+  volumeUndoRollback: { name: 'text', disconnect: 'flag' },
+  volumeHistory: { name: 'text' },
+  viewList: {},
+  viewShow: { name: 'text' },
+  viewCreate: { source: 'text', name: 'text', at: 'text' },
+  viewRefresh: { name: 'text', at: 'text', disconnect: 'flag' },
+  viewPromote: { name: 'text' },
+  viewDelete: { name: 'text', force: 'flag' },
   volumeRename: { name: 'text', newName: 'text' },
   volumeResize: { name: 'text', sizeBytes: 'size', force: 'flag' },
   volumeDelete: { name: 'text', force: 'flag' },
@@ -296,7 +307,13 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   duration: isCount,
   flag: (value) => typeof value === 'boolean',
   nbd: isNbdListen,
+  ack: isAck,
+  'optional ack': (value) => value === undefined || isAck(value),
 };
+
+function isAck(value: unknown): boolean {
+  return value === 'durable' || value === 'write-back';
+}
 
 function isOfKind(value: unknown, kind: ParamKind): boolean {
   return isOfKindByKind[kind](value);

@@ -2,15 +2,16 @@
  * Commit ring: the shared memory between the engine's main thread, which builds frames, and the commit thread, which writes
  * them. No bytes are copied between the two; only counters move.
  *
- *     main:   build frame in slot s ── submitted += 1 ──▶ commit: checksum, write, fdatasync ── durable += 1 ──▶ main: publish
+ *     main:   build frame in slot s ── submitted += 1 ──▶ commit: checksum, write  ── written += 1 ──▶ main: publish write-back
+ *                                                                 fdatasync        ── durable += 1 ──▶ main: publish the rest
  *
  *     slot s:  job      numbers: where, how many, flags
  *              pieces   (offset, bytes) pairs into the staging slab, in data block order
  *              header   [segment header, used when the frame opens a segment][frame header blocks]
  *
  * Invariants
- * 1. Frame n lives in slot n % slotCount; a slot belongs to the commit side from `submitted > n` until `durable > n`.
- * 2. Counters only grow. Frames become durable in order.
+ * 1. Frame n lives in slot n % slotCount; a slot belongs to the commit side from `submitted > n` until `written > n`.
+ * 2. Counters only grow. Frames are written, and become durable, in order.
  * 3. After `failed` is set nothing more becomes durable: the process must stop (fail-stop).
  */
 import { slotSizeBytes } from './format/address.ts';
@@ -34,6 +35,9 @@ export const control = {
   /** Rung for the main side: something became durable, or failed. */
   mainBell: 4,
   stop: 5,
+  written: 6,
+  /** A flush is wanted that covers every frame below this one. */
+  flushWanted: 7,
 } as const;
 const controlWords = 16;
 
@@ -49,8 +53,14 @@ export const job = {
   opensSegment: 6,
   /** 1 = nobody prepared the segment's file: make it. */
   createsFile: 7,
+  /** 1 = somebody waits for this frame to be durable. */
+  needsFlush: 8,
+  /** 1 = somebody waits for this frame to be written. */
+  announces: 9,
 } as const;
-const jobNumbers = 8;
+const jobNumbers = 10;
+/** Most bytes that write-back volumes leave unflushed. */
+export const unflushedBytesMax = 16 * 2 ** 20;
 
 /** What both sides need; made of shared memory and plain values, so it can be sent to a thread. */
 export interface CommitShared {
@@ -121,6 +131,10 @@ export class CommitRing {
 
   get durable(): number {
     return Atomics.load(this.control, control.durable);
+  }
+
+  get written(): number {
+    return Atomics.load(this.control, control.written);
   }
 
   /** Why the commit side stopped; undefined while it works. */

@@ -4,6 +4,8 @@
  *
  *     drain:  [frame 7: checksum, write] [frame 8: checksum, write] ── fdatasync ──▶ durable = 9
  *
+ * A batch of frames that only write-back volumes wrote is flushed when a FLUSH wants it or when enough bytes have gathered.
+ *
  * Invariants
  * 1. A segment is flushed before anything is written to the next one, so a valid segment header vouches for all before it.
  * 2. `durableThrough` in a header is only ever the end of what a successful flush has covered.
@@ -14,7 +16,14 @@ import { crc32c } from '../base/crc32c.ts';
 import { toError } from '../base/errors.ts';
 import { viewOf } from '../base/fields.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
-import { CommitRing, type CommitShared, control, job, ringSlotCount } from './commit-ring.ts';
+import {
+  CommitRing,
+  type CommitShared,
+  control,
+  job,
+  ringSlotCount,
+  unflushedBytesMax,
+} from './commit-ring.ts';
 import { addressOf, slotOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { blockCrcOffset, finishFrame } from './format/frame.ts';
@@ -39,8 +48,10 @@ export class Committer {
   #durableThrough: number;
   #writtenThrough: number;
   #written = 0;
+  /** Bytes written since the last flush. */
+  #unflushedBytes = 0;
 
-  /** `onAdvance` is called after each flush that made frames durable, and after a failure. */
+  /** `onAdvance` is called when frames were written that somebody waits for, when frames became durable, and after a failure. */
   constructor(shared: CommitShared, disk: Disk, onAdvance: () => void) {
     this.#ring = new CommitRing(shared);
     this.#disk = disk;
@@ -57,20 +68,43 @@ export class Committer {
   drain(): void {
     if (this.#ring.failure !== undefined) return;
     try {
-      while (this.#written < this.#ring.submitted) {
-        while (this.#written < this.#ring.submitted) {
-          this.#writeFrame(this.#written % ringSlotCount);
-          this.#written += 1;
+      do {
+        const needsFlush = this.#writeSubmitted();
+        if (needsFlush || this.#isFlushWanted()) {
+          this.#flush();
+          Atomics.store(this.#ring.control, control.durable, this.#written);
+          this.#onAdvance();
         }
-        this.#flush();
-        Atomics.store(this.#ring.control, control.durable, this.#written);
-        this.#onAdvance();
-      }
+      } while (this.#written < this.#ring.submitted);
     } catch (thrown) {
       if (!(thrown instanceof DiskError)) throw thrown;
       this.#ring.fail(toError(thrown).message);
       this.#onAdvance();
     }
+  }
+
+  /** Writes all submitted frames; answers whether somebody waits for them to be durable. */
+  #writeSubmitted(): boolean {
+    let needsFlush = false;
+    let announces = false;
+    while (this.#written < this.#ring.submitted) {
+      const slot = this.#written % ringSlotCount;
+      // Read before the slot is given back.
+      const numbers = this.#ring.jobs[slot];
+      needsFlush ||= numbers?.[job.needsFlush] === 1;
+      announces ||= numbers?.[job.announces] === 1;
+      this.#writeFrame(slot);
+      this.#written += 1;
+    }
+    Atomics.store(this.#ring.control, control.written, this.#written);
+    if (announces) this.#onAdvance();
+    return needsFlush;
+  }
+
+  #isFlushWanted(): boolean {
+    const wanted = Atomics.load(this.#ring.control, control.flushWanted);
+    const durable = Atomics.load(this.#ring.control, control.durable);
+    return wanted > durable || this.#unflushedBytes >= unflushedBytesMax;
   }
 
   /** Closes the file; nothing may be submitted afterwards. */
@@ -96,6 +130,7 @@ export class Committer {
     const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
     this.#file?.write(pieces, firstSlot * slotSizeBytes);
     this.#isFileDirty = true;
+    this.#unflushedBytes += headerBytes + (numbers[job.dataBlocks] ?? 0) * slotSizeBytes;
     this.#writtenThrough =
       frameAddress + (numbers[job.headerBlocks] ?? 0) + (numbers[job.dataBlocks] ?? 0);
   }
@@ -162,5 +197,6 @@ export class Committer {
       this.#isFolderDirty = false;
     }
     this.#durableThrough = this.#writtenThrough;
+    this.#unflushedBytes = 0;
   }
 }

@@ -12,6 +12,8 @@ export interface StoreSettings {
   readonly stagingBytes: number;
   /** Most RAM of checksum tables (32 KiB a segment). */
   readonly crcTableBytes: number;
+  /** RAM of maps above which those that nobody uses are given up. */
+  readonly mapBytes: number;
   /** Where the manifest database lives; ':memory:' in the simulator. */
   readonly manifestPath: string;
 }
@@ -22,6 +24,7 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   checkpointBytes: 2 ** 30,
   stagingBytes: 64 * 2 ** 20,
   crcTableBytes: 256 * 2 ** 20,
+  mapBytes: 2 ** 30,
 };
 
 export const limits = {
@@ -38,6 +41,8 @@ export const limits = {
   prepareIntervalMs: 143,
   /** Frames handed to the commit side at once: one being flushed, one behind it, so neither side waits for the other. */
   framesInFlightMax: 2,
+  /** Write-back volumes: what was written is flushed after this long even if nobody asks. */
+  writeBackFlushMs: 1000,
   /** Segment files open on the main thread. */
   openFilesMax: 512,
   /** Bytes of one catalogue checkpoint record. */
@@ -45,8 +50,8 @@ export const limits = {
   volumeSizeBytesMax: 2 ** 50,
   volumesMax: 4096,
   snapshotsMax: 200_000,
-  /** Snapshot maps kept after their last user left. */
-  idleSnapshotMapsMax: 4,
+  /** Maps of moments kept while nobody uses them, as long as `mapBytes` allows. */
+  idleMomentMapsMax: 64,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
 } as const;

@@ -12,6 +12,7 @@ import { Staging } from '../device/staging.ts';
 import { encodeRecord } from './catalogue/records.ts';
 import { makeCommitShared } from './commit-ring.ts';
 import { Maintenance } from './core/maintenance.ts';
+import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
 import { relogTail } from './core/relog.ts';
 import { positionOf } from './format/address.ts';
@@ -119,7 +120,8 @@ class Opening {
     const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance, residency } = parts;
-    const pool = new Pool(parts.parts, maintenance, residency, reason);
+    const moments = new MomentMaps(parts.parts);
+    const pool = new Pool(parts.parts, { maintenance, moments, residency }, reason);
     parts.attach(pool);
     const opened: OpenedPool = {
       pool,
@@ -128,11 +130,11 @@ class Opening {
         logBytes: recovered.logBytes,
         tailFrames: recovered.tailFrames,
         wasClean: found.isClean,
-        entryCount: recovered.replay.entryCount,
+        entryCount: recovered.entryCount,
         relogged: recovered.relog.length,
       },
     };
-    const { records } = recovered.replay;
+    const { records } = recovered;
     maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
     for (const segment of recovered.segments) {
       if (segment.crcPlace !== undefined || isReadOnly) continue;
@@ -141,7 +143,7 @@ class Opening {
     if (parts.parts.writer === undefined) done(success(opened));
     else {
       this.#logEpoch(parts.parts, maintenance, () => {
-        relogTail(parts.parts, maintenance, recovered.relog, () => {
+        relogTail({ parts: parts.parts, maintenance, moments }, recovered.relog, () => {
           done(success(opened));
         });
       });
@@ -254,8 +256,8 @@ class Opening {
       : this.#writer({ ...base, superblock, recovered, segmentById }, late);
     const parts: PoolParts = {
       ...base,
-      catalogue: recovered.replay.catalogue,
-      lineById: recovered.replay.lineById,
+      catalogue: recovered.catalogue,
+      lineById: recovered.lineById,
       segmentById,
       writer,
       superblock,

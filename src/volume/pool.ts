@@ -11,32 +11,40 @@
  * 3. After a failed write or flush nothing is published or answered any more; `onFailed` tells the engine to stop.
  */
 import { present } from '../base/assert.ts';
-import { ErrorCode, failure, OperationError, type Outcome, success } from '../base/errors.ts';
-import { makeUuid, toHex } from '../base/uuid.ts';
+import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
+import { DiskError } from '../base/ports.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
-import { AckMode, type CatalogueRecord, encodeRecord } from './catalogue/records.ts';
-import {
-  checkCapacity,
-  checkName,
-  checkSize,
-  deleteRefused,
-  naaOf,
-  shrinkRefused,
-} from './core/checks.ts';
+import { AckMode } from './catalogue/records.ts';
+import { checkCapacity } from './core/checks.ts';
 import type { Maintenance } from './core/maintenance.ts';
+import type { MomentMaps } from './core/moment-maps.ts';
+import { type Done, Operator } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
-import { SnapshotMaps } from './core/snapshot-maps.ts';
 import { Space, type SpaceReport } from './core/space.ts';
+import {
+  type ViewOptions,
+  viewCreate,
+  viewPromote,
+  viewRefresh,
+  volumeRollback,
+  volumeUndoRollback,
+} from './core/view-operations.ts';
+import {
+  type SnapshotTarget,
+  snapshotCreate,
+  snapshotDelete,
+  volumeCreate,
+  volumeDelete,
+  volumeRename,
+  volumeResize,
+  volumeSetAck,
+} from './core/volume-operations.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
-import { LockEntry } from './io/range-lock.ts';
 import type { Residency } from './io/residency.ts';
-import { limits } from './limits.ts';
-import { catalogueMutation } from './log/mutation.ts';
-import { applyRecord } from './recovery/replay.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
 
@@ -45,17 +53,12 @@ export interface OpenSnapshot {
   close(): void;
 }
 
-type Done<T> = (outcome: Outcome<T>) => void;
-
 export class Pool {
   readonly #parts: PoolParts;
   readonly #maintenance: Maintenance;
-  readonly #snapshotMaps: SnapshotMaps;
+  readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
-  /** Catalogue operations waiting for the one that runs. */
-  readonly #queue: (() => void)[] = [];
-  #isOperating = false;
   #bytesAtCheckpoint = 0;
   /** Why the pool is read-only; undefined = it is not. */
   readonly readOnlyReason: string | undefined;
@@ -63,13 +66,17 @@ export class Pool {
   /** Made by `openPool` only. */
   constructor(
     parts: PoolParts,
-    maintenance: Maintenance,
-    residency: Residency,
+    helpers: {
+      readonly maintenance: Maintenance;
+      readonly moments: MomentMaps;
+      readonly residency: Residency;
+    },
     readOnlyReason: string | undefined,
   ) {
+    const { maintenance, moments, residency } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
-    this.#snapshotMaps = new SnapshotMaps(parts);
+    this.#operator = new Operator(parts, maintenance, moments, readOnlyReason);
     this.#space = new Space(parts);
     this.readOnlyReason = readOnlyReason;
     this.#operations = new Operations(parts.reader, {
@@ -108,9 +115,7 @@ export class Pool {
 
   /** RAM of all maps. */
   get mapBytes(): number {
-    let total = this.#parts.leaves.usedBytes;
-    for (const line of this.#parts.lineById.values()) total += line.map.topBytes;
-    return total;
+    return this.#parts.leaves.usedBytes;
   }
 
   get snapshotCount(): number {
@@ -126,17 +131,13 @@ export class Pool {
     return this.#parts.catalogue.volumes();
   }
 
-  /** Throws OperationError not-found. */
+  /** Volume or view. Throws OperationError not-found. */
   volume(name: string): VolumeState {
-    const volume = this.#parts.catalogue.volume(name);
-    if (volume === undefined) {
-      throw new OperationError(
-        ErrorCode.notFound,
-        `no volume "${name}" in pool ${this.name}`,
-        'List them with "tidemark volume list".',
-      );
-    }
-    return volume;
+    return this.#operator.volume(name);
+  }
+
+  volumeById(uuid: Uint8Array): VolumeState | undefined {
+    return this.#parts.catalogue.volumeById(uuid);
   }
 
   /** Bytes with data in the volume's present state. */
@@ -146,15 +147,7 @@ export class Pool {
 
   /** Throws OperationError not-found. */
   snapshot(volumeName: string, name: string): SnapshotState {
-    const snapshot = this.volume(volumeName).snapshotByName.get(name);
-    if (snapshot === undefined) {
-      throw new OperationError(
-        ErrorCode.notFound,
-        `no snapshot "${volumeName}@${name}"`,
-        `List them with "tidemark snapshot list ${volumeName}".`,
-      );
-    }
-    return snapshot;
+    return this.#operator.snapshot(volumeName, name);
   }
 
   /** The volume's head as a device. Throws OperationError not-found. */
@@ -173,9 +166,8 @@ export class Pool {
 
   /** A snapshot as a read-only device; close it when the last user left. Throws OperationError not-found. */
   snapshotOpen(volumeName: string, name: string, done: Done<OpenSnapshot>): void {
-    const volume = this.volume(volumeName);
     const snapshot = this.snapshot(volumeName, name);
-    this.#snapshotMaps.open(volume, snapshot, (opened) => {
+    this.#operator.moments.open(snapshot, (opened) => {
       if (opened === undefined) {
         const message = `snapshot "${volumeName}@${name}" cannot be read: the log is damaged`;
         const hint = 'Run "tidemark pool verify" to see where.';
@@ -196,52 +188,25 @@ export class Pool {
   }
 
   volumeCreate(
-    options: { readonly name: string; readonly sizeBytes: number },
+    options: { readonly name: string; readonly sizeBytes: number; readonly ack?: AckMode },
     done: Done<VolumeState>,
   ): void {
-    this.#operate(done, (finish) => {
-      checkName('volume', options.name);
-      checkSize(options.sizeBytes);
-      const { catalogue, host } = this.#parts;
-      this.#checkVolumeNameFree(options.name);
-      if (catalogue.volumeCount >= limits.volumesMax) {
-        throw new OperationError(
-          ErrorCode.conflict,
-          `pool ${this.name} has ${limits.volumesMax} volumes, the most it can hold`,
-          'Delete one first.',
-        );
-      }
-      const uuid = makeUuid(host.random);
-      const record: CatalogueRecord = {
-        kind: 'vol-create',
-        line: catalogue.takeLine(),
-        uuid,
-        name: options.name,
-        sizeBytes: options.sizeBytes,
-        naa: naaOf(uuid),
-        serial: toHex(uuid).slice(0, 20).toUpperCase(),
-        ack: AckMode.durable,
-        createdMs: Math.floor(host.clock.wallMs()),
-      };
-      this.#commit([record], () => {
-        finish(success(this.volume(options.name)));
-      });
-    });
+    volumeCreate(this.#operator, { ack: AckMode.durable, ...options }, done);
   }
 
   volumeRename(
     options: { readonly name: string; readonly newName: string },
     done: Done<VolumeState>,
   ): void {
-    this.#operate(done, (finish) => {
-      const volume = this.volume(options.name);
-      checkName('volume', options.newName);
-      this.#checkVolumeNameFree(options.newName);
-      const { uuid, line } = volume;
-      this.#commit([{ kind: 'vol-set', line, uuid, name: options.newName }], () => {
-        finish(success(volume));
-      });
-    });
+    volumeRename(this.#operator, options, done);
+  }
+
+  /** Changes when writes are answered; everything before is durable when `done` runs. */
+  volumeSetAck(
+    options: { readonly name: string; readonly ack: AckMode },
+    done: Done<VolumeState>,
+  ): void {
+    volumeSetAck(this.#operator, options, done);
   }
 
   /** A smaller size cuts data off and needs `force`. */
@@ -249,100 +214,60 @@ export class Pool {
     options: { readonly name: string; readonly sizeBytes: number; readonly force: boolean },
     done: Done<VolumeState>,
   ): void {
-    this.#operate(done, (finish) => {
-      const volume = this.volume(options.name);
-      checkSize(options.sizeBytes);
-      const isShrink = options.sizeBytes < volume.sizeBytes;
-      if (isShrink && !options.force) throw shrinkRefused(volume, options.sizeBytes);
-      const { uuid, line } = volume;
-      const { sizeBytes } = options;
-      const commit = (release: () => void): void => {
-        this.#commit([{ kind: 'vol-resize', line, uuid, sizeBytes }], () => {
-          release();
-          finish(success(volume));
-        });
-      };
-      if (isShrink) this.#lockLine(line, commit);
-      else commit(() => undefined);
-    });
+    volumeResize(this.#operator, options, done);
   }
 
-  /** Deletes the volume and its snapshots; with snapshots it needs `force`. Devices that are open answer shuttingDown from then on. */
+  /** Deletes a volume or view and its snapshots; with snapshots it needs `force`. Devices that are open answer shuttingDown from then on. */
   volumeDelete(
     options: { readonly name: string; readonly force: boolean },
     done: Done<{ readonly name: string }>,
   ): void {
-    this.#operate(done, (finish) => {
-      const volume = this.volume(options.name);
-      if (volume.snapshotByName.size > 0 && !options.force) throw deleteRefused(volume);
-      const { uuid, line } = volume;
-      this.#lockLine(line, (release) => {
-        this.#commit([{ kind: 'vol-delete', line, uuid }], () => {
-          release();
-          this.#snapshotMaps.dropIdle();
-          finish(success({ name: options.name }));
-        });
-      });
-    });
+    volumeDelete(this.#operator, options, done);
   }
 
   /** Snapshots of several volumes at one cut, each under its own name. */
-  snapshotCreate(
-    targets: readonly { readonly volume: string; readonly name: string }[],
-    done: Done<readonly SnapshotState[]>,
-  ): void {
-    this.#operate(done, (finish) => {
-      const { host, catalogue } = this.#parts;
-      if (catalogue.snapshotCount + targets.length > limits.snapshotsMax) {
-        throw new OperationError(
-          ErrorCode.conflict,
-          `pool ${this.name} has ${catalogue.snapshotCount} snapshots of at most ${limits.snapshotsMax}`,
-          'Delete some first.',
-        );
-      }
-      const createdMs = Math.floor(host.clock.wallMs());
-      const records = targets.map((target): CatalogueRecord => {
-        checkName('snapshot', target.name);
-        const volume = this.volume(target.volume);
-        if (volume.snapshotByName.has(target.name)) {
-          throw new OperationError(
-            ErrorCode.exists,
-            `snapshot "${target.volume}@${target.name}" is there already`,
-            'Choose another name, or delete it first.',
-          );
-        }
-        const uuid = makeUuid(host.random);
-        const { line } = volume;
-        return {
-          kind: 'snap',
-          line,
-          volumeUuid: volume.uuid,
-          uuid,
-          name: target.name,
-          createdMs,
-        };
-      });
-      this.#commit(records, () => {
-        finish(success(targets.map((target) => this.snapshot(target.volume, target.name))));
-      });
-    });
+  snapshotCreate(targets: readonly SnapshotTarget[], done: Done<readonly SnapshotState[]>): void {
+    snapshotCreate(this.#operator, targets, done);
   }
 
-  snapshotDelete(
-    target: { readonly volume: string; readonly name: string },
-    done: Done<{ readonly name: string }>,
+  snapshotDelete(target: SnapshotTarget, done: Done<{ readonly name: string }>): void {
+    snapshotDelete(this.#operator, target, done);
+  }
+
+  /** A writable view of a moment of `source`, or (isClone) a volume of its own that begins with it. Copies nothing. */
+  viewCreate(options: ViewOptions, done: Done<VolumeState>): void {
+    viewCreate(this.#operator, options, done);
+  }
+
+  /** Moves a view to another moment of its source; it keeps its identity. Devices that are open answer shuttingDown from then on. */
+  viewRefresh(
+    options: { readonly name: string; readonly at: string },
+    done: Done<VolumeState>,
   ): void {
-    this.#operate(done, (finish) => {
-      const { uuid, line } = this.snapshot(target.volume, target.name);
-      this.#commit([{ kind: 'snap-delete', line, uuid }], () => {
-        finish(success({ name: target.name }));
-      });
-    });
+    viewRefresh(this.#operator, options, done);
+  }
+
+  /** Makes a view a volume of its own, without copying. */
+  viewPromote(name: string, done: Done<VolumeState>): void {
+    viewPromote(this.#operator, name, done);
+  }
+
+  /** Goes on from a snapshot; newer snapshots and the state before stay reachable. Open devices answer shuttingDown from then on. */
+  volumeRollback(
+    options: { readonly name: string; readonly to: string },
+    done: Done<VolumeState>,
+  ): void {
+    volumeRollback(this.#operator, options, done);
+  }
+
+  /** Goes back to what the latest rollback or refresh left. */
+  volumeUndoRollback(name: string, done: Done<VolumeState>): void {
+    volumeUndoRollback(this.#operator, name, done);
   }
 
   /** New capacity in bytes; durable when `done` runs. */
   resize(capacityBytes: number, done: Done<undefined>): void {
-    this.#operate(done, (finish) => {
+    this.#operator.operate(done, (finish) => {
       checkCapacity(this.name, capacityBytes, this.space());
       this.#writeSuperblock({ capacityBytes });
       finish(success(undefined));
@@ -374,7 +299,7 @@ export class Pool {
 
   /** Logs the whole catalogue. */
   checkpoint(): void {
-    this.#operate<undefined>(
+    this.#operator.operate<undefined>(
       (outcome) => {
         if (!outcome.ok) {
           this.#parts.host.log.warn('no checkpoint', { error: outcome.error.message });
@@ -383,7 +308,7 @@ export class Pool {
       (finish) => {
         const parts = checkpointParts(this.#parts.catalogue);
         parts.forEach((part, index) => {
-          this.#commit([part], () => {
+          this.#operator.commit([part], () => {
             if (index === parts.length - 1) finish(success(undefined));
           });
         });
@@ -414,10 +339,20 @@ export class Pool {
       const { segId, nextSlot } = writer.log.place;
       this.#maintenance.seal({ segId, endAddress: addressOf(segId, nextSlot) }, () => {
         this.#maintenance.flushManifest();
-        this.#writeSuperblock({ isClean: true });
+        this.#markClean();
         stop();
       });
     });
+  }
+
+  /** A pool that could not be marked clean is recovered at the next open, as after a crash. */
+  #markClean(): void {
+    try {
+      this.#writeSuperblock({ isClean: true });
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      this.#parts.host.log.warn('the pool is not marked clean', { error: thrown.message });
+    }
   }
 
   #writeSuperblock(change: { readonly capacityBytes?: number; readonly isClean?: boolean }): void {
@@ -432,69 +367,5 @@ export class Pool {
     };
     writeSuperblock(host.disk, next);
     this.#parts.superblock = next;
-  }
-
-  /** Runs one catalogue operation after those before it. What `action` throws as OperationError is its outcome. */
-  #operate<T>(done: Done<T>, action: (finish: Done<T>) => void): void {
-    const run = (): void => {
-      const finish: Done<T> = (outcome) => {
-        this.#isOperating = false;
-        this.#queue.shift()?.();
-        done(outcome);
-      };
-      this.#isOperating = true;
-      try {
-        if (this.readOnlyReason !== undefined) {
-          throw new OperationError(
-            ErrorCode.readOnly,
-            `pool ${this.name} is read-only: ${this.readOnlyReason}`,
-          );
-        }
-        action(finish);
-      } catch (thrown) {
-        if (!(thrown instanceof OperationError)) throw thrown;
-        finish(failure(thrown));
-      }
-    };
-    if (this.#isOperating) this.#queue.push(run);
-    else run();
-  }
-
-  /** Logs the records in one frame and applies them when they are durable. */
-  #commit(records: readonly CatalogueRecord[], done: () => void): void {
-    const log = present(this.#parts.writer, 'log of a writable pool').log;
-    const mutation = catalogueMutation(records.map(encodeRecord), (published) => {
-      records.forEach((record, index) => {
-        const position = published.position + index;
-        applyRecord(record, position, this.#parts);
-        this.#maintenance.recordPublished({ record, position });
-      });
-      done();
-    });
-    log.append(mutation);
-  }
-
-  /** Waits until nothing is in flight on a line and keeps everything else out until `release` is called. */
-  #lockLine(lineId: number, action: (release: () => void) => void): void {
-    const line = present(this.#parts.lineById.get(lineId), 'line of a volume');
-    const entry = new LockEntry();
-    entry.start = 0;
-    entry.end = Number.POSITIVE_INFINITY;
-    entry.isExclusive = true;
-    entry.onGranted = () => {
-      action(() => {
-        line.lock.leave(entry);
-      });
-    };
-    if (line.lock.enter(entry)) entry.onGranted();
-  }
-
-  #checkVolumeNameFree(name: string): void {
-    if (this.#parts.catalogue.volume(name) === undefined) return;
-    throw new OperationError(
-      ErrorCode.exists,
-      `volume "${name}" is there already`,
-      'Choose another name.',
-    );
   }
 }

@@ -1,12 +1,25 @@
 /**
  * Catalogue: which volumes, lines and snapshots there are. A fold over the catalogue records of the log, in order:
  * `apply` is the only way it changes, live, in recovery and in a rebuild alike, so all three agree by construction.
+ *
+ *     line 1 ────┬──────────▶ volume "a" until its rollback     (left behind, still reachable)
+ *                │ snapshot ──┬─▶ line 2 ──▶ volume "a" now
+ *                             └─▶ line 3 ──▶ view "v"
  */
 import { assert } from '../../base/assert.ts';
 import { uuidText } from '../../base/uuid.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
-import type { AckMode, CatalogueRecord, Snap, VolCreate } from './records.ts';
+import type {
+  AckMode,
+  CatalogueRecord,
+  Fork,
+  Revert,
+  Snap,
+  View,
+  VolCreate,
+  VolSet,
+} from './records.ts';
 
 export interface SnapshotState {
   readonly uuid: Uint8Array;
@@ -18,6 +31,30 @@ export interface SnapshotState {
   readonly sizeBytes: number;
 }
 
+/** A line: one writable history, in order of resizes. Lines are never forgotten: others may have begun in them. */
+export interface LineState {
+  readonly id: number;
+  /** 0 = none: it began empty. */
+  readonly parentLine: number;
+  /** Everything of the parent before this position belongs to the line. */
+  readonly forkPosition: number;
+  readonly createdPosition: number;
+  readonly sizeBytes: number;
+  readonly resizes: { readonly position: number; readonly sizeBytes: number }[];
+}
+
+/** A stretch of a volume's history in one line. */
+export interface LineSpan {
+  readonly line: number;
+  readonly fromPosition: number;
+  readonly startedMs: number;
+  /** How it began: "created", "view of ...", "rollback to ...". */
+  readonly reason: 'created' | 'view' | 'rollback' | 'undo' | 'refresh';
+  readonly label: string;
+  /** Size of the volume when it was left; undefined for the present one. */
+  leftAt: { readonly position: number; readonly sizeBytes: number } | undefined;
+}
+
 export interface VolumeState {
   readonly uuid: Uint8Array;
   name: string;
@@ -25,10 +62,14 @@ export interface VolumeState {
   sizeBytes: number;
   readonly naa: Uint8Array;
   readonly serial: string;
-  readonly ack: AckMode;
+  ack: AckMode;
   readonly createdMs: number;
   readonly createdPosition: number;
   readonly snapshotByName: Map<string, SnapshotState>;
+  /** What it is a view of; undefined for a volume of its own. */
+  view: { readonly sourceUuid: Uint8Array; label: string } | undefined;
+  /** Oldest first; the last one is the present. */
+  readonly history: LineSpan[];
 }
 
 export interface EpochState {
@@ -43,6 +84,7 @@ export class Catalogue {
   readonly #volumeByName = new Map<string, VolumeState>();
   readonly #snapshotById = new Map<string, { volume: VolumeState; snapshot: SnapshotState }>();
   readonly #epochs: EpochState[] = [];
+  readonly #lineById = new Map<number, LineState>();
   #nextLine = 1;
   #appliedPosition = 0;
 
@@ -78,9 +120,24 @@ export class Catalogue {
     return this.#volumeByName.get(name);
   }
 
-  volumeByLine(line: number): VolumeState | undefined {
-    for (const volume of this.#volumeById.values()) if (volume.line === line) return volume;
-    return undefined;
+  volumeById(uuid: Uint8Array): VolumeState | undefined {
+    return this.#volumeById.get(uuidText(uuid));
+  }
+
+  /** Throws FormatError when there is none. */
+  line(id: number): LineState {
+    const line = this.#lineById.get(id);
+    if (line === undefined) throw new FormatError(`no line ${id}`);
+    return line;
+  }
+
+  lines(): LineState[] {
+    return [...this.#lineById.values()];
+  }
+
+  /** Lines that volumes and views are in now. */
+  currentLines(): number[] {
+    return [...this.#volumeById.values()].map((volume) => volume.line);
   }
 
   /** Takes a line number that no record has used yet. */
@@ -95,13 +152,21 @@ export class Catalogue {
     assert(position >= this.#appliedPosition, 'catalogue records out of order');
     switch (record.kind) {
       case 'vol-create':
+      case 'view':
         this.#volumeCreate(record, position);
         break;
+      case 'promote':
+        this.#volume(record.uuid).view = undefined;
+        break;
+      case 'revert':
+        this.#revert(record, position);
+        break;
       case 'vol-set':
-        this.#volumeRename(this.#volume(record.uuid), record.name);
+        this.#volumeSet(this.#volume(record.uuid), record);
         break;
       case 'vol-resize':
         this.#volume(record.uuid).sizeBytes = record.sizeBytes;
+        this.line(record.line).resizes.push({ position, sizeBytes: record.sizeBytes });
         break;
       case 'vol-delete':
         this.#volumeDelete(this.#volume(record.uuid));
@@ -127,7 +192,7 @@ export class Catalogue {
     return volume;
   }
 
-  #volumeCreate(record: VolCreate, position: number): void {
+  #volumeCreate(record: VolCreate | View, position: number): void {
     const key = uuidText(record.uuid);
     if (this.#volumeById.has(key) || this.#volumeByName.has(record.name)) {
       throw new FormatError(`volume ${record.name} is there already`);
@@ -143,13 +208,66 @@ export class Catalogue {
       createdMs: record.createdMs,
       createdPosition: position,
       snapshotByName: new Map(),
+      view:
+        record.kind === 'view' ? { sourceUuid: record.sourceUuid, label: record.label } : undefined,
+      history: [
+        {
+          line: record.line,
+          fromPosition: position,
+          startedMs: record.createdMs,
+          reason: record.kind === 'view' ? 'view' : 'created',
+          label: record.kind === 'view' ? record.label : '',
+          leftAt: undefined,
+        },
+      ],
     };
     this.#volumeById.set(key, volume);
     this.#volumeByName.set(record.name, volume);
+    this.#lineCreate(record, record.kind === 'view' ? record : undefined, position);
+  }
+
+  #lineCreate(
+    record: { readonly line: number; readonly sizeBytes: number },
+    fork: Fork | undefined,
+    position: number,
+  ): void {
+    if (this.#lineById.has(record.line))
+      throw new FormatError(`line ${record.line} is there already`);
+    if (fork !== undefined) this.line(fork.parentLine);
+    this.#lineById.set(record.line, {
+      id: record.line,
+      parentLine: fork?.parentLine ?? 0,
+      forkPosition: fork === undefined ? 0 : (fork.forkPosition ?? position),
+      createdPosition: position,
+      sizeBytes: record.sizeBytes,
+      resizes: [],
+    });
     this.#nextLine = Math.max(this.#nextLine, record.line + 1);
   }
 
-  #volumeRename(volume: VolumeState, name: string): void {
+  #revert(record: Revert, position: number): void {
+    const volume = this.#volume(record.uuid);
+    this.#lineCreate(record, record, position);
+    const left = volume.history.at(-1);
+    if (left !== undefined) left.leftAt = { position, sizeBytes: volume.sizeBytes };
+    const reasons = ['rollback', 'undo', 'refresh'] as const;
+    volume.history.push({
+      line: record.line,
+      fromPosition: position,
+      startedMs: record.createdMs,
+      reason: reasons[record.reason],
+      label: record.label,
+      leftAt: undefined,
+    });
+    volume.line = record.line;
+    volume.sizeBytes = record.sizeBytes;
+    if (volume.view !== undefined) volume.view.label = record.label;
+  }
+
+  #volumeSet(volume: VolumeState, record: VolSet): void {
+    if (record.ack !== undefined) volume.ack = record.ack;
+    const { name } = record;
+    if (name === undefined) return;
     if (this.#volumeByName.has(name)) throw new FormatError(`volume ${name} is there already`);
     this.#volumeByName.delete(volume.name);
     volume.name = name;

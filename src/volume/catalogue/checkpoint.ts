@@ -12,6 +12,7 @@ export function catalogueText(catalogue: Catalogue): string {
   return JSON.stringify({
     version: 1,
     nextLine: catalogue.nextLine,
+    lines: catalogue.lines(),
     volumes: catalogue.volumes().map(volumeShape),
     epochs: catalogue.epochs.map((epoch) => ({
       epoch: epoch.epoch,
@@ -33,6 +34,11 @@ function volumeShape(volume: VolumeState): unknown {
     ack: volume.ack,
     createdMs: volume.createdMs,
     createdPosition: volume.createdPosition,
+    view:
+      volume.view === undefined
+        ? null
+        : { source: toHex(volume.view.sourceUuid), label: volume.view.label },
+    history: volume.history.map((span) => ({ ...span, leftAt: span.leftAt ?? null })),
     snapshots: [...volume.snapshotByName.values()].sort(byCut).map(snapshotShape),
   };
 }

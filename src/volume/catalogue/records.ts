@@ -5,6 +5,7 @@
  * position, ...) are reserved here so that they mean the same everywhere.
  */
 import { unreachable } from '../../base/assert.ts';
+import { slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { TlvReader, TlvWriter } from '../format/tlv.ts';
@@ -21,6 +22,9 @@ const tag = {
   parentLine: 8,
   forkPosition: 9,
   windowMs: 10,
+  sourceUuid: 11,
+  reason: 12,
+  label: 13,
   snapshotUuid: 16,
   consistency: 17,
   part: 32,
@@ -46,11 +50,52 @@ export interface VolCreate {
   readonly ack: AckMode;
   readonly createdMs: number;
 }
+/** Changes what is given, leaves the rest. */
 export interface VolSet {
   readonly kind: 'vol-set';
   readonly line: number;
   readonly uuid: Uint8Array;
+  readonly name?: string;
+  readonly ack?: AckMode;
+}
+/** Where a new line begins: in `parentLine`, with everything before `forkPosition`. */
+export interface Fork {
+  readonly parentLine: number;
+  /** Undefined = the record's own position: the parent as it is now. */
+  readonly forkPosition: number | undefined;
+}
+/** A writable volume over a moment of another: its own identity, its own line. */
+export interface View extends Fork {
+  readonly kind: 'view';
+  readonly line: number;
+  readonly uuid: Uint8Array;
   readonly name: string;
+  readonly sizeBytes: number;
+  readonly naa: Uint8Array;
+  readonly serial: string;
+  readonly ack: AckMode;
+  readonly createdMs: number;
+  readonly sourceUuid: Uint8Array;
+  /** What the moment was called: "snapshot:NAME" or "now". */
+  readonly label: string;
+}
+/** The view becomes a volume of its own. */
+export interface Promote {
+  readonly kind: 'promote';
+  readonly line: number;
+  readonly uuid: Uint8Array;
+}
+export const RevertReason = { rollback: 0, undo: 1, refresh: 2 } as const;
+export type RevertReason = (typeof RevertReason)[keyof typeof RevertReason];
+/** The volume goes on in a new line; the line it leaves stays as it was. */
+export interface Revert extends Fork {
+  readonly kind: 'revert';
+  readonly line: number;
+  readonly uuid: Uint8Array;
+  readonly sizeBytes: number;
+  readonly reason: RevertReason;
+  readonly label: string;
+  readonly createdMs: number;
 }
 export interface VolResize {
   readonly kind: 'vol-resize';
@@ -92,6 +137,9 @@ export interface Epoch {
 
 export type CatalogueRecord =
   | VolCreate
+  | View
+  | Promote
+  | Revert
   | VolSet
   | VolResize
   | VolDelete
@@ -102,85 +150,182 @@ export type CatalogueRecord =
 
 /** The record as it goes into the log. */
 export function encodeRecord(record: CatalogueRecord): CatalogueEntry {
+  const line = 'line' in record ? record.line : 0;
+  return { type: typeByKind[record.kind], line, payload: encodePayload(record).finish() };
+}
+
+const typeByKind = {
+  'vol-create': RecordType.volCreate,
+  'vol-set': RecordType.volSet,
+  'vol-resize': RecordType.volResize,
+  'vol-delete': RecordType.volDelete,
+  view: RecordType.view,
+  promote: RecordType.promote,
+  revert: RecordType.revert,
+  snap: RecordType.snap,
+  'snap-delete': RecordType.snapDelete,
+  checkpoint: RecordType.checkpoint,
+  epoch: RecordType.epoch,
+} as const;
+
+function encodePayload(record: CatalogueRecord): TlvWriter {
   const writer = new TlvWriter();
   switch (record.kind) {
     case 'vol-create':
-      writer
-        .bytes(tag.volumeUuid, record.uuid)
-        .text(tag.name, record.name)
-        .number(tag.sizeBytes, record.sizeBytes)
-        .bytes(tag.naa, record.naa)
-        .text(tag.serial, record.serial)
-        .number(tag.ack, record.ack)
-        .number(tag.createdMs, record.createdMs);
-      return { type: RecordType.volCreate, line: record.line, payload: writer.finish() };
+      return encodeIdentity(writer, record);
+    case 'view':
+      encodeFork(encodeIdentity(writer, record), record);
+      return writer.bytes(tag.sourceUuid, record.sourceUuid).text(tag.label, record.label);
     case 'vol-set':
-      writer.bytes(tag.volumeUuid, record.uuid).text(tag.name, record.name);
-      return { type: RecordType.volSet, line: record.line, payload: writer.finish() };
-    case 'vol-resize':
-      writer.bytes(tag.volumeUuid, record.uuid).number(tag.sizeBytes, record.sizeBytes);
-      return { type: RecordType.volResize, line: record.line, payload: writer.finish() };
-    case 'vol-delete':
       writer.bytes(tag.volumeUuid, record.uuid);
-      return { type: RecordType.volDelete, line: record.line, payload: writer.finish() };
+      if (record.name !== undefined) writer.text(tag.name, record.name);
+      return record.ack === undefined ? writer : writer.number(tag.ack, record.ack);
+    case 'vol-resize':
+      return writer.bytes(tag.volumeUuid, record.uuid).number(tag.sizeBytes, record.sizeBytes);
+    case 'vol-delete':
+    case 'promote':
+      return writer.bytes(tag.volumeUuid, record.uuid);
+    case 'revert':
+      encodeFork(writer.bytes(tag.volumeUuid, record.uuid), record);
+      return writer
+        .number(tag.sizeBytes, record.sizeBytes)
+        .number(tag.reason, record.reason)
+        .text(tag.label, record.label)
+        .number(tag.createdMs, record.createdMs);
     case 'snap':
-      writer
+      return writer
         .bytes(tag.volumeUuid, record.volumeUuid)
         .bytes(tag.snapshotUuid, record.uuid)
         .text(tag.name, record.name)
         .number(tag.createdMs, record.createdMs);
-      return { type: RecordType.snap, line: record.line, payload: writer.finish() };
     case 'snap-delete':
-      writer.bytes(tag.snapshotUuid, record.uuid);
-      return { type: RecordType.snapDelete, line: record.line, payload: writer.finish() };
+      return writer.bytes(tag.snapshotUuid, record.uuid);
     case 'checkpoint':
-      writer
+      return writer
         .number(tag.part, record.part)
         .number(tag.partCount, record.partCount)
         .bytes(tag.partBytes, record.bytes);
-      return { type: RecordType.checkpoint, line: 0, payload: writer.finish() };
     case 'epoch':
-      writer
+      return writer
         .number(tag.epoch, record.epoch)
         .bytes(tag.nodeUuid, record.nodeUuid)
         .bytes(tag.openId, record.openId)
         .number(tag.startPosition, record.startPosition);
-      return { type: RecordType.epoch, line: 0, payload: writer.finish() };
     default:
       return unreachable(record);
   }
 }
 
+function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter {
+  return writer
+    .bytes(tag.volumeUuid, record.uuid)
+    .text(tag.name, record.name)
+    .number(tag.sizeBytes, record.sizeBytes)
+    .bytes(tag.naa, record.naa)
+    .text(tag.serial, record.serial)
+    .number(tag.ack, record.ack)
+    .number(tag.createdMs, record.createdMs);
+}
+
+function encodeFork(writer: TlvWriter, fork: Fork): void {
+  writer.number(tag.parentLine, fork.parentLine);
+  if (fork.forkPosition !== undefined) writer.number(tag.forkPosition, fork.forkPosition);
+}
+
+type Decoder = (line: number, payload: Uint8Array) => CatalogueRecord;
+
 /** Inverse of `encodeRecord`. Throws FormatError for malformed payloads, unknown fields and types this version cannot apply. */
 export function decodeRecord(type: number, line: number, payload: Uint8Array): CatalogueRecord {
-  switch (type) {
-    case RecordType.volCreate:
-      return decodeVolCreate(line, payload);
-    case RecordType.volSet: {
-      const reader = new TlvReader(payload, 'VOL_SET', [tag.volumeUuid, tag.name]);
+  const decode = decoderByType.get(type);
+  if (decode === undefined) {
+    throw new FormatError(`record type ${type} needs a newer tidemark`, { isTooNew: true });
+  }
+  return decode(line, payload);
+}
+
+const identityTags = [
+  tag.volumeUuid,
+  tag.name,
+  tag.sizeBytes,
+  tag.naa,
+  tag.serial,
+  tag.ack,
+  tag.createdMs,
+];
+const forkTags = [tag.parentLine, tag.forkPosition];
+
+const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
+  [
+    RecordType.volCreate,
+    (line, payload) => {
+      const reader = new TlvReader(payload, 'VOL_CREATE', identityTags);
+      return { kind: 'vol-create', line, ...decodeIdentity(reader) };
+    },
+  ],
+  [
+    RecordType.view,
+    (line, payload) => {
+      const known = [...identityTags, ...forkTags, tag.sourceUuid, tag.label];
+      const reader = new TlvReader(payload, 'VIEW', known);
+      const sourceUuid = uuidOf(reader, tag.sourceUuid);
+      const label = reader.text(tag.label);
+      return {
+        kind: 'view',
+        line,
+        ...decodeIdentity(reader),
+        ...decodeFork(reader),
+        sourceUuid,
+        label,
+      };
+    },
+  ],
+  [
+    RecordType.volSet,
+    (line, payload) => {
+      const reader = new TlvReader(payload, 'VOL_SET', [tag.volumeUuid, tag.name, tag.ack]);
       return {
         kind: 'vol-set',
         line,
         uuid: uuidOf(reader, tag.volumeUuid),
-        name: reader.text(tag.name),
+        ...(reader.has(tag.name) ? { name: reader.text(tag.name) } : {}),
+        ...(reader.has(tag.ack) ? { ack: ackOf(reader) } : {}),
       };
-    }
-    case RecordType.volResize: {
+    },
+  ],
+  [
+    RecordType.volResize,
+    (line, payload) => {
       const reader = new TlvReader(payload, 'VOL_RESIZE', [tag.volumeUuid, tag.sizeBytes]);
-      const sizeBytes = reader.number(tag.sizeBytes);
+      const sizeBytes = sizeOf(reader);
       return { kind: 'vol-resize', line, uuid: uuidOf(reader, tag.volumeUuid), sizeBytes };
-    }
-    case RecordType.volDelete: {
+    },
+  ],
+  [
+    RecordType.volDelete,
+    (line, payload) => {
       const reader = new TlvReader(payload, 'VOL_DELETE', [tag.volumeUuid]);
       return { kind: 'vol-delete', line, uuid: uuidOf(reader, tag.volumeUuid) };
-    }
-    case RecordType.snap:
-      return decodeSnap(line, payload);
-    case RecordType.snapDelete: {
+    },
+  ],
+  [
+    RecordType.promote,
+    (line, payload) => {
+      const reader = new TlvReader(payload, 'PROMOTE', [tag.volumeUuid]);
+      return { kind: 'promote', line, uuid: uuidOf(reader, tag.volumeUuid) };
+    },
+  ],
+  [RecordType.revert, decodeRevert],
+  [RecordType.snap, decodeSnap],
+  [
+    RecordType.snapDelete,
+    (line, payload) => {
       const reader = new TlvReader(payload, 'SNAP_DELETE', [tag.snapshotUuid]);
       return { kind: 'snap-delete', line, uuid: uuidOf(reader, tag.snapshotUuid) };
-    }
-    case RecordType.checkpoint: {
+    },
+  ],
+  [
+    RecordType.checkpoint,
+    (_line, payload) => {
       const known = [tag.part, tag.partCount, tag.partBytes];
       const reader = new TlvReader(payload, 'CHECKPOINT', known);
       return {
@@ -189,38 +334,45 @@ export function decodeRecord(type: number, line: number, payload: Uint8Array): C
         partCount: reader.number(tag.partCount),
         bytes: reader.bytes(tag.partBytes),
       };
-    }
-    case RecordType.epoch:
-      return decodeEpoch(payload);
-    default:
-      throw new FormatError(`record type ${type} needs a newer tidemark`, { isTooNew: true });
-  }
-}
+    },
+  ],
+  [RecordType.epoch, decodeEpoch],
+]);
 
-function decodeVolCreate(line: number, payload: Uint8Array): VolCreate {
-  const known = [
-    tag.volumeUuid,
-    tag.name,
-    tag.sizeBytes,
-    tag.naa,
-    tag.serial,
-    tag.ack,
-    tag.createdMs,
-  ];
-  const reader = new TlvReader(payload, 'VOL_CREATE', known);
-  const ack = reader.number(tag.ack);
-  if (ack !== AckMode.durable) {
-    throw new FormatError(`VOL_CREATE: ack mode ${ack} needs a newer tidemark`, { isTooNew: true });
-  }
+function decodeIdentity(reader: TlvReader): Omit<VolCreate, 'kind' | 'line'> {
   return {
-    kind: 'vol-create',
-    line,
     uuid: uuidOf(reader, tag.volumeUuid),
     name: reader.text(tag.name),
-    sizeBytes: reader.number(tag.sizeBytes),
+    sizeBytes: sizeOf(reader),
     naa: uuidOf(reader, tag.naa),
     serial: reader.text(tag.serial),
-    ack,
+    ack: ackOf(reader),
+    createdMs: reader.number(tag.createdMs),
+  };
+}
+
+function decodeFork(reader: TlvReader): Fork {
+  return {
+    parentLine: reader.number(tag.parentLine),
+    forkPosition: reader.has(tag.forkPosition) ? reader.number(tag.forkPosition) : undefined,
+  };
+}
+
+function decodeRevert(line: number, payload: Uint8Array): Revert {
+  const known = [tag.volumeUuid, ...forkTags, tag.sizeBytes, tag.reason, tag.label, tag.createdMs];
+  const reader = new TlvReader(payload, 'REVERT', known);
+  const reason = reader.number(tag.reason);
+  if (reason !== 0 && reason !== 1 && reason !== 2) {
+    throw new FormatError(`REVERT: reason ${reason} needs a newer tidemark`, { isTooNew: true });
+  }
+  return {
+    kind: 'revert',
+    line,
+    uuid: uuidOf(reader, tag.volumeUuid),
+    ...decodeFork(reader),
+    sizeBytes: sizeOf(reader),
+    reason,
+    label: reader.text(tag.label),
     createdMs: reader.number(tag.createdMs),
   };
 }
@@ -238,7 +390,7 @@ function decodeSnap(line: number, payload: Uint8Array): Snap {
   };
 }
 
-function decodeEpoch(payload: Uint8Array): Epoch {
+function decodeEpoch(_line: number, payload: Uint8Array): Epoch {
   const known = [tag.epoch, tag.nodeUuid, tag.openId, tag.startPosition];
   const reader = new TlvReader(payload, 'EPOCH', known);
   return {
@@ -254,4 +406,20 @@ function uuidOf(reader: TlvReader, which: number): Uint8Array {
   const value = reader.bytes(which);
   if (value.length !== 16) throw new FormatError(`field ${which} is no 16-byte id`);
   return value;
+}
+
+function sizeOf(reader: TlvReader): number {
+  const sizeBytes = reader.number(tag.sizeBytes);
+  if (sizeBytes % slotSizeBytes !== 0 || sizeBytes === 0) {
+    throw new FormatError(`a volume of ${sizeBytes} bytes`);
+  }
+  return sizeBytes;
+}
+
+function ackOf(reader: TlvReader): AckMode {
+  const ack = reader.number(tag.ack);
+  if (ack !== AckMode.durable && ack !== AckMode.writeBack) {
+    throw new FormatError(`ack mode ${ack} needs a newer tidemark`, { isTooNew: true });
+  }
+  return ack;
 }

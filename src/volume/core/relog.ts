@@ -1,14 +1,22 @@
 /** Logs the records of a tail again that recovery could not make durable in place, in order, before the pool is handed out. */
 import { present } from '../../base/assert.ts';
-import { decodeRecord } from '../catalogue/records.ts';
-import { slotSizeBytes } from '../format/address.ts';
+import { type CatalogueRecord, decodeRecord, encodeRecord } from '../catalogue/records.ts';
+import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
 import { isDataType, RecordType } from '../format/frame.ts';
 import { mapValue } from '../io/write-operation.ts';
-import { type CatalogueEntry, catalogueMutation, Mutation } from '../log/mutation.ts';
-import { applyRecord } from '../recovery/replay.ts';
+import { catalogueMutation, Mutation } from '../log/mutation.ts';
+import type { BlockMap } from '../map/block-map.ts';
 import { isSameCut, type TailRecord } from '../recovery/tail.ts';
+import { applyRecord } from './apply-record.ts';
 import type { Maintenance } from './maintenance.ts';
+import type { MomentMaps } from './moment-maps.ts';
 import type { PoolParts } from './parts.ts';
+
+export interface RelogParts {
+  readonly parts: PoolParts;
+  readonly maintenance: Maintenance;
+  readonly moments: MomentMaps;
+}
 
 /** Records of the opening that wrote the tail: they are not repeated. */
 const notRepeated: ReadonlySet<number> = new Set([
@@ -18,12 +26,9 @@ const notRepeated: ReadonlySet<number> = new Set([
 ]);
 
 /** `done` runs when everything is durable in its new place and in maps and catalogue. */
-export function relogTail(
-  parts: PoolParts,
-  maintenance: Maintenance,
-  tail: readonly TailRecord[],
-  done: () => void,
-): void {
+export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: () => void): void {
+  const { parts } = pool;
+  const moved = new Map<number, number>();
   const log = present(parts.writer, 'log of a writable pool').log;
   let index = 0;
   const records = tail.filter((record) => !notRepeated.has(record.type));
@@ -41,7 +46,7 @@ export function relogTail(
     const end = records.findIndex((other, at) => at > index && !isSameCut(record, other));
     const group = records.slice(index, end === -1 ? records.length : end);
     index += group.length;
-    log.append(groupMutation(parts, maintenance, group, step));
+    appendGroup({ ...pool, moved }, group, step);
   };
   step();
 }
@@ -76,26 +81,66 @@ function dataMutation(parts: PoolParts, record: TailRecord, done: () => void): M
   return mutation;
 }
 
-function groupMutation(
-  parts: PoolParts,
-  maintenance: Maintenance,
+/** New positions of catalogue records of the tail, by their frame's and their own old position: lines may begin there. */
+type Moved = Map<number, number>;
+
+/** Logs catalogue records again; a VIEW or REVERT first needs the map that it begins with. */
+function appendGroup(
+  pool: RelogParts & { readonly moved: Moved },
   group: readonly TailRecord[],
   done: () => void,
-): Mutation {
-  const entries = group.map(
-    (record): CatalogueEntry => ({
-      type: record.type as RecordType,
-      line: record.line,
-      payload: record.bytes,
-    }),
+): void {
+  const decoded = group.map((record) =>
+    withMovedFork(decodeRecord(record.type, record.line, record.bytes), pool.moved),
   );
-  return catalogueMutation(entries, (published) => {
+  const fork = decoded.find((record) => record.kind === 'view' || record.kind === 'revert');
+  if (fork?.forkPosition === undefined) {
+    const parent = fork === undefined ? undefined : pool.parts.lineById.get(fork.parentLine);
+    logGroup(pool, { group, decoded, fork: () => parent?.map.fork() }, done);
+    return;
+  }
+  const moment = { line: fork.parentLine, cut: fork.forkPosition, sizeBytes: fork.sizeBytes };
+  pool.moments.open(moment, (opened) => {
+    const map = present(opened, 'map of a moment that the log just gave');
+    logGroup(pool, { group, decoded, fork: () => map.map.fork() }, () => {
+      map.release();
+      done();
+    });
+  });
+}
+
+/** A line that began at a record of the tail begins where that record is now. */
+function withMovedFork(record: CatalogueRecord, moved: Moved): CatalogueRecord {
+  if (record.kind !== 'view' && record.kind !== 'revert') return record;
+  const { forkPosition } = record;
+  if (forkPosition === undefined) return record;
+  return { ...record, forkPosition: moved.get(forkPosition) ?? forkPosition };
+}
+
+interface Group {
+  readonly group: readonly TailRecord[];
+  readonly decoded: readonly CatalogueRecord[];
+  readonly fork: () => BlockMap | undefined;
+}
+
+function logGroup(
+  pool: RelogParts & { readonly moved: Moved },
+  { group, decoded, fork }: Group,
+  done: () => void,
+): void {
+  const { parts, maintenance, moved } = pool;
+  const mutation = catalogueMutation(decoded.map(encodeRecord), (published) => {
     group.forEach((record, index) => {
-      const decoded = decodeRecord(record.type, record.line, record.bytes);
+      moved.set(record.position, published.position + index);
+      moved.set(positionOf(frameAddressOf(record.position), 0), published.position);
+    });
+    decoded.forEach((record, index) => {
       const position = published.position + index;
-      applyRecord(decoded, position, parts);
-      maintenance.recordPublished({ record: decoded, position });
+      const needsMap = record.kind === 'view' || record.kind === 'revert';
+      applyRecord(record, position, parts, needsMap ? fork() : undefined);
+      maintenance.recordPublished({ record, position });
     });
     done();
   });
+  present(parts.writer, 'log of a writable pool').log.append(mutation);
 }

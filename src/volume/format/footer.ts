@@ -274,6 +274,11 @@ export function footerEntry(footer: Uint8Array, index: number): FooterEntry {
   };
 }
 
+/** Record type of entry `index` of a verified footer. */
+export function footerEntryType(footer: Uint8Array, index: number): number {
+  return footer[footerHeaderBytes + index * footerEntryBytes + entryLayout.type.offset] ?? 0;
+}
+
 /** CRCs by slot of a verified footer, copied out. */
 export function footerSlotCrcs(footer: Uint8Array, header: FooterHeader): Uint32Array {
   const crcs = new Uint32Array(header.endSlot);

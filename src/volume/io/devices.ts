@@ -35,6 +35,13 @@ export class Operations {
     operation.start(request, map);
   }
 
+  /** Answers when everything that was answered before is durable, on whatever connection it came. */
+  flush(request: IoRequest): void {
+    this.#context.log().flush(() => {
+      finish(request, IoStatus.ok);
+    });
+  }
+
   write(request: IoRequest, line: Line): void {
     const operation =
       this.#freeWrites.pop() ??
@@ -117,8 +124,7 @@ export class VolumeDevice implements BlockDevice {
     if (line.isGone) finish(request, IoStatus.shuttingDown);
     else if (!isInside(request, this.sizeBytes)) finish(request, IoStatus.invalid);
     else if (request.kind === IoKind.read) this.#read(request);
-    // Durable volumes answer every write after the flush, so whatever was answered is durable already.
-    else if (request.kind === IoKind.flush) finish(request, IoStatus.ok);
+    else if (request.kind === IoKind.flush) this.#flush(request);
     else if (this.isReadOnly) finish(request, IoStatus.readOnly);
     else if (request.length === 0) finish(request, IoStatus.ok);
     else if (request.kind === IoKind.write && !this.#admitsWrites()) {
@@ -135,6 +141,12 @@ export class VolumeDevice implements BlockDevice {
     const { line } = this.#volume;
     const isValid = !line.isGone && offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
     done(isValid ? extentsOf(line.map, offset, length, extentsMax) : []);
+  }
+
+  /** Durable volumes answer every write after the flush, so whatever was answered is durable already. */
+  #flush(request: IoRequest): void {
+    if (this.#volume.line.isWriteBack && !this.isReadOnly) this.#operations.flush(request);
+    else finish(request, IoStatus.ok);
   }
 
   #read(request: IoRequest): void {

@@ -55,6 +55,9 @@ export class WriteOperation extends LockEntry {
       mutation.onPublished = (published) => {
         this.#published(published);
       };
+      mutation.onDurable = () => {
+        this.#answered();
+      };
       this.#mutations.push(mutation);
     }
   }
@@ -233,6 +236,8 @@ export class WriteOperation extends LockEntry {
     mutation.lba = block;
     mutation.blockCount = count;
     mutation.writer = this.#request.writer;
+    mutation.isWriteBack = this.#lineNow.isWriteBack;
+    mutation.fua = mutation.isWriteBack && this.#request.fua;
     return mutation;
   }
 
@@ -244,6 +249,11 @@ export class WriteOperation extends LockEntry {
     }
     mutation.payload?.release();
     mutation.payload = undefined;
+    if (!mutation.fua) this.#answered();
+  }
+
+  /** One record is as far as its answer demands. */
+  #answered(): void {
     if (this.#request.kind === IoKind.write) this.#finish(this.#request.status);
     else this.#partDone();
   }

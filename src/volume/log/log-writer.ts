@@ -2,12 +2,13 @@
  * LogWriter: the main thread's end of the log. Mutations queue here, become frames, and are published in position order
  * once the commit side has made them durable.
  *
- *     append ──▶ queue ──▶ frame in ring slot ──commit──▶ publish (map set, locks freed, answers out)
- *                  ▲ grows while a frame is being flushed: that is the group commit
+ *     append ──▶ queue ──▶ frame in ring slot ──write──▶ publish write-back ──flush──▶ publish the rest
+ *                  ▲ grows while a frame is being flushed: that is the group commit       (map set, locks freed, answers out)
  *
  * Invariants
- * 1. Order of append = order of positions = order of publication.
- * 2. A mutation is published exactly once, after its frame and every frame before it is durable.
+ * 1. Order of append = order of positions; each line is published in that order (a line is write-back or it is not).
+ * 2. A mutation is published exactly once: after its frame and all before it are durable, or on write-back volumes written.
+ *    What FLUSH or FUA answered is durable.
  * 3. Segments are taken in increasing id, each opened by the first frame that goes into it.
  */
 import { assert, present } from '../../base/assert.ts';
@@ -59,8 +60,24 @@ interface FrameInFlight {
   dataAddress: number;
   dataBlocks: number;
   descriptors: number;
+  /** Somebody waits for it to be durable. */
+  needsFlush: boolean;
   /** Set when this frame opened a segment: the one before, which is finished once this frame is durable. */
   finishes: { segId: number; endAddress: number } | undefined;
+}
+
+/** A frame that is written but not known to be durable. */
+interface WrittenFrame {
+  readonly mutations: readonly Mutation[];
+  readonly endAddress: number;
+  readonly needsFlush: boolean;
+  readonly finishes: { readonly segId: number; readonly endAddress: number } | undefined;
+}
+
+interface FlushWaiter {
+  /** Number of frames that must be durable. */
+  readonly frames: number;
+  readonly done: () => void;
 }
 
 export class LogWriter {
@@ -70,7 +87,14 @@ export class LogWriter {
   #queue: Mutation[] = [];
   #queueHead = 0;
   #submitted = 0;
-  #published = 0;
+  /** Frames whose writing was taken note of, and those whose flush was. */
+  #written = 0;
+  #durable = 0;
+  readonly #writtenFrames: WrittenFrame[] = [];
+  /** Of those, how many somebody waits for. */
+  #awaitedCount = 0;
+  readonly #flushWaiters: FlushWaiter[] = [];
+  #isFlushPlanned = false;
   #segId: number;
   #nextSlot: number;
   #previousEnd: number;
@@ -96,6 +120,7 @@ export class LogWriter {
       dataAddress: 0,
       dataBlocks: 0,
       descriptors: 0,
+      needsFlush: false,
       finishes: undefined,
     }));
   }
@@ -116,7 +141,7 @@ export class LogWriter {
   }
 
   get isIdle(): boolean {
-    return this.#queueHead === this.#queue.length && this.#published === this.#submitted;
+    return this.#queueHead === this.#queue.length && this.#durable === this.#submitted;
   }
 
   /** Newest time given to a frame, milliseconds. */
@@ -136,21 +161,47 @@ export class LogWriter {
     });
   }
 
-  /** Calls `action` when nothing is queued or in flight. */
+  /** Calls `action` when nothing is queued or in flight, and everything is durable. */
   whenIdle(action: () => void): void {
-    if (this.isIdle) action();
-    else this.#drained.push(action);
+    if (this.isIdle) {
+      action();
+      return;
+    }
+    this.#drained.push(action);
+    this.#wantFlush();
+  }
+
+  /** Calls `done` when everything that was published until now is durable. May run inside the call. */
+  flush(done: () => void): void {
+    if (this.#durable === this.#written) {
+      done();
+      return;
+    }
+    this.#flushWaiters.push({ frames: this.#written, done });
+    this.#wantFlush();
+  }
+
+  #wantFlush(): void {
+    Atomics.store(this.#ring.control, control.flushWanted, this.#submitted);
+    this.#options.door.wake();
   }
 
   /** The commit side made progress (or failed). */
   onProgress(): void {
     if (this.#hasFailed) return;
+    // In this order: whatever is durable by the second look was written by the first.
     const durable = this.#ring.durable;
-    while (this.#published < durable) {
-      const index = this.#published % ringSlotCount;
-      this.#published += 1;
-      this.#publish(index);
+    const written = this.#ring.written;
+    while (this.#written < written) {
+      const index = this.#written % ringSlotCount;
+      this.#written += 1;
+      this.#frameWritten(index);
     }
+    while (this.#durable < durable) {
+      this.#durable += 1;
+      this.#frameDurable();
+    }
+    this.#answerFlushes();
     const failure = this.#ring.failure;
     if (failure !== undefined) {
       this.#hasFailed = true;
@@ -160,12 +211,22 @@ export class LogWriter {
     this.#pump();
     if (this.isIdle) {
       for (const action of this.#drained.splice(0)) action();
+    } else if (this.#drained.length > 0 && this.#queueHead === this.#queue.length) {
+      this.#wantFlush();
     }
   }
 
-  #publish(index: number): void {
+  #answerFlushes(): void {
+    for (;;) {
+      const [waiter] = this.#flushWaiters;
+      if (waiter === undefined || waiter.frames > this.#durable) return;
+      this.#flushWaiters.shift();
+      waiter.done();
+    }
+  }
+
+  #frameWritten(index: number): void {
     const frame = present(this.#frames[index], 'frame in flight');
-    this.#durableThrough = frame.endAddress;
     const header = present(this.#ring.frameHeaders[index], 'frame header');
     this.#options.crcTables.record(
       frame.dataAddress,
@@ -173,13 +234,37 @@ export class LogWriter {
       blockCrcOffset(frame.descriptors),
       frame.dataBlocks,
     );
-    const { mutations, finishes } = frame;
+    const { mutations, finishes, endAddress, needsFlush } = frame;
     frame.mutations = [];
     frame.finishes = undefined;
-    for (const mutation of mutations) mutation.onPublished(mutation);
+    if (needsFlush) this.#awaitedCount += 1;
+    else this.#planFlush();
+    this.#writtenFrames.push({ mutations, endAddress, needsFlush, finishes });
+    for (const mutation of mutations) if (mutation.isWriteBack) mutation.onPublished(mutation);
+  }
+
+  #frameDurable(): void {
+    const frame = present(this.#writtenFrames.shift(), 'written frame');
+    const { mutations, finishes } = frame;
+    if (frame.needsFlush) this.#awaitedCount -= 1;
+    this.#durableThrough = frame.endAddress;
+    for (const mutation of mutations) {
+      if (!mutation.isWriteBack) mutation.onPublished(mutation);
+      else if (mutation.fua) mutation.onDurable(mutation);
+    }
     if (finishes !== undefined) {
       this.#options.events.segmentFinished(finishes.segId, finishes.endAddress);
     }
+  }
+
+  /** What nobody waits for is flushed all the same, after a while. */
+  #planFlush(): void {
+    if (this.#isFlushPlanned) return;
+    this.#isFlushPlanned = true;
+    this.#options.timers.after(limits.writeBackFlushMs, () => {
+      this.#isFlushPlanned = false;
+      if (this.#durable < this.#submitted && !this.#hasFailed) this.#wantFlush();
+    });
   }
 
   #pump(): void {
@@ -187,7 +272,7 @@ export class LogWriter {
     let isWorkThere = false;
     while (
       this.#queueHead < this.#queue.length &&
-      this.#submitted - this.#published < limits.framesInFlightMax
+      this.#submitted - this.#written + this.#awaitedCount < limits.framesInFlightMax
     ) {
       this.#buildNext();
       isWorkThere = true;
@@ -224,6 +309,7 @@ export class LogWriter {
     const pieceCount = buildFrame(this.#ring, place, plan, mutations);
     const slots = plan.headerBlocks + plan.dataBlocks;
     frame.mutations = mutations;
+    frame.needsFlush = mutations.some((mutation) => !mutation.isWriteBack || mutation.fua);
     frame.dataAddress = address + plan.headerBlocks;
     frame.dataBlocks = plan.dataBlocks;
     frame.descriptors = plan.descriptors;
@@ -237,6 +323,8 @@ export class LogWriter {
     numbers[job.pieceCount] = pieceCount;
     numbers[job.opensSegment] = opensSegment ? 1 : 0;
     numbers[job.createsFile] = createsFile ? 1 : 0;
+    numbers[job.needsFlush] = frame.needsFlush ? 1 : 0;
+    numbers[job.announces] = mutations.some((mutation) => mutation.isWriteBack) ? 1 : 0;
     this.#nextSlot += slots;
     this.#previousEnd = frame.endAddress;
     this.#bytesLogged += slots * slotSizeBytes;

@@ -4,7 +4,8 @@
  *     data:      one descriptor; WRITE brings a payload of whole blocks
  *     catalogue: one or more records that share a frame (all SNAPs of one cut)
  *
- * The log owns it from `append` until `onPublished`; then `position` and `address` say where it went.
+ * The log owns it from `append` until `onPublished` (with `fua`: until `onDurable`); then `position` and `address` say where
+ * it went. A mutation of a write-back volume is published when it is written, any other when it is durable.
  */
 import { assert } from '../../base/assert.ts';
 import type { Payload } from '../../device/staging.ts';
@@ -30,16 +31,20 @@ export class Mutation {
   writer = 0;
   /** Hybrid clock at `append`. */
   ticks = 0;
+  /** Publish when written, do not wait for a flush. */
+  isWriteBack = false;
+  /** With isWriteBack: flush, and say so through `onDurable`. */
+  fua = false;
   /** Catalogue records; undefined for data. */
   records: readonly CatalogueEntry[] | undefined = undefined;
   /** Out: position of the first descriptor. */
   position = 0;
   /** Out, WRITE: address of the first block. */
   address = 0;
-  /** Runs when the mutation is durable and its turn in the log order has come. */
+  /** Runs when the mutation counts, in log order for each line. */
   onPublished: (mutation: Mutation) => void = unset;
-  /** For the owner's use. */
-  context: unknown = undefined;
+  /** Runs after `onPublished`, when a mutation with `isWriteBack` and `fua` is durable. */
+  onDurable: (mutation: Mutation) => void = unset;
 
   get descriptorCount(): number {
     return this.records === undefined ? 1 : this.records.length;

@@ -1,7 +1,8 @@
 /**
  * BlockMap: where each 4 KiB block of one volume (or of a snapshot) lies in the log.
  *
- *     top: one number per 2 MiB leaf      0 = nothing mapped
+ *     top: pages of 1,024 entries, none for 2 GiB where nothing is mapped; one entry per 2 MiB leaf:
+ *                                         0 = nothing mapped
  *                                         +(ref + 1) = full leaf: 512 values
  *                                         -(ref + 1) = small leaf: up to 15 runs, sorted by first block
  *     value: 0 hole · -1 allocated zeros · > 0 address of the block
@@ -12,10 +13,16 @@
  *
  * Invariants
  * 1. Runs of a small leaf cover its 512 blocks without gap, the first starts at block 0.
- * 2. A leaf with more than one user is never changed: it is copied first.
+ * 2. A page or leaf with more than one user is never changed: it is copied first, the page before the leaf.
  */
 import { assert } from '../../base/assert.ts';
-import { type LeafStore, leafBlocks, smallLeafNumbers } from './leaf-store.ts';
+import {
+  type LeafStore,
+  leafBlocks,
+  pageLeaves,
+  smallLeafNumbers,
+  type TopPage,
+} from './leaf-store.ts';
 
 export const holeValue = 0;
 export const zeroValue = -1;
@@ -29,7 +36,8 @@ export type RunVisitor = (blockCount: number, value: number) => boolean;
 
 export class BlockMap {
   readonly #store: LeafStore;
-  #top: Float64Array;
+  #pages: (TopPage | undefined)[] = [];
+  #leafCount: number;
   #mappedBlocks = 0;
   /** Scratch of one small leaf's runs while it is rebuilt. */
   readonly #runStarts = new Int32Array(runsMax + 4);
@@ -37,7 +45,7 @@ export class BlockMap {
 
   constructor(store: LeafStore, blockCount: number) {
     this.#store = store;
-    this.#top = new Float64Array(Math.ceil(blockCount / leafBlocks));
+    this.#leafCount = Math.ceil(blockCount / leafBlocks);
   }
 
   /** Blocks with data. */
@@ -45,44 +53,58 @@ export class BlockMap {
     return this.#mappedBlocks;
   }
 
-  get topBytes(): number {
-    return this.#top.byteLength;
-  }
-
-  /** A map with the same content that shares all leaves. */
+  /** A map with the same content that shares everything: costs a word per 2 GiB. */
   fork(): BlockMap {
     const copy = new BlockMap(this.#store, 0);
-    copy.#top = this.#top.slice();
+    copy.#leafCount = this.#leafCount;
     copy.#mappedBlocks = this.#mappedBlocks;
-    for (const entry of this.#top) {
-      if (entry !== 0) this.#store.share(Math.abs(entry) - 1);
-    }
+    copy.#pages = [...this.#pages];
+    for (const page of copy.#pages) if (page !== undefined) page.users += 1;
     return copy;
   }
 
   /** Gives all leaves back; the map is unusable afterwards. */
   release(): void {
-    for (const entry of this.#top) {
-      if (entry !== 0) this.#store.release(Math.abs(entry) - 1, entry > 0);
-    }
-    this.#top = new Float64Array(0);
+    for (const page of this.#pages) if (page !== undefined) this.#store.releasePage(page);
+    this.#pages = [];
+    this.#leafCount = 0;
     this.#mappedBlocks = 0;
   }
 
   /** Room for `blockCount` blocks; what lies beyond a smaller count is forgotten. */
   resize(blockCount: number): void {
-    const capacity = this.#top.length * leafBlocks;
+    const capacity = this.#leafCount * leafBlocks;
     if (blockCount < capacity) this.set(blockCount, capacity - blockCount, holeValue);
-    const leaves = Math.ceil(blockCount / leafBlocks);
-    const top = new Float64Array(leaves);
-    top.set(this.#top.subarray(0, leaves));
-    this.#top = top;
+    this.#leafCount = Math.ceil(blockCount / leafBlocks);
+    const pageCount = Math.ceil(this.#leafCount / pageLeaves);
+    for (const page of this.#pages.splice(pageCount)) {
+      if (page !== undefined) this.#store.releasePage(page);
+    }
+  }
+
+  #entry(leaf: number): number {
+    return this.#pages[Math.floor(leaf / pageLeaves)]?.entries[leaf % pageLeaves] ?? 0;
+  }
+
+  /** The page of a leaf, for changing: made or copied when necessary. */
+  #ownPage(leaf: number): Float64Array {
+    const index = Math.floor(leaf / pageLeaves);
+    let page = this.#pages[index];
+    if (page === undefined) page = this.#store.allocatePage();
+    else if (page.users > 1) page = this.#store.copyPage(page);
+    else return page.entries;
+    this.#pages[index] = page;
+    return page.entries;
+  }
+
+  #setEntry(leaf: number, entry: number): void {
+    this.#ownPage(leaf)[leaf % pageLeaves] = entry;
   }
 
   /** Value of one block. Blocks beyond the end are holes. */
   lookup(block: number): number {
     const leaf = Math.floor(block / leafBlocks);
-    const entry = this.#top[leaf] ?? 0;
+    const entry = this.#entry(leaf);
     if (entry === 0) return holeValue;
     const within = block - leaf * leafBlocks;
     if (entry > 0) {
@@ -131,7 +153,7 @@ export class BlockMap {
   #runLength(block: number, value: number): number {
     const leaf = Math.floor(block / leafBlocks);
     const within = block - leaf * leafBlocks;
-    const entry = this.#top[leaf] ?? 0;
+    const entry = this.#entry(leaf);
     if (entry === 0) return leafBlocks - within;
     const ref = Math.abs(entry) - 1;
     const slab = this.#store.slab(ref);
@@ -159,7 +181,7 @@ export class BlockMap {
     let next = value;
     while (remaining > 0) {
       const leaf = Math.floor(at / leafBlocks);
-      assert(leaf < this.#top.length, 'block beyond the map');
+      assert(leaf < this.#leafCount, 'block beyond the map');
       const within = at - leaf * leafBlocks;
       const length = Math.min(remaining, leafBlocks - within);
       this.#setInLeaf(leaf, within, length, next);
@@ -170,14 +192,16 @@ export class BlockMap {
   }
 
   #setInLeaf(leaf: number, within: number, count: number, value: number): void {
-    const entry = this.#top[leaf] ?? 0;
+    const entry = this.#entry(leaf);
+    if (entry === 0 && value === holeValue) return;
+    // From here on the leaf's own count of users tells whether it is shared.
+    this.#ownPage(leaf);
     if (entry > 0 && count < leafBlocks) {
       const own = this.#ownFull(leaf, entry - 1);
       this.#setInFull(own, within, count, value);
       if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
       return;
     }
-    if (entry === 0 && value === holeValue) return;
     const mappedBefore = this.#mappedInLeaf(entry);
     if (count === leafBlocks) {
       this.#drop(leaf);
@@ -189,7 +213,7 @@ export class BlockMap {
       if (runs <= runsMax) this.#storeRuns(leaf, runs, false);
       else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
-    this.#mappedBlocks += this.#mappedInLeaf(this.#top[leaf] ?? 0) - mappedBefore;
+    this.#mappedBlocks += this.#mappedInLeaf(this.#entry(leaf)) - mappedBefore;
   }
 
   /** Paints part of a full leaf that nobody shares, and keeps count of mapped blocks. */
@@ -221,7 +245,7 @@ export class BlockMap {
       .slab(own)
       .set(this.#store.slab(ref).subarray(from, from + leafBlocks), this.#store.indexOf(own));
     this.#store.release(ref, true);
-    this.#top[leaf] = own + 1;
+    this.#setEntry(leaf, own + 1);
     return own;
   }
 
@@ -289,7 +313,7 @@ export class BlockMap {
 
   /** Makes the leaf a small one with the runs in the scratch (or empty). */
   #storeRuns(leaf: number, runs: number, isEmpty: boolean): void {
-    const entry = this.#top[leaf] ?? 0;
+    const entry = this.#entry(leaf);
     if (isEmpty || (runs === 1 && this.#runValues[0] === holeValue)) {
       this.#drop(leaf);
       return;
@@ -298,7 +322,7 @@ export class BlockMap {
     if (entry >= 0 || this.#store.isShared(ref)) {
       this.#drop(leaf);
       ref = this.#store.allocateSmall();
-      this.#top[leaf] = -(ref + 1);
+      this.#setEntry(leaf, -(ref + 1));
     }
     const slab = this.#store.slab(ref);
     const at = this.#store.indexOf(ref);
@@ -318,14 +342,14 @@ export class BlockMap {
       slab[at + block] = this.#lookupSmall(-entry - 1, block);
     }
     this.#store.release(-entry - 1, false);
-    this.#top[leaf] = full + 1;
+    this.#setEntry(leaf, full + 1);
     return full;
   }
 
   #drop(leaf: number): void {
-    const entry = this.#top[leaf] ?? 0;
+    const entry = this.#entry(leaf);
     if (entry !== 0) this.#store.release(Math.abs(entry) - 1, entry > 0);
-    this.#top[leaf] = 0;
+    this.#setEntry(leaf, 0);
   }
 
   /** Blocks with data in a leaf. */

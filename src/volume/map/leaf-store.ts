@@ -6,16 +6,25 @@
  *     unit = one full leaf (512 numbers)      or 16 small leaves (32 numbers each)
  *     leaf reference = index of its first number / 32, so a full leaf's reference is a multiple of 16
  *
- * Leaves are shared between maps (head and snapshots) and counted; who wants to change a shared one copies it first.
+ * Leaves, and the pages of a map's top that list them, are shared between maps (heads, snapshots, views) and counted; who
+ * wants to change a shared one copies it first.
  */
 import { assert, present } from '../../base/assert.ts';
 
 export const leafBlocks = 512;
 /** Numbers of a small leaf: a count, then up to 15 runs of (first block, value). */
 export const smallLeafNumbers = 32;
+/** Leaves that one page of a map's top lists: 2 GiB of a volume. */
+export const pageLeaves = 1024;
 const slabNumbers = 8 * 2 ** 20;
 const unitRefs = leafBlocks / smallLeafNumbers;
 const refsPerSlab = slabNumbers / smallLeafNumbers;
+
+/** A page of a map's top: one entry per leaf (see BlockMap). */
+export interface TopPage {
+  readonly entries: Float64Array;
+  users: number;
+}
 
 export class LeafStore {
   readonly #slabs: Float64Array[] = [];
@@ -26,9 +35,34 @@ export class LeafStore {
   #nextRef = 0;
   #usedNumbers = 0;
 
-  /** RAM of the leaves in use. */
+  /** RAM of the leaves and pages in use. */
   get usedBytes(): number {
     return this.#usedNumbers * 8;
+  }
+
+  /** An empty page with one user. */
+  allocatePage(): TopPage {
+    this.#usedNumbers += pageLeaves;
+    return { entries: new Float64Array(pageLeaves), users: 1 };
+  }
+
+  /** A page of its own for one user of a shared one: all its leaves get another user. */
+  copyPage(page: TopPage): TopPage {
+    page.users -= 1;
+    const copy = this.allocatePage();
+    copy.entries.set(page.entries);
+    for (const entry of copy.entries) if (entry !== 0) this.share(Math.abs(entry) - 1);
+    return copy;
+  }
+
+  /** One user less; the last one gives its leaves back. */
+  releasePage(page: TopPage): void {
+    page.users -= 1;
+    if (page.users > 0) return;
+    this.#usedNumbers -= pageLeaves;
+    for (const entry of page.entries) {
+      if (entry !== 0) this.release(Math.abs(entry) - 1, entry > 0);
+    }
   }
 
   /** The slab that holds leaf `ref`; its numbers start at `indexOf(ref)`. */

@@ -8,10 +8,10 @@
  */
 import Database from 'better-sqlite3';
 import { toHex } from '../../base/uuid.ts';
-import type { CatalogueRecord } from '../catalogue/records.ts';
+import type { CatalogueRecord, Fork, Revert, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 
-export const manifestSchemaVersion = 1;
+export const manifestSchemaVersion = 2;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -32,7 +32,10 @@ const schema = `
   CREATE TABLE IF NOT EXISTS volume (
     uuid TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, line INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     naa TEXT NOT NULL, serial TEXT NOT NULL, ack INTEGER NOT NULL, created_ms INTEGER NOT NULL,
-    created_position INTEGER NOT NULL) WITHOUT ROWID;
+    created_position INTEGER NOT NULL, view_source TEXT, view_label TEXT) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS line (
+    id INTEGER PRIMARY KEY, volume TEXT NOT NULL, parent INTEGER NOT NULL, fork_position INTEGER NOT NULL,
+    created_position INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS pin (
     uuid TEXT PRIMARY KEY, volume TEXT NOT NULL, name TEXT NOT NULL, line INTEGER NOT NULL, cut INTEGER NOT NULL,
     created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, UNIQUE (volume, name)) WITHOUT ROWID;
@@ -88,7 +91,7 @@ export class Manifest {
   reset(poolUuid: Uint8Array): void {
     const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
     this.#database.transaction(() => {
-      for (const table of ['meta', 'volume', 'pin', 'epoch', 'segment']) {
+      for (const table of ['meta', 'volume', 'line', 'pin', 'epoch', 'segment']) {
         this.#database.exec(`DELETE FROM ${table}`);
       }
       set.run('poolUuid', toHex(poolUuid));
@@ -130,6 +133,7 @@ export class Manifest {
     const all = (sql: string): unknown[] => this.#database.prepare(sql).all();
     return JSON.stringify({
       volumes: all('SELECT * FROM volume ORDER BY uuid'),
+      lines: all('SELECT * FROM line ORDER BY id'),
       pins: all('SELECT * FROM pin ORDER BY uuid'),
       epochs: all('SELECT * FROM epoch ORDER BY epoch'),
       segments: all('SELECT * FROM segment ORDER BY id'),
@@ -147,28 +151,66 @@ export class Manifest {
     return row?.value;
   }
 
+  #insertVolume(record: VolCreate | View, position: number): void {
+    const isView = record.kind === 'view';
+    this.#database
+      .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+      .run(
+        toHex(record.uuid),
+        record.name,
+        record.line,
+        record.sizeBytes,
+        toHex(record.naa),
+        record.serial,
+        record.ack,
+        record.createdMs,
+        position,
+        isView ? toHex(record.sourceUuid) : null,
+        isView ? record.label : null,
+      );
+    this.#insertLine(record, isView ? record : undefined, position);
+  }
+
+  #insertLine(record: VolCreate | View | Revert, fork: Fork | undefined, position: number): void {
+    this.#database
+      .prepare('INSERT INTO line VALUES (?, ?, ?, ?, ?, ?)')
+      .run(
+        record.line,
+        toHex(record.uuid),
+        fork?.parentLine ?? 0,
+        fork === undefined ? 0 : (fork.forkPosition ?? position),
+        position,
+        record.sizeBytes,
+      );
+  }
+
   #applyRecord(record: CatalogueRecord, position: number): void {
     const database = this.#database;
     switch (record.kind) {
       case 'vol-create':
+      case 'view':
+        this.#insertVolume(record, position);
+        break;
+      case 'promote':
         database
-          .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
-          .run(
-            toHex(record.uuid),
-            record.name,
-            record.line,
-            record.sizeBytes,
-            toHex(record.naa),
-            record.serial,
-            record.ack,
-            record.createdMs,
-            position,
-          );
+          .prepare('UPDATE volume SET view_source = NULL, view_label = NULL WHERE uuid = ?')
+          .run(toHex(record.uuid));
+        break;
+      case 'revert':
+        this.#insertLine(record, record, position);
+        database
+          .prepare('UPDATE volume SET line = ?, size_bytes = ? WHERE uuid = ?')
+          .run(record.line, record.sizeBytes, toHex(record.uuid));
+        database
+          .prepare('UPDATE volume SET view_label = ? WHERE uuid = ? AND view_source IS NOT NULL')
+          .run(record.label, toHex(record.uuid));
         break;
       case 'vol-set':
         database
-          .prepare('UPDATE volume SET name = ? WHERE uuid = ?')
-          .run(record.name, toHex(record.uuid));
+          .prepare(
+            'UPDATE volume SET name = COALESCE(?, name), ack = COALESCE(?, ack) WHERE uuid = ?',
+          )
+          .run(record.name ?? null, record.ack ?? null, toHex(record.uuid));
         break;
       case 'vol-resize':
         database

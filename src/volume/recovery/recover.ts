@@ -13,19 +13,28 @@
  *    failed flush may have marked them clean, so they are written again, not only flushed.
  */
 import { type Disk, DiskError } from '../../base/ports.ts';
+import type { Catalogue } from '../catalogue/catalogue.ts';
+import { AckMode } from '../catalogue/records.ts';
 import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
 import { Seeds } from '../format/checksum.ts';
 import type { FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { Superblock } from '../format/superblock.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
+import type { Line } from '../io/line.ts';
 import type { CrcTables } from '../log/crc-tables.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
 import type { ManifestSegment } from './manifest.ts';
-import { Replay } from './replay.ts';
-import { crcPlaceOf, crcTableOf, eachFooterEntry, SegmentSource } from './segment-source.ts';
+import { CatalogueReplay, MapReplay, type PlacedRecord } from './replay.ts';
+import {
+  crcPlaceOf,
+  crcTableOf,
+  eachCatalogueEntry,
+  eachFooterEntry,
+  SegmentSource,
+} from './segment-source.ts';
 import { isWhole, readTail, type TailRecord } from './tail.ts';
 
 /** One segment of the log. */
@@ -39,7 +48,12 @@ export interface SegmentState {
 }
 
 export interface Recovered {
-  readonly replay: Replay;
+  readonly catalogue: Catalogue;
+  /** Every catalogue record of the log, for the manifest. */
+  readonly records: readonly PlacedRecord[];
+  /** Current lines of all volumes and views. */
+  readonly lineById: Map<number, Line>;
+  readonly entryCount: number;
   readonly segments: SegmentState[];
   /** What the manifest must say of the sealed ones. */
   readonly sealed: readonly ManifestSegment[];
@@ -83,7 +97,9 @@ class Recovery {
   readonly #superblock: Superblock;
   readonly #seeds: Seeds;
   readonly #crcTables: CrcTables;
-  readonly #replay: Replay;
+  readonly #replay = new CatalogueReplay();
+  /** Entries of the segments that have no footer. */
+  readonly #entriesBySegId = new Map<number, readonly FooterEntry[]>();
   readonly #segments: SegmentState[] = [];
   readonly #sealed: ManifestSegment[] = [];
   readonly #faults: string[] = [];
@@ -99,7 +115,6 @@ class Recovery {
     this.#superblock = options.superblock;
     this.#seeds = new Seeds(options.superblock.poolUuid);
     this.#crcTables = options.crcTables;
-    this.#replay = new Replay(options.leaves);
     this.#durableThrough = options.superblock.durableThrough;
     this.#lastHlcMs = options.superblock.hlcMsHighWater;
   }
@@ -120,8 +135,12 @@ class Recovery {
     if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
       return this.#recoverWithout(last.segId, endAddress);
     }
+    const maps = this.#replayMaps();
     return {
-      replay: this.#replay,
+      catalogue: this.#replay.catalogue,
+      records: this.#replay.records,
+      lineById: this.#lines(maps),
+      entryCount: maps.entryCount,
       segments: this.#segments,
       sealed: this.#sealed,
       leftoverPaths: chain.leftoverIds.map(segmentPath),
@@ -149,7 +168,6 @@ class Recovery {
     if (!relog.every(isWhole)) {
       throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
     }
-    for (const line of this.#replay.lineById.values()) line.map.release();
     const cut = { address: this.#durableThrough, relog };
     return new Recovery(this.#options, cut).run();
   }
@@ -161,6 +179,52 @@ class Recovery {
       if (cut !== undefined && cut.address <= addressOf(link.segId, 1)) continue;
       this.#segment(cut === undefined ? link : { ...link, endAddress: cut.address });
     }
+  }
+
+  /** Data that makes no sense (a record before it rotted) is a fault, too. */
+  #paint(maps: MapReplay, entry: FooterEntry): void {
+    try {
+      maps.apply(entry);
+    } catch (thrown) {
+      if (!(thrown instanceof FormatError) || thrown.isTooNew) throw thrown;
+      this.#faults.push(thrown.message);
+    }
+  }
+
+  #lines(maps: MapReplay): Map<number, Line> {
+    const lineById = maps.finish();
+    for (const volume of this.#replay.catalogue.volumes()) {
+      const line = lineById.get(volume.line);
+      if (line !== undefined) line.isWriteBack = volume.ack === AckMode.writeBack;
+    }
+    return lineById;
+  }
+
+  /** Second pass over all entries: the maps of the lines that volumes and views are in. */
+  #replayMaps(): MapReplay {
+    const { catalogue } = this.#replay;
+    const wanted = catalogue
+      .currentLines()
+      .map((line) => ({ line, before: Number.POSITIVE_INFINITY }));
+    const maps = new MapReplay(this.#options.leaves, catalogue, wanted, undefined);
+    for (const segment of this.#segments) {
+      const entries = this.#entriesBySegId.get(segment.segId);
+      if (entries !== undefined) {
+        for (const entry of entries) this.#paint(maps, entry);
+        continue;
+      }
+      const source = this.#source(segment.segId);
+      const footer = source.footer(segment.epoch);
+      source.close();
+      if (footer === undefined) {
+        throw new DiskError('EIO', `segment ${segment.segId}: footer became unreadable`);
+      }
+      eachFooterEntry(footer, (entry) => {
+        this.#paint(maps, entry);
+      });
+    }
+    this.#entriesBySegId.clear();
+    return maps;
   }
 
   /** Every valid frame of the last segment says how far the log was durable when it was written, also frames behind a gap. */
@@ -200,7 +264,7 @@ class Recovery {
     if (footer === undefined) return false;
     const endAddress = start + footer.header.endSlot;
     if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
-    eachFooterEntry(footer, (entry) => {
+    eachCatalogueEntry(footer, (entry) => {
       this.#apply(entry, source);
     });
     this.#crcTables.add(link.segId, crcTableOf(footer), false);
@@ -237,6 +301,7 @@ class Recovery {
     if (scan === undefined) throw new FormatError(`segment ${link.segId}: header unreadable`);
     this.#faults.push(...scan.faults);
     for (const entry of scan.entries) this.#apply(entry, source);
+    this.#entriesBySegId.set(link.segId, scan.entries);
     this.#crcTables.add(link.segId, scan.slotCrcs, true);
     this.#segments.push({
       segId: link.segId,

@@ -1,8 +1,13 @@
 /**
- * Replay: folds the log into state. Entries come in log order; the result is the catalogue, and a map per line.
- * The same rules serve recovery (all lines), snapshot maps (one line, up to a cut) and rebuild (catalogue only).
+ * Replay: folds the log into state, in two passes over the same entries.
+ *
+ *     1. catalogue records  ─▶ Catalogue: volumes, lines and where each line begins
+ *     2. data records       ─▶ maps of the lines that are wanted, and of those they began in, up to where they began
+ *
+ * Recovery wants the current line of every volume and view; a snapshot's map wants one line up to its cut. The catalogue
+ * alone is what a rebuild of the manifest needs.
  */
-import { Catalogue } from '../catalogue/catalogue.ts';
+import { Catalogue, type LineState } from '../catalogue/catalogue.ts';
 import { type CatalogueRecord, decodeRecord } from '../catalogue/records.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { FooterEntry } from '../format/footer.ts';
@@ -26,64 +31,46 @@ export interface PlacedRecord {
   readonly position: number;
 }
 
-/** What catalogue records change. */
-export interface PoolState {
-  readonly catalogue: Catalogue;
-  readonly lineById: Map<number, Line>;
-  readonly leaves: LeafStore;
-}
-
-export class Replay implements PoolState {
+/** First pass. */
+export class CatalogueReplay {
   readonly catalogue = new Catalogue();
-  readonly lineById = new Map<number, Line>();
   /** Every catalogue record, for the manifest. */
   readonly records: PlacedRecord[] = [];
-  readonly leaves: LeafStore;
-  #entryCount = 0;
 
-  constructor(leaves: LeafStore) {
-    this.leaves = leaves;
-  }
-
-  get entryCount(): number {
-    return this.#entryCount;
-  }
-
-  /** Applies one entry. Throws FormatError when the log contradicts itself. */
+  /** Applies one entry if it is of the catalogue. Throws FormatError when the log contradicts itself. */
   apply(entry: FooterEntry, load: PayloadLoader): void {
-    this.#entryCount += 1;
-    if (isDataType(entry.type)) {
-      const line = this.lineById.get(entry.line);
-      if (line === undefined) return;
-      paintEntry(line.map, line.blockCount, entry);
-      line.lastPosition = entry.position;
-      return;
-    }
     const record = recordOf(entry, load);
     if (record === undefined) return;
     this.records.push({ record, position: entry.position });
-    applyRecord(record, entry.position, this);
+    this.catalogue.apply(record, entry.position);
   }
 }
 
-/** Applies a catalogue record to the catalogue and to the lines. */
-export function applyRecord(record: CatalogueRecord, position: number, state: PoolState): void {
-  const { catalogue, lineById, leaves } = state;
-  catalogue.apply(record, position);
-  if (record.kind === 'vol-create') {
-    const blockCount = record.sizeBytes / slotSizeBytes;
-    lineById.set(record.line, new Line(record.line, new BlockMap(leaves, blockCount), blockCount));
-  } else if (record.kind === 'vol-resize') {
-    const line = lineById.get(record.line);
-    line?.resize(record.sizeBytes / slotSizeBytes);
-    if (line !== undefined) line.lastPosition = position;
-  } else if (record.kind === 'vol-delete') {
-    const line = lineById.get(record.line);
-    if (line === undefined) return;
-    line.isGone = true;
-    line.map.release();
-    lineById.delete(record.line);
-  }
+/** A line as it was before a position of the log (Infinity = as it is). */
+export interface LineMoment {
+  readonly line: number;
+  readonly before: number;
+}
+
+/** A map that is there already: the line as it was before `position`. */
+export interface ReplaySeed {
+  readonly line: number;
+  readonly position: number;
+  readonly map: BlockMap;
+  readonly blockCount: number;
+}
+
+interface Growing {
+  readonly map: BlockMap;
+  blockCount: number;
+  lastPosition: number;
+  /** Records at or behind this position do not belong to it. */
+  readonly before: number;
+}
+
+interface ReplayEvent {
+  readonly position: number;
+  readonly run: () => void;
 }
 
 const paintedTypes: ReadonlySet<number> = new Set([
@@ -92,11 +79,149 @@ const paintedTypes: ReadonlySet<number> = new Set([
   RecordType.trim,
 ]);
 
-/** Brings a data entry into a map of `blockCount` blocks. Throws FormatError when it does not fit. */
-export function paintEntry(map: BlockMap, blockCount: number, entry: FooterEntry): void {
-  if (!paintedTypes.has(entry.type)) {
-    throw new FormatError(`record type ${entry.type} needs a newer tidemark`, { isTooNew: true });
+/** Second pass. */
+export class MapReplay {
+  readonly #leaves: LeafStore;
+  readonly #catalogue: Catalogue;
+  readonly #growing = new Map<number, Growing>();
+  readonly #wanted: readonly LineMoment[];
+  readonly #seedPosition: number | undefined;
+  /** What happens to lines between data records, in log order. */
+  readonly #events: ReplayEvent[] = [];
+  #nextEvent = 0;
+  #entryCount = 0;
+
+  /** Throws FormatError when a wanted line is not in the catalogue. */
+  constructor(
+    leaves: LeafStore,
+    catalogue: Catalogue,
+    wanted: readonly LineMoment[],
+    seed: ReplaySeed | undefined,
+  ) {
+    this.#leaves = leaves;
+    this.#catalogue = catalogue;
+    this.#wanted = wanted;
+    this.#seedPosition = seed?.position;
+    const limits = this.#limits(seed);
+    if (seed !== undefined) {
+      const before = limits.get(seed.line) ?? seed.position;
+      const { map, blockCount, position } = seed;
+      this.#growing.set(seed.line, { map, blockCount, lastPosition: position, before });
+    }
+    for (const [line, before] of limits) {
+      this.#plan(this.#catalogue.line(line), before, seed);
+    }
+    this.#events.sort((left, right) => left.position - right.position);
   }
+
+  /** Position from which on entries are needed. */
+  get from(): number {
+    return this.#seedPosition ?? this.#events[0]?.position ?? 0;
+  }
+
+  get entryCount(): number {
+    return this.#entryCount;
+  }
+
+  /** Applies one entry if it belongs to a line that is needed. Throws FormatError when it does not fit. */
+  apply(entry: FooterEntry): void {
+    if (!isDataType(entry.type)) return;
+    if (!paintedTypes.has(entry.type)) {
+      throw new FormatError(`record type ${entry.type} needs a newer tidemark`, { isTooNew: true });
+    }
+    this.#entryCount += 1;
+    this.#advance(entry.position);
+    const line = this.#growing.get(entry.line);
+    if (line === undefined || entry.position >= line.before) return;
+    if (entry.position < line.lastPosition) return;
+    paintEntry(line.map, line.blockCount, entry);
+    line.lastPosition = entry.position;
+  }
+
+  /** The maps of the wanted lines; all others are given back. */
+  finish(): Map<number, Line> {
+    this.#advance(Number.POSITIVE_INFINITY);
+    const lines = new Map<number, Line>();
+    for (const { line } of this.#wanted) {
+      const grown = this.#growing.get(line);
+      if (grown === undefined) throw new FormatError(`line ${line} never began`);
+      const made = new Line(line, grown.map, grown.blockCount);
+      made.lastPosition = grown.lastPosition;
+      lines.set(line, made);
+    }
+    for (const [line, grown] of this.#growing) if (!lines.has(line)) grown.map.release();
+    this.#growing.clear();
+    return lines;
+  }
+
+  /** Gives everything back. */
+  abandon(): void {
+    for (const grown of this.#growing.values()) grown.map.release();
+    this.#growing.clear();
+  }
+
+  /** Every line that is needed, and up to where. A seeded line needs no ancestors. */
+  #limits(seed: ReplaySeed | undefined): Map<number, number> {
+    const limits = new Map<number, number>();
+    const need = (id: number, before: number): void => {
+      const known = limits.get(id);
+      limits.set(id, Math.max(known ?? 0, before));
+      if (known !== undefined || id === seed?.line) return;
+      const { parentLine, forkPosition } = this.#catalogue.line(id);
+      if (parentLine !== 0) need(parentLine, forkPosition);
+    };
+    for (const { line, before } of this.#wanted) need(line, before);
+    // A parent that was met first with a lower limit passes the higher one on to nobody: forks lie before both.
+    return limits;
+  }
+
+  #plan(line: LineState, before: number, seed: ReplaySeed | undefined): void {
+    const from = line.id === seed?.line ? seed.position : undefined;
+    if (from === undefined) {
+      const position = line.parentLine === 0 ? line.createdPosition : line.forkPosition;
+      this.#events.push({
+        position,
+        run: () => {
+          this.#begin(line, before);
+        },
+      });
+    }
+    for (const resize of line.resizes) {
+      if (resize.position >= before || resize.position < (from ?? 0)) continue;
+      this.#events.push({
+        position: resize.position,
+        run: () => {
+          const grown = this.#growing.get(line.id);
+          if (grown === undefined) return;
+          grown.blockCount = resize.sizeBytes / slotSizeBytes;
+          grown.map.resize(grown.blockCount);
+          grown.lastPosition = resize.position;
+        },
+      });
+    }
+  }
+
+  #begin(line: LineState, before: number): void {
+    const blockCount = line.sizeBytes / slotSizeBytes;
+    const parent = this.#growing.get(line.parentLine);
+    const map = parent?.map.fork() ?? new BlockMap(this.#leaves, blockCount);
+    map.resize(blockCount);
+    const lastPosition = line.createdPosition;
+    this.#growing.set(line.id, { map, blockCount, lastPosition, before });
+  }
+
+  #advance(position: number): void {
+    for (;;) {
+      const event = this.#events[this.#nextEvent];
+      if (event === undefined || event.position > position) return;
+      this.#nextEvent += 1;
+      event.run();
+    }
+  }
+}
+
+/** Brings a data entry into a map of `blockCount` blocks. Throws FormatError when it does not fit. */
+function paintEntry(map: BlockMap, blockCount: number, entry: FooterEntry): void {
   if (entry.lba + entry.blockCount > blockCount) {
     throw new FormatError(`record at ${entry.position} lies outside its volume`);
   }

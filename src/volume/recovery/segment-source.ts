@@ -11,10 +11,12 @@ import {
   type FooterHeader,
   footerCrcOffset,
   footerEntry,
+  footerEntryType,
   footerHeaderBytes,
   footerSlotCrcs,
   verifyFooter,
 } from '../format/footer.ts';
+import { isDataType } from '../format/frame.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import { segmentPath } from '../log/segment-path.ts';
@@ -113,6 +115,13 @@ export function crcPlaceOf(footer: FooterHeader, segmentSlots: number): CrcPlace
     offset: segmentSlots * slotSizeBytes + footerCrcOffset(footer),
     slots: footer.endSlot,
   };
+}
+
+/** Calls `visit` for each catalogue record of a footer, in log order; data records cost a byte's look each. */
+export function eachCatalogueEntry(footer: Footer, visit: (entry: FooterEntry) => void): void {
+  for (let index = 0; index < footer.header.entryCount; index += 1) {
+    if (!isDataType(footerEntryType(footer.bytes, index))) visit(footerEntry(footer.bytes, index));
+  }
 }
 
 /** Calls `visit` for each entry of a footer, in log order. */

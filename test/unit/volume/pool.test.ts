@@ -229,4 +229,158 @@ describe('Pool', () => {
     expect(third.pool.snapshot('a', 's').cut).toBe(second.pool.snapshot('a', 's').cut);
     await close(third.pool);
   });
+
+  it('opens writable views that share, diverge, survive their source and restarts', async () => {
+    let { pool } = await open();
+    await ask((done) => {
+      pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
+    });
+    const fill = async (name: string, offset: number, value: number): Promise<void> => {
+      const { status } = await write(
+        pool,
+        pool.volumeOpen(name),
+        offset,
+        new Uint8Array(4096).fill(value),
+      );
+      expect(status).toBe(IoStatus.ok);
+    };
+    const byteAt = async (name: string, offset: number): Promise<number | undefined> =>
+      (await read(pool.volumeOpen(name), offset, 4096))[7];
+    await fill('a', 0, 1);
+    await ask((done) => {
+      pool.snapshotCreate([{ volume: 'a', name: 's1' }], done);
+    });
+    await fill('a', 0, 2);
+    await fill('a', 4096, 3);
+    for (const [name, source, at] of [
+      ['v1', 'a', 'snapshot:s1'],
+      ['v2', 'a', 'now'],
+    ] as const) {
+      await ask((done) => {
+        pool.viewCreate({ name, source, at, isClone: false }, done);
+      });
+    }
+    await fill('v1', 8192, 9);
+    await ask((done) => {
+      pool.snapshotCreate([{ volume: 'v1', name: 'inner' }], done);
+    });
+    await fill('v1', 8192, 10);
+    await ask((done) => {
+      pool.viewCreate({ name: 'v3', source: 'v1', at: 'snapshot:inner', isClone: true }, done);
+    });
+    await fill('a', 0, 4);
+    const check = async (): Promise<void> => {
+      expect([await byteAt('v1', 0), await byteAt('v1', 4096), await byteAt('v1', 8192)]).toEqual([
+        1, 0, 10,
+      ]);
+      expect([await byteAt('v2', 0), await byteAt('v2', 4096)]).toEqual([2, 3]);
+      expect([await byteAt('v3', 0), await byteAt('v3', 8192)]).toEqual([1, 9]);
+    };
+    await check();
+    ({ pool } = await open());
+    await check();
+    expect(await byteAt('a', 0)).toBe(4);
+    await ask((done) => {
+      pool.volumeDelete({ name: 'a', force: true }, done);
+    });
+    await ask((done) => {
+      pool.viewPromote('v1', done);
+    });
+    await check();
+    ({ pool } = await open());
+    await check();
+    expect(pool.volume('v1').view).toBeUndefined();
+    expect(pool.volume('v2').view?.label).toBe('now');
+    await close(pool);
+  });
+
+  it('rolls back, undoes it, and keeps newer snapshots reachable', async () => {
+    let { pool } = await open();
+    await ask((done) => {
+      pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
+    });
+    const fill = async (value: number): Promise<void> => {
+      await write(pool, pool.volumeOpen('a'), 0, new Uint8Array(4096).fill(value));
+    };
+    const value = async (): Promise<number | undefined> =>
+      (await read(pool.volumeOpen('a'), 0, 4096))[0];
+    for (const step of [1, 2, 3]) {
+      await fill(step);
+      await ask((done) => {
+        pool.snapshotCreate([{ volume: 'a', name: `s${step}` }], done);
+      });
+    }
+    await fill(4);
+    const old = pool.volumeOpen('a');
+    await ask((done) => {
+      pool.volumeRollback({ name: 'a', to: 'snapshot:s1' }, done);
+    });
+    expect((await write(pool, old, 0, new Uint8Array(4096))).status).toBe(IoStatus.shuttingDown);
+    expect(await value()).toBe(1);
+    await fill(5);
+    ({ pool } = await open());
+    expect(await value()).toBe(5);
+    await ask((done) => {
+      pool.volumeRollback({ name: 'a', to: 'snapshot:s3' }, done);
+    });
+    expect(await value()).toBe(3);
+    await ask((done) => {
+      pool.volumeUndoRollback('a', done);
+    });
+    expect(await value()).toBe(5);
+    ({ pool } = await open());
+    expect(await value()).toBe(5);
+    expect(pool.volume('a').history.map((span) => span.reason)).toEqual([
+      'created',
+      'rollback',
+      'rollback',
+      'undo',
+    ]);
+    expect(pool.volume('a').snapshotByName.size).toBe(3);
+    const rebuilt = await ask<{ wasEqual: boolean }>((done) => {
+      pool.rebuild(() => undefined, done);
+    });
+    expect(rebuilt.wasEqual).toBe(true);
+    await close(pool);
+  });
+
+  it('answers write-back writes before the flush, and FLUSH and FUA after it', async () => {
+    const flushes = { count: 0 };
+    class CountingDisk extends SystemDisk {
+      override open(path: string, options: { readonly create: boolean }): DiskFile {
+        const file = super.open(path, options);
+        const flush = file.flush.bind(file);
+        file.flush = () => {
+          flushes.count += 1;
+          flush();
+        };
+        return file;
+      }
+    }
+    const { pool } = await open(new CountingDisk(folder));
+    await ask((done) => {
+      pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20, ack: 1 }, done);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    const device = pool.volumeOpen('a');
+    const before = flushes.count;
+    for (let round = 0; round < 5; round += 1) {
+      await write(pool, device, round * 4096, new Uint8Array(4096).fill(round + 1));
+    }
+    expect(flushes.count).toBe(before);
+    const durableBefore = pool.durableThrough;
+    expect((await read(device, 8192, 4096))[0]).toBe(3);
+    await zero(device, IoKind.flush, 0, 0);
+    expect(flushes.count).toBe(before + 1);
+    expect(pool.durableThrough).toBeGreaterThan(durableBefore);
+    const fua = await submit(device, (request) => {
+      request.kind = IoKind.zero;
+      request.offset = 0;
+      request.length = 4096;
+      request.fua = true;
+    });
+    expect(fua.status).toBe(IoStatus.ok);
+    expect(flushes.count).toBe(before + 2);
+    await close(pool);
+  });
 });

@@ -3,19 +3,19 @@ import { encodeRecord } from '../../../src/volume/catalogue/records.ts';
 import { FormatError } from '../../../src/volume/format/format-error.ts';
 import { RecordType } from '../../../src/volume/format/frame.ts';
 import { LeafStore } from '../../../src/volume/map/leaf-store.ts';
-import { Replay } from '../../../src/volume/recovery/replay.ts';
+import { CatalogueReplay, MapReplay } from '../../../src/volume/recovery/replay.ts';
 
 const line = 1;
 const noPayload = new Uint8Array(0);
 
-function entry(type: number, position: number): Parameters<Replay['apply']>[0] {
+function entry(type: number, position: number): Parameters<MapReplay['apply']>[0] {
   const data = { address: 0, lba: 0, blockCount: 1, timeDelta: 0, flags: 0, writer: 0 };
   return { ...data, type, position, line };
 }
 
-/** A log that holds one volume of one block. */
-function replayOfVolume(): Replay {
-  const replay = new Replay(new LeafStore());
+/** The first pass over a log that holds one volume of one block. */
+function replayOfVolume(): CatalogueReplay {
+  const replay = new CatalogueReplay();
   const { payload } = encodeRecord({
     kind: 'vol-create',
     line,
@@ -31,19 +31,29 @@ function replayOfVolume(): Replay {
   return replay;
 }
 
+/** Both passes over that volume and one more record. */
+function applyOneMore(type: number): void {
+  const { catalogue } = replayOfVolume();
+  const wanted = [{ line, before: Number.POSITIVE_INFINITY }];
+  const maps = new MapReplay(new LeafStore(), catalogue, wanted, undefined);
+  const last = entry(type, 2);
+  maps.apply(last);
+  replayOfVolume().apply(last, () => noPayload);
+}
+
 describe('replay', () => {
   it('refuses every record type that it cannot apply, below 128', () => {
     const applied = new Set<number>([RecordType.write, RecordType.zero, RecordType.trim]);
     for (let type = 0; type < 16; type += 1) {
       const apply = (): void => {
-        replayOfVolume().apply(entry(type, 2), () => noPayload);
+        applyOneMore(type);
       };
       if (applied.has(type)) expect(apply).not.toThrow();
       else expect(apply, `type ${type}`).toThrow(FormatError);
     }
     for (const type of [RecordType.view, RecordType.pad, 34, 127]) {
       const apply = (): void => {
-        replayOfVolume().apply(entry(type, 2), () => noPayload);
+        applyOneMore(type);
       };
       expect(apply, `type ${type}`).toThrow(FormatError);
     }

@@ -1,0 +1,197 @@
+/** Catalogue operations on volumes and snapshots. */
+import { ErrorCode, OperationError, success } from '../../base/errors.ts';
+import { makeUuid, toHex } from '../../base/uuid.ts';
+import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
+import type { AckMode, CatalogueRecord } from '../catalogue/records.ts';
+import { limits } from '../limits.ts';
+import { checkName, checkSize, deleteRefused, naaOf, shrinkRefused } from './checks.ts';
+import type { Done, Operator } from './operator.ts';
+
+export interface SnapshotTarget {
+  readonly volume: string;
+  readonly name: string;
+}
+
+/** A new identity: id, NAA and serial. */
+export function newIdentity(operator: Operator): {
+  readonly uuid: Uint8Array;
+  readonly naa: Uint8Array;
+  readonly serial: string;
+} {
+  const uuid = makeUuid(operator.parts.host.random);
+  return { uuid, naa: naaOf(uuid), serial: toHex(uuid).slice(0, 20).toUpperCase() };
+}
+
+/** Throws OperationError conflict when the pool can hold no more volumes and views. */
+export function checkVolumeRoom(operator: Operator): void {
+  if (operator.parts.catalogue.volumeCount < limits.volumesMax) return;
+  throw new OperationError(
+    ErrorCode.conflict,
+    `pool ${operator.poolName} has ${limits.volumesMax} volumes and views, the most it can hold`,
+    'Delete one first.',
+  );
+}
+
+export function volumeCreate(
+  operator: Operator,
+  options: { readonly name: string; readonly sizeBytes: number; readonly ack: AckMode },
+  done: Done<VolumeState>,
+): void {
+  operator.operate(done, (finish) => {
+    const { name, sizeBytes, ack } = options;
+    checkName('volume', name);
+    checkSize(sizeBytes);
+    operator.checkNameFree(name);
+    checkVolumeRoom(operator);
+    const { catalogue, host } = operator.parts;
+    const record: CatalogueRecord = {
+      kind: 'vol-create',
+      line: catalogue.takeLine(),
+      ...newIdentity(operator),
+      name,
+      sizeBytes,
+      ack,
+      createdMs: Math.floor(host.clock.wallMs()),
+    };
+    operator.commit([record], () => {
+      finish(success(operator.volume(name)));
+    });
+  });
+}
+
+export function volumeRename(
+  operator: Operator,
+  options: { readonly name: string; readonly newName: string },
+  done: Done<VolumeState>,
+): void {
+  operator.operate(done, (finish) => {
+    const volume = operator.volume(options.name);
+    checkName('volume', options.newName);
+    operator.checkNameFree(options.newName);
+    const { uuid, line } = volume;
+    operator.commit([{ kind: 'vol-set', line, uuid, name: options.newName }], () => {
+      finish(success(volume));
+    });
+  });
+}
+
+/** Changes when writes are answered. Waits for what is in flight; everything before is durable when `done` runs. */
+export function volumeSetAck(
+  operator: Operator,
+  options: { readonly name: string; readonly ack: AckMode },
+  done: Done<VolumeState>,
+): void {
+  operator.operate(done, (finish) => {
+    const volume = operator.volume(options.name);
+    const { uuid, line } = volume;
+    operator.lockLine(line, (release) => {
+      operator.commit([{ kind: 'vol-set', line, uuid, ack: options.ack }], () => {
+        release();
+        finish(success(volume));
+      });
+    });
+  });
+}
+
+/** A smaller size cuts data off and needs `force`. */
+export function volumeResize(
+  operator: Operator,
+  options: { readonly name: string; readonly sizeBytes: number; readonly force: boolean },
+  done: Done<VolumeState>,
+): void {
+  operator.operate(done, (finish) => {
+    const volume = operator.volume(options.name);
+    const { sizeBytes } = options;
+    checkSize(sizeBytes);
+    const isShrink = sizeBytes < volume.sizeBytes;
+    if (isShrink && !options.force) throw shrinkRefused(volume, sizeBytes);
+    const { uuid, line } = volume;
+    const commit = (release: () => void): void => {
+      operator.commit([{ kind: 'vol-resize', line, uuid, sizeBytes }], () => {
+        release();
+        finish(success(volume));
+      });
+    };
+    if (isShrink) operator.lockLine(line, commit);
+    else commit(() => undefined);
+  });
+}
+
+/** Deletes a volume or view and its snapshots; with snapshots it needs `force`. */
+export function volumeDelete(
+  operator: Operator,
+  options: { readonly name: string; readonly force: boolean },
+  done: Done<{ readonly name: string }>,
+): void {
+  operator.operate(done, (finish) => {
+    const volume = operator.volume(options.name);
+    if (volume.snapshotByName.size > 0 && !options.force) throw deleteRefused(volume);
+    const { uuid, line } = volume;
+    operator.lockLine(line, (release) => {
+      operator.commit([{ kind: 'vol-delete', line, uuid }], () => {
+        release();
+        finish(success({ name: options.name }));
+      });
+    });
+  });
+}
+
+/** Snapshots of several volumes at one cut, each under its own name. */
+export function snapshotCreate(
+  operator: Operator,
+  targets: readonly SnapshotTarget[],
+  done: Done<readonly SnapshotState[]>,
+): void {
+  operator.operate(done, (finish) => {
+    const { host, catalogue } = operator.parts;
+    if (catalogue.snapshotCount + targets.length > limits.snapshotsMax) {
+      throw new OperationError(
+        ErrorCode.conflict,
+        `pool ${operator.poolName} has ${catalogue.snapshotCount} snapshots of at most ${limits.snapshotsMax}`,
+        'Delete some first.',
+      );
+    }
+    const createdMs = Math.floor(host.clock.wallMs());
+    const records = targets.map((target) => snapRecord(operator, target, createdMs));
+    operator.commit(records, () => {
+      finish(success(targets.map((target) => operator.snapshot(target.volume, target.name))));
+    });
+  });
+}
+
+function snapRecord(
+  operator: Operator,
+  target: SnapshotTarget,
+  createdMs: number,
+): CatalogueRecord {
+  checkName('snapshot', target.name);
+  const volume = operator.volume(target.volume);
+  if (volume.snapshotByName.has(target.name)) {
+    throw new OperationError(
+      ErrorCode.exists,
+      `snapshot "${target.volume}@${target.name}" is there already`,
+      'Choose another name, or delete it first.',
+    );
+  }
+  return {
+    kind: 'snap',
+    line: volume.line,
+    volumeUuid: volume.uuid,
+    uuid: makeUuid(operator.parts.host.random),
+    name: target.name,
+    createdMs,
+  };
+}
+
+export function snapshotDelete(
+  operator: Operator,
+  target: SnapshotTarget,
+  done: Done<{ readonly name: string }>,
+): void {
+  operator.operate(done, (finish) => {
+    const { uuid, line } = operator.snapshot(target.volume, target.name);
+    operator.commit([{ kind: 'snap-delete', line, uuid }], () => {
+      finish(success({ name: target.name }));
+    });
+  });
+}
