@@ -144,7 +144,7 @@ class Opening {
     else {
       this.#logEpoch(parts.parts, maintenance, () => {
         relogTail({ parts: parts.parts, maintenance, moments }, recovered.relog, () => {
-          done(success(opened));
+          this.#finishRelog(parts.parts, () => done(success(opened)));
         });
       });
     }
@@ -188,6 +188,7 @@ class Opening {
       createdMs: Math.floor(clock.wallMs()),
       durableThrough: 0,
       name,
+      relogEpoch: 0,
     };
     writeSuperblock(disk, superblock);
     disk.makeFolder(segmentFolder);
@@ -197,10 +198,15 @@ class Opening {
 
   #raiseEpoch(found: Superblock, recovered: Recovered): Superblock {
     this.#host.disk.makeFolder(segmentFolder);
+    const epoch = found.epoch + 1;
+    // One that is pending stays so: the segments it voids are still there.
+    const pending = found.relogEpoch === 0 ? epoch : found.relogEpoch;
+    const isPending = found.relogEpoch !== 0 || recovered.relog.length > 0;
     const superblock: Superblock = {
       ...found,
       generation: found.generation + 1,
-      epoch: found.epoch + 1,
+      epoch,
+      relogEpoch: isPending ? pending : 0,
       isClean: false,
       durableThrough: recovered.endAddress,
       segIdHighWater: Math.max(found.segIdHighWater, recovered.nextSegId - 1),
@@ -208,6 +214,27 @@ class Opening {
     };
     writeSuperblock(this.#host.disk, superblock);
     return superblock;
+  }
+
+  /** The tail is durable in its new place: from now on that place counts, and the old one is void. */
+  #finishRelog(parts: PoolParts, done: () => void): void {
+    const { superblock, writer } = parts;
+    if (superblock.relogEpoch !== 0) {
+      try {
+        parts.superblock = {
+          ...superblock,
+          generation: superblock.generation + 1,
+          durableThrough: writer?.log.durableThrough ?? superblock.durableThrough,
+          relogEpoch: 0,
+        };
+        writeSuperblock(this.#host.disk, parts.superblock);
+      } catch (thrown) {
+        if (!(thrown instanceof DiskError)) throw thrown;
+        this.#options.onFailed(thrown.message);
+        return;
+      }
+    }
+    done();
   }
 
   #parts(

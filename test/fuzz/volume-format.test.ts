@@ -100,6 +100,7 @@ const superblock = encodeSuperblock({
   capacityBytes: 2 ** 30,
   createdMs: 1,
   durableThrough: 0,
+  relogEpoch: 0,
   name: 'main',
 });
 

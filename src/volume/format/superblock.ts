@@ -41,8 +41,9 @@ const layout = {
   durableThrough: u64(160),
   nameLength: u16(168),
   name: bytes(170, nameBytesMax),
+  relogEpoch: u64(298),
 } as const;
-const usedBytes = 298;
+const usedBytes = 306;
 
 const flagClean = 1;
 
@@ -66,6 +67,11 @@ export interface Superblock {
   /** End address of the log that was durable when this was written: a log that ends before it has rotted. */
   readonly durableThrough: number;
   readonly name: string;
+  /**
+   * Not 0 while a tail is being logged again: segments of this and later epochs are void until the pool was opened, so
+   * a crash meanwhile loses nothing of the tail.
+   */
+  readonly relogEpoch: number;
 }
 
 /** One copy, 4096 bytes, the same for all four places (the pool's name and id are inside; the address is its generation). */
@@ -92,6 +98,7 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
   layout.durableThrough.set(view, 0, block.durableThrough);
   layout.nameLength.set(view, 0, Math.min(name.length, nameBytesMax));
   layout.name.set(out, 0, name);
+  layout.relogEpoch.set(view, 0, block.relogEpoch);
   layout.crc.set(view, 0, crc32c(out.subarray(4), 0));
   return out;
 }
@@ -130,6 +137,7 @@ export function decodeSuperblock(copy: Uint8Array): Superblock {
     createdMs: layout.createdMs.get(view, 0),
     durableThrough: layout.durableThrough.get(view, 0),
     name: new TextDecoder().decode(layout.name.get(copy, 0).subarray(0, nameLength)),
+    relogEpoch: layout.relogEpoch.get(view, 0),
   };
 }
 

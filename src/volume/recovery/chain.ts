@@ -33,8 +33,16 @@ export interface Chain {
   readonly durableThrough: number;
 }
 
-/** Reads the headers of all segment files. Throws DiskError, and FormatError for headers of a newer version. */
-export function findChain(disk: Disk, segmentSlots: number, seeds: Seeds): Chain {
+/**
+ * Reads the headers of all segment files; those of `voidEpoch` and later do not count (0 = all count). Throws
+ * DiskError, and FormatError for headers of a newer version.
+ */
+export function findChain(
+  disk: Disk,
+  segmentSlots: number,
+  seeds: Seeds,
+  voidEpoch: number,
+): Chain {
   const ids: number[] = [];
   for (const name of disk.list(segmentFolder)) {
     const segId = segIdOfName(name);
@@ -49,7 +57,8 @@ export function findChain(disk: Disk, segmentSlots: number, seeds: Seeds): Chain
     if (found !== undefined) headers.set(segId, found.header);
   }
   const faults: string[] = [];
-  const links = linkBackwards(headers, faults);
+  const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
+  const links = linkBackwards(new Map(counting), faults);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
   const leftoverIds = ids.filter((segId) => !inChain.has(segId) && !headers.has(segId));

@@ -120,7 +120,8 @@ class Recovery {
   }
 
   run(): Recovered {
-    const chain = findChain(this.#disk, this.#superblock.segmentSlots, this.#seeds);
+    const { segmentSlots, relogEpoch } = this.#superblock;
+    const chain = findChain(this.#disk, segmentSlots, this.#seeds, relogEpoch);
     this.#faults.push(...chain.faults);
     this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
     this.#surveyTail(chain);

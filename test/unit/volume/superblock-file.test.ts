@@ -29,6 +29,7 @@ function superblockOf(generation: number): Superblock {
     capacityBytes: 2 ** 30,
     createdMs: 0,
     durableThrough: 0,
+    relogEpoch: 0,
     name: 'main',
   };
 }
