@@ -1,12 +1,27 @@
 /** The methods of an engine over names and numbers, without a store: for tests of what sits above the engine. */
 import { OperationError } from '../../src/base/errors.ts';
-import type { PoolStatus, SnapshotInfo, VolumeInfo } from '../../src/engine/protocol.ts';
+import type {
+  AckName,
+  LineInfo,
+  PoolStatus,
+  SnapshotInfo,
+  ViewInfo,
+  VolumeInfo,
+} from '../../src/engine/protocol.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
 import { sleep } from './run.ts';
 
+/** What makes a volume a view. */
+type ViewPart = Pick<ViewInfo, 'sourceUuid' | 'at'>;
+
 export interface FakeState {
   capacityBytes: number;
+  /** Volumes and views. */
   volumes: VolumeInfo[];
+  /** By the view's uuid. */
+  views: Record<string, ViewPart>;
+  /** Histories by the volume's uuid. */
+  lines: Record<string, LineInfo[]>;
   snapshots: SnapshotInfo[];
   /** What the pool's status says instead of its usual. */
   status?: Partial<PoolStatus>;
@@ -27,7 +42,8 @@ export class FakePool {
     onChange: () => void = () => undefined,
   ) {
     this.name = options.name;
-    this.state = { capacityBytes: options.capacityBytes, volumes: [], snapshots: [] };
+    const { capacityBytes } = options;
+    this.state = { capacityBytes, volumes: [], views: {}, lines: {}, snapshots: [] };
     this.#onChange = onChange;
   }
 
@@ -62,9 +78,63 @@ export class FakePool {
         durationMs: 2,
       });
     },
-    volumeList: async () => await answer(this.state.volumes.map((each) => this.#counted(each))),
+    volumeList: async () =>
+      await answer(
+        this.state.volumes
+          .filter((each) => this.state.views[each.uuid] === undefined)
+          .map((each) => this.#counted(each)),
+      ),
     volumeShow: async ({ name }) => await answer(this.#volume(name)),
-    volumeCreate: async ({ name, sizeBytes }) => await answer(this.volumeCreate(name, sizeBytes)),
+    volumeCreate: async ({ name, sizeBytes, ack }) =>
+      await answer(this.volumeCreate(name, sizeBytes, ack)),
+    volumeSet: async ({ name, ack }) => {
+      this.#replace(name, { ack });
+      return await answer(this.#volume(name));
+    },
+    volumeClone: async ({ source, name }) => {
+      this.#viewCreate(source, name, 'now');
+      return await answer(this.#promote(name));
+    },
+    volumeRollback: async ({ name, to, disconnect }) => {
+      this.#checkMoment(name, to);
+      this.#checkClients(name, disconnect);
+      this.#newLine(name, 'rollback', to);
+      return await answer(this.#volume(name));
+    },
+    volumeUndoRollback: async ({ name, disconnect }) => {
+      if (this.#lines(name).length < 2) {
+        throw new OperationError('conflict', `${name} was never rolled back`);
+      }
+      this.#checkClients(name, disconnect);
+      this.#newLine(name, 'undo', 'before');
+      return await answer(this.#volume(name));
+    },
+    volumeHistory: async ({ name }) => await answer(this.#lines(name)),
+    viewList: async () =>
+      await answer(
+        this.state.volumes
+          .filter((each) => this.state.views[each.uuid] !== undefined)
+          .map((each) => this.#view(each.name)),
+      ),
+    viewShow: async ({ name }) => await answer(this.#view(name)),
+    viewCreate: async ({ source, name, at }) => {
+      this.#checkMoment(source, at);
+      this.#viewCreate(source, name, at);
+      return await answer(this.#view(name));
+    },
+    viewRefresh: async ({ name, at, disconnect }) => {
+      const { source = '', uuid, sourceUuid } = this.#view(name);
+      this.#checkMoment(source, at);
+      this.#checkClients(name, disconnect);
+      this.state.views[uuid] = { sourceUuid, at };
+      this.#newLine(name, 'refresh', at);
+      return await answer(this.#view(name));
+    },
+    viewPromote: async ({ name }) => await answer(this.#promote(name)),
+    viewDelete: async ({ name, force }) => {
+      this.#view(name);
+      return await this.handlers.volumeDelete({ name, force }, () => undefined);
+    },
     volumeRename: async ({ name, newName }) => {
       this.#replace(name, { name: newName });
       this.state.snapshots = this.state.snapshots.map((each) =>
@@ -114,7 +184,7 @@ export class FakePool {
     },
   };
 
-  volumeCreate(name: string, sizeBytes: number): VolumeInfo {
+  volumeCreate(name: string, sizeBytes: number, ack: AckName = 'durable'): VolumeInfo {
     if (this.state.volumes.some((each) => each.name === name)) {
       throw new OperationError(
         'exists',
@@ -122,20 +192,75 @@ export class FakePool {
         'choose another name',
       );
     }
+    const uuid = `00000000-0000-4000-8000-${String(Object.keys(this.state.lines).length + 1).padStart(12, '0')}`;
     this.state.volumes.push({
       name,
-      uuid: '00000000-0000-4000-8000-000000000001',
+      uuid,
       naa: '6'.repeat(32),
       serial: 'fake',
       sizeBytes,
       mappedBytes: 8192,
-      ack: 'durable',
+      ack,
       createdMs: Date.now(),
       snapshotCount: 0,
       connectionCount: 0,
     });
+    this.state.lines[uuid] = [];
+    this.#newLine(name, 'created', '');
+    return this.#volume(name);
+  }
+
+  #viewCreate(sourceName: string, name: string, at: string): void {
+    const source = this.#volume(sourceName);
+    const { uuid } = this.volumeCreate(name, source.sizeBytes, source.ack);
+    this.state.views[uuid] = { sourceUuid: source.uuid, at };
+    this.state.lines[uuid] = [];
+    this.#newLine(name, 'view', at);
+  }
+
+  /** Leaves the present line of a volume for a new one. */
+  #newLine(name: string, reason: LineInfo['reason'], label: string): void {
+    const lines = this.#lines(name);
+    const line = Object.values(this.state.lines).flat().length + 1;
+    const left = lines.map((each) => ({ leftPosition: line, ...each }));
+    const begun = { line, startedMs: Date.now(), fromPosition: line, reason, label, snapshots: [] };
+    this.state.lines[this.#volume(name).uuid] = [...left, begun];
+    this.#onChange();
+  }
+
+  #promote(name: string): VolumeInfo {
+    const { uuid } = this.#view(name);
+    this.state.views = Object.fromEntries(
+      Object.entries(this.state.views).filter(([id]) => id !== uuid),
+    );
     this.#onChange();
     return this.#volume(name);
+  }
+
+  #checkMoment(name: string, at: string): void {
+    const snapshot = at.replace(/^snapshot:/, '');
+    const mine = this.state.snapshots.filter((each) => each.volume === name);
+    if (at === 'now' || mine.some((each) => each.name === snapshot)) return;
+    throw new OperationError('not-found', `there is no snapshot ${name}@${snapshot}`);
+  }
+
+  #checkClients(name: string, disconnect: boolean): void {
+    if (this.#volume(name).connectionCount === 0 || disconnect) return;
+    throw new OperationError('conflict', `${name} is open`, 'repeat with --disconnect');
+  }
+
+  #lines(name: string): LineInfo[] {
+    return this.state.lines[this.#volume(name).uuid] ?? [];
+  }
+
+  #view(name: string): ViewInfo {
+    const info = this.#volume(name);
+    const view = this.state.views[info.uuid];
+    if (view === undefined) {
+      throw new OperationError('conflict', `${name} is a volume, not a view`, 'see volume list');
+    }
+    const source = this.state.volumes.find((each) => each.uuid === view.sourceUuid);
+    return { ...info, ...view, ...(source === undefined ? {} : { source: source.name }) };
   }
 
   #snapshotCreate(volume: string, name: string): SnapshotInfo {
