@@ -6,7 +6,7 @@ import { run, sleep } from '../support/run.ts';
 import { deviceSizeBytes, readyWithinMs } from './limits.ts';
 import type { ServerKind } from './peers.ts';
 
-export const benchVolume = 'bench';
+const benchVolume = 'bench';
 
 /** Waits until the engine has zero-written as many segments ahead as it ever does, or as many as it can in this time. */
 export async function segmentsReady(appliance: Appliance): Promise<void> {

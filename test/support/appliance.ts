@@ -25,7 +25,7 @@ export interface ApplianceOptions {
 }
 
 /** An answer of the API that is not a success. */
-export class ApiError extends Error {
+class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
 
