@@ -6,7 +6,7 @@
  *                                  └▶ rot: read-only, no new epoch, nothing is written
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../base/errors.ts';
-import { DiskError } from '../base/ports.ts';
+import { type Disk, DiskError } from '../base/ports.ts';
 import { makeUuid } from '../base/uuid.ts';
 import { Staging } from '../device/staging.ts';
 import { encodeRecord } from './catalogue/records.ts';
@@ -15,7 +15,7 @@ import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
 import { relogTail } from './core/relog.ts';
-import { positionOf } from './format/address.ts';
+import { positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
 import type { Superblock } from './format/superblock.ts';
@@ -28,7 +28,7 @@ import { CrcTables } from './log/crc-tables.ts';
 import { HybridClock } from './log/hybrid-clock.ts';
 import { LogWriter } from './log/log-writer.ts';
 import { catalogueMutation } from './log/mutation.ts';
-import { segmentFolder } from './log/segment-path.ts';
+import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import { SegmentSupply } from './log/segment-supply.ts';
 import { LeafStore } from './map/leaf-store.ts';
 import { Pool } from './pool.ts';
@@ -136,15 +136,22 @@ class Opening {
     };
     const { records } = recovered;
     maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
-    for (const segment of recovered.segments) {
-      if (segment.crcPlace !== undefined || isReadOnly) continue;
-      maintenance.segmentFinished(segment.segId, segment.endAddress);
-    }
+    const sealOpen = (): void => {
+      for (const segment of recovered.segments) {
+        if (segment.crcPlace !== undefined || isReadOnly) continue;
+        maintenance.segmentFinished(segment.segId, segment.endAddress);
+      }
+    };
+    // A footer ends a segment: not before what lies behind that end is durable elsewhere.
+    if (recovered.relog.length === 0) sealOpen();
     if (parts.parts.writer === undefined) done(success(opened));
     else {
       this.#logEpoch(parts.parts, maintenance, () => {
         relogTail({ parts: parts.parts, maintenance, moments }, recovered.relog, () => {
-          this.#finishRelog(parts.parts, () => done(success(opened)));
+          this.#finishRelog(parts.parts, () => {
+            if (recovered.relog.length > 0) sealOpen();
+            done(success(opened));
+          });
         });
       });
     }
@@ -317,10 +324,11 @@ class Opening {
     const commit = host.startCommit(shared, () => {
       log.onProgress();
     });
+    const first = this.#firstSegment(recovered, superblock.segmentSlots);
     const supply = new SegmentSupply({
       target: settings.readySegments,
-      firstSegId: recovered.nextSegId,
-      leftovers: recovered.leftoverPaths,
+      firstSegId: recovered.nextSegId + first.ready.length,
+      ...first,
       timers: host.timers,
       order: (order) => {
         from.keeper.post({ kind: 'prepare', ...order });
@@ -359,6 +367,26 @@ class Opening {
     return { log, supply, commit };
   }
 
+  /**
+   * On a full file system the pool must still open, and opening takes a segment: then a file that an earlier run had
+   * prepared, whose blocks exist, is used at once.
+   */
+  #firstSegment(
+    recovered: Recovered,
+    segmentSlots: number,
+  ): { readonly ready: number[]; readonly leftovers: string[] } {
+    const { disk } = this.#host;
+    const segmentBytes = segmentSlots * slotSizeBytes;
+    const leftovers = [...recovered.leftoverPaths];
+    const isFull = disk.freeBytes() < limits.fileSystemReserveSegments * segmentBytes;
+    const index = isFull ? leftovers.findIndex((path) => fileSize(disk, path) >= segmentBytes) : -1;
+    const [path] = index < 0 ? [] : leftovers.splice(index, 1);
+    if (path === undefined) return { ready: [], leftovers };
+    disk.rename(path, segmentPath(recovered.nextSegId));
+    disk.flushFolder(segmentFolder);
+    return { ready: [recovered.nextSegId], leftovers };
+  }
+
   /** The first record of this opening: from here on this history differs from any copy's. */
   #logEpoch(parts: PoolParts, maintenance: Maintenance, done: () => void): void {
     const { superblock, writer, catalogue } = parts;
@@ -378,6 +406,13 @@ class Opening {
     });
     writer.log.append(mutation);
   }
+}
+
+function fileSize(disk: Disk, path: string): number {
+  const file = disk.open(path, { create: false });
+  const sizeBytes = file.size();
+  file.close();
+  return sizeBytes;
 }
 
 function readOnlyReason(faults: readonly string[]): string {
