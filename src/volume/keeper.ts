@@ -68,6 +68,7 @@ export type KeeperResult =
       readonly appliedPosition: number;
       readonly sealedSegIds: ReadonlySet<number>;
       readonly wasAhead: boolean;
+      readonly error?: KeeperError;
     }
   | { readonly kind: 'manifest'; readonly error?: KeeperError }
   | {
@@ -221,17 +222,34 @@ export class Keeper {
     }
   }
 
+  /** Without a manifest (no space for one) everything works but looking things up in it. */
   #openManifest(endPosition: number): KeeperResult {
     const { manifestPath, poolUuid } = this.#settings;
-    this.#manifest ??= openManifest(manifestPath, poolUuid, () => {
-      for (const name of manifestFiles) this.#disk.remove(name);
-    });
-    const wasAhead = this.#manifest.appliedPosition > endPosition;
-    if (wasAhead) this.#manifest.reset(poolUuid);
+    try {
+      this.#manifest ??= openManifest(manifestPath, poolUuid, () => {
+        for (const name of manifestFiles) this.#disk.remove(name);
+      });
+      return this.#openedManifest(this.#manifest, endPosition);
+    } catch (thrown) {
+      this.#manifest = undefined;
+      return {
+        kind: 'open-manifest',
+        appliedPosition: 0,
+        sealedSegIds: new Set(),
+        wasAhead: false,
+        error: { code: 'manifest', message: String(thrown) },
+      };
+    }
+  }
+
+  #openedManifest(manifest: Manifest, endPosition: number): KeeperResult {
+    const { poolUuid } = this.#settings;
+    const wasAhead = manifest.appliedPosition > endPosition;
+    if (wasAhead) manifest.reset(poolUuid);
     return {
       kind: 'open-manifest',
-      appliedPosition: this.#manifest.appliedPosition,
-      sealedSegIds: this.#manifest.sealedSegIds(),
+      appliedPosition: manifest.appliedPosition,
+      sealedSegIds: manifest.sealedSegIds(),
       wasAhead,
     };
   }

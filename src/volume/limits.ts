@@ -32,8 +32,9 @@ export const limits = {
   writeLimitShare: 0.95,
   /** Capacity of a new pool: this share of the file system's free space. */
   defaultCapacityShare: 0.9,
-  /** Refuse writes when the file system has less than this many segments left beyond the ready ones. */
-  fileSystemReserveSegments: 2,
+  /** Refuse writes when the file system has room for fewer segments than this and no more than this many are ready:
+   *  what is staged (64 MiB) and the next trims and deletes must still find one. */
+  fileSystemReserveSegments: 3,
   /** Look at the file system's free space this often. */
   freeSpaceCheckMs: 1000,
   /** Zeroing ahead: at most this many segments a second (132 KiB frames + flush: 0.15 ms alone, 0.61 ms beside unthrottled

@@ -55,6 +55,12 @@ export class Maintenance {
     sealed: readonly ManifestSegment[],
   ): void {
     this.#ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
+      if (result.error !== undefined) {
+        this.#parts.host.log.warn('the manifest cannot be opened; the pool works without it', {
+          error: result.error.message,
+        });
+        return;
+      }
       if (result.wasAhead) {
         this.#parts.host.log.warn('manifest was ahead of the log and was made again');
       }

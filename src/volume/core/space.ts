@@ -70,18 +70,20 @@ export class Space {
       host.log.warn('free space of the file system is unknown', { error: thrown.message });
       return;
     }
-    const reserve = limits.fileSystemReserveSegments * settings.segmentSlots * slotSizeBytes;
-    const isFull = this.#fileSystemFreeBytes < reserve;
+    const reserve = limits.fileSystemReserveSegments;
+    const isShort = this.#fileSystemFreeBytes < reserve * settings.segmentSlots * slotSizeBytes;
+    if (isShort) writer?.supply.pause();
+    else writer?.supply.resume();
+    // Segments that are ready take data whatever the file system says; the last ones are for deletes and trims.
+    const isFull = isShort && (writer?.supply.readyCount ?? 0) <= reserve;
     if (isFull === this.#isFileSystemFull) return;
     this.#isFileSystemFull = isFull;
     if (isFull) {
       host.log.warn('the file system is full: new writes are refused', {
         freeBytes: this.#fileSystemFreeBytes,
       });
-      writer?.supply.pause();
     } else {
       host.log.info('the file system has space again: writes are taken');
-      writer?.supply.resume();
     }
   }
 

@@ -30,13 +30,15 @@ export interface SupplyOptions {
   readonly firstSegId: number;
   /** Files of the folder that are not part of the log, to be used again. */
   readonly leftovers: readonly string[];
+  /** Segments that are ready from the start, by id, below firstSegId. */
+  readonly ready: readonly number[];
   readonly timers: Timers;
   readonly order: (order: PrepareOrder) => void;
 }
 
 export class SegmentSupply {
   readonly #options: SupplyOptions;
-  readonly #ready: number[] = [];
+  readonly #ready: number[];
   readonly #leftovers: string[];
   #nextSegId: number;
   /** Highest id that the log has taken. */
@@ -48,6 +50,7 @@ export class SegmentSupply {
   constructor(options: SupplyOptions) {
     this.#options = options;
     this.#leftovers = [...options.leftovers];
+    this.#ready = [...options.ready];
     this.#nextSegId = options.firstSegId;
   }
 
@@ -60,12 +63,13 @@ export class SegmentSupply {
     return this.#nextSegId;
   }
 
-  /** The file system is full: order nothing until `resume`. */
+  /** The file system is full: make no file until `resume`. Files that are there already are still used again. */
   pause(): void {
     this.#isPaused = true;
   }
 
   resume(): void {
+    if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#refill();
   }
@@ -110,7 +114,8 @@ export class SegmentSupply {
   }
 
   #refill(): void {
-    const isIdle = this.#isOrdered || this.#isPaused || this.#isStopped;
+    const isPaused = this.#isPaused && this.#leftovers.length === 0;
+    const isIdle = this.#isOrdered || isPaused || this.#isStopped;
     if (isIdle || this.#ready.length >= this.#options.target) return;
     this.#order(this.#leftovers.shift());
   }
