@@ -126,13 +126,11 @@ export class Client {
       case IoStatus.noSpace:
       case IoStatus.readOnly:
       case IoStatus.invalid:
-        this.#requireTolerance(`${what} answered with status ${status}`);
-        this.#oracle.refuse(record);
-        return;
+      // An error that a store answers while it lives is one before the log: the block to merge into cannot be read.
       case IoStatus.ioError:
       case IoStatus.shuttingDown:
         this.#requireTolerance(`${what} answered with status ${status}`);
-        this.#oracle.unresolve(record);
+        this.#oracle.refuse(record);
         return;
       default:
         unreachable(status);

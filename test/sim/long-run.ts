@@ -68,7 +68,7 @@ class LongRun {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 1);
     this.#queueDepthMax = this.#random.pick([1, 4, 16, 32]);
-    this.#workload = new Workload(this.#random.fork(1), this.#random.pick([8, 24, 40]));
+    this.#workload = new Workload(this.#random.fork(1), this.#random.pick([8, 24, 40]), true);
     this.#oracle = new Oracle(this.#contents, this.#state);
   }
 

@@ -198,7 +198,7 @@ export class Oracle {
    */
   verifyUnordered(mark: CrashMark, isMachineLost: boolean, observed: ObservedPool): PoolState {
     const low = isMachineLost ? mark.durableCount : mark.publishedCount;
-    const inFlight = [...mark.inFlight];
+    const inFlight = [...mark.inFlight].flatMap(({ op }) => partsOf(op));
     for (let count = mark.publishedCount; count >= low; count -= 1) {
       const found = this.#search(this.state(count), inFlight, observed, { left: searchStepsMax });
       if (found !== undefined) return found;
@@ -206,7 +206,7 @@ export class Oracle {
     throw new Violation(
       [
         `the recovered pool follows from no choice of ${inFlight.length} operations in flight`,
-        ...inFlight.map((record) => `  in flight: ${describeOp(record.op)}`),
+        ...inFlight.map((op) => `  in flight: ${describeOp(op)}`),
         ...differences(this.state(mark.publishedCount), observed, this.contents, differencesMax),
       ].join('\n'),
     );
@@ -214,17 +214,17 @@ export class Oracle {
 
   #search(
     state: PoolState,
-    rest: readonly OpRecord[],
+    rest: readonly ModelOp[],
     observed: ObservedPool,
     budget: { left: number },
   ): PoolState | undefined {
     if (differences(state, observed, this.contents, 1).length === 0) return state;
     budget.left -= 1;
     if (budget.left < 0) return undefined;
-    for (const record of rest) {
+    for (const op of rest) {
       const found = this.#search(
-        applyOp(state, record.op, this.contents),
-        rest.filter((other) => other !== record),
+        applyOp(state, op, this.contents),
+        rest.filter((other) => other !== op),
         observed,
         budget,
       );
@@ -234,7 +234,12 @@ export class Oracle {
   }
 }
 
-const searchStepsMax = 20000;
+/** What a crash may tear apart: a zero or trim has parts, everything else is one. */
+function partsOf(op: ModelOp): readonly ModelOp[] {
+  return op.kind === 'zero' || op.kind === 'trim' ? clearParts(op) : [op];
+}
+
+const searchStepsMax = 20_000;
 
 /** How a device differs from what it must be, in words. */
 function* deviceDifferences(

@@ -60,7 +60,7 @@ class RotRun {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 0.5);
     this.#oracle = new Oracle(this.#contents, new Map());
-    this.#workload = new Workload(this.#random.fork(5), 24);
+    this.#workload = new Workload(this.#random.fork(5), 24, true);
   }
 
   run(): RotOutcome {

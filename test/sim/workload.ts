@@ -21,11 +21,13 @@ export interface NextOp {
 export class Workload {
   readonly #random: SeededRandom;
   readonly #largestWriteBlocks: number;
+  readonly #hasRagged: boolean;
   #nextVolume = 1;
   #sequence = 0;
 
-  /** Writes are at most `largestWriteBlocks` long. */
-  constructor(random: SeededRandom, largestWriteBlocks: number) {
+  /** Writes are at most `largestWriteBlocks` long; zeros and trims keep to whole blocks unless `hasRagged`. */
+  constructor(random: SeededRandom, largestWriteBlocks: number, hasRagged: boolean) {
+    this.#hasRagged = hasRagged;
     this.#random = random;
     this.#largestWriteBlocks = largestWriteBlocks;
   }
@@ -78,7 +80,7 @@ export class Workload {
   #clear(volume: ModelVolume): NextOp {
     const random = this.#random;
     const { first, blocks } = this.#range(volume, random.chance(0.1) ? 1200 : 8);
-    const isRagged = random.chance(0.2);
+    const isRagged = this.#hasRagged && random.chance(0.2);
     const head = isRagged ? random.below(blockSizeBytes) : 0;
     const tail = isRagged ? random.below(blockSizeBytes - head) : 0;
     const offset = first * blockSizeBytes + head;
