@@ -10,6 +10,9 @@
  * Free lists are stacks: the piece freed last is used first, because touched memory is fast memory
  * (a first touch costs 10 µs a page on virtual machines).
  *
+ * A few pages are kept back for the device itself (`allocateReserved`): it may need one to finish a request that others,
+ * whose payloads fill everything else, wait for.
+ *
  * Invariants
  * 1. A piece belongs to exactly one payload or to its free list.
  * 2. A payload larger than `chunkSizeBytes / 2` uses chunks only, a smaller one uses pages only.
@@ -19,6 +22,8 @@ import { blockSizeBytes } from './block-device.ts';
 
 const pageSizeBytes = blockSizeBytes;
 const chunkSizeBytes = 65536;
+/** Pages kept back for the device. */
+const reservedBytes = 64 * pageSizeBytes;
 /** A quarter of the slab is pages; small writes are what is most numerous. */
 const pageShare = 4;
 
@@ -92,6 +97,7 @@ export class Staging {
   readonly bytes: Uint8Array;
   readonly #freePages: number[] = [];
   readonly #freeChunks: number[] = [];
+  readonly #freeReserved: number[] = [];
   readonly #waiters: (() => void)[] = [];
 
   /** `slab` is shared with the commit thread; its length is a multiple of 256 KiB. */
@@ -104,13 +110,14 @@ export class Staging {
       this.#freeChunks.push(at);
     }
     for (let at = chunkStart - pageSizeBytes; at >= 0; at -= pageSizeBytes) {
-      this.#freePages.push(at);
+      (at < reservedBytes ? this.#freeReserved : this.#freePages).push(at);
     }
   }
 
   /** Bytes not in use. */
   get freeBytes(): number {
-    return this.#freePages.length * pageSizeBytes + this.#freeChunks.length * chunkSizeBytes;
+    const pages = this.#freePages.length + this.#freeReserved.length;
+    return pages * pageSizeBytes + this.#freeChunks.length * chunkSizeBytes;
   }
 
   get sizeBytes(): number {
@@ -134,6 +141,18 @@ export class Staging {
     return new Payload(this, { lead, length }, size, pieces);
   }
 
+  /** One page for the device's own use, as a payload for one block. The holder waits for nobody before it gives it back. */
+  allocateReserved(offset: number): Payload | undefined {
+    const page = this.#freePages.pop() ?? this.#freeReserved.pop();
+    if (page === undefined) return undefined;
+    return new Payload(
+      this,
+      { lead: offset % pageSizeBytes, length: pageSizeBytes },
+      pageSizeBytes,
+      [page],
+    );
+  }
+
   /** Calls `action` once after something was released. First come, first called; retry `allocate` then. */
   whenFree(action: () => void): void {
     this.#waiters.push(action);
@@ -142,7 +161,9 @@ export class Staging {
   /** Called by Payload.release only. */
   give(payload: Payload): void {
     const free = payload.pieceSizeBytes === chunkSizeBytes ? this.#freeChunks : this.#freePages;
-    for (const offset of payload.pieceOffsets) free.push(offset);
+    for (const offset of payload.pieceOffsets) {
+      (offset < reservedBytes ? this.#freeReserved : free).push(offset);
+    }
     if (this.#waiters.length > 0) {
       const waiters = this.#waiters.splice(0);
       for (const wake of waiters) wake();

@@ -214,8 +214,10 @@ export function volumeUndoRollback(
   });
 }
 
+/** An undo is not described by what it undid: the text of an undo of an undo of ... would grow without end. */
 function describeSpan(span: LineSpan | undefined): string {
-  return span === undefined ? '' : `${span.reason} to ${span.label}`;
+  if (span === undefined) return '';
+  return span.reason === 'undo' ? span.reason : `${span.reason} to ${span.label}`;
 }
 
 interface RevertTo {

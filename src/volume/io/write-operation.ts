@@ -187,7 +187,7 @@ export class WriteOperation extends LockEntry {
   #zeroEdge(block: number): void {
     if (this.#lineNow.map.lookup(block) <= 0) return;
     this.#outstanding += 1;
-    const payload = this.#context.staging.allocate(block * slotSizeBytes, slotSizeBytes);
+    const payload = this.#context.staging.allocateReserved(block * slotSizeBytes);
     if (payload === undefined) {
       this.#outstanding -= 1;
       this.#retryEdgeLater(block);
