@@ -89,11 +89,13 @@ export class Manifest {
 
   /** Forgets everything. */
   reset(poolUuid: Uint8Array): void {
-    const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
     this.#database.transaction(() => {
+      // Dropped, not emptied: those of another schema have other columns.
       for (const table of ['meta', 'volume', 'line', 'pin', 'epoch', 'segment']) {
-        this.#database.exec(`DELETE FROM ${table}`);
+        this.#database.exec(`DROP TABLE IF EXISTS ${table}`);
       }
+      this.#database.exec(schema);
+      const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
       set.run('poolUuid', toHex(poolUuid));
       set.run('schemaVersion', String(manifestSchemaVersion));
       set.run('appliedPosition', '0');
