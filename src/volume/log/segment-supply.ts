@@ -7,11 +7,14 @@
  * Invariants
  * 1. Ids are taken in increasing order and never twice; an id that the log has passed while its file was being prepared is
  *    given up and the file renamed to a new one.
- * 2. Zeroing is paced: never more files than were consumed, and never faster than the commit path bears.
+ * 2. Zeroing is paced: never more files than were consumed, never faster than the commit path bears, and not at all while
+ *    the log takes segments so fast that zeroing could not keep up: it would only write everything twice.
  */
 import type { Timers } from '../../base/ports.ts';
 import { limits } from '../limits.ts';
 import { segmentPath } from './segment-path.ts';
+
+const rateWindowMs = 1000;
 
 export interface PrepareOrder {
   readonly segId: number;
@@ -44,6 +47,8 @@ export class SegmentSupply {
   /** Highest id that the log has taken. */
   #takenHighWater = 0;
   #isOrdered = false;
+  /** Segments taken within the last second. */
+  #recentTakes = 0;
   #isPaused = false;
   #isStopped = false;
 
@@ -86,6 +91,11 @@ export class SegmentSupply {
     const ready = this.#ready.shift();
     const segId = ready ?? this.#nextSegId++;
     this.#takenHighWater = segId;
+    this.#recentTakes += 1;
+    this.#options.timers.after(rateWindowMs, () => {
+      this.#recentTakes -= 1;
+      this.#refill();
+    });
     this.#refill();
     return { segId, createsFile: ready === undefined };
   }
@@ -115,7 +125,8 @@ export class SegmentSupply {
 
   #refill(): void {
     const isPaused = this.#isPaused && this.#leftovers.length === 0;
-    const isIdle = this.#isOrdered || isPaused || this.#isStopped;
+    const isIdle =
+      this.#isOrdered || isPaused || this.#isStopped || this.#recentTakes > limits.prepareTakesMax;
     if (isIdle || this.#ready.length >= this.#options.target) return;
     this.#order(this.#leftovers.shift());
   }

@@ -50,18 +50,27 @@ export function findChain(
   }
   ids.sort((left, right) => left - right);
   const headers = new Map<number, SegmentHeader>();
+  const errors = new Map<number, string>();
   for (const segId of ids) {
     const source = new SegmentSource(disk, segId, segmentSlots, seeds);
     const found = source.header();
     source.close();
     if (found !== undefined) headers.set(segId, found.header);
+    else if (source.headerError !== undefined) errors.set(segId, source.headerError);
   }
   const faults: string[] = [];
   const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
   const links = linkBackwards(new Map(counting), faults);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
-  const leftoverIds = ids.filter((segId) => !inChain.has(segId) && !headers.has(segId));
+  const leftoverIds = ids.filter(
+    (segId) => !inChain.has(segId) && !headers.has(segId) && !errors.has(segId),
+  );
+  const newest = links.at(-1)?.segId ?? 0;
+  for (const [segId, error] of errors) {
+    if (segId < newest) continue;
+    faults.push(`segment ${segId}: nobody knows what it holds (${error})`);
+  }
   let durableThrough = 0;
   for (const link of links) {
     durableThrough = Math.max(durableThrough, link.header.durableThrough);

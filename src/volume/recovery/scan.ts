@@ -62,6 +62,7 @@ export class SegmentReader {
   readonly #file: DiskFile;
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
+  #readError: string | undefined;
 
   constructor(file: DiskFile, segmentSlots: number, seeds: Seeds) {
     this.#file = file;
@@ -76,9 +77,17 @@ export class SegmentReader {
       const bytesRead = this.#file.read(bytes, slotOf(address) * slotSizeBytes);
       return bytesRead === bytes.length ? bytes : undefined;
     } catch (thrown) {
-      if (thrown instanceof DiskError) return undefined;
-      throw thrown;
+      if (!(thrown instanceof DiskError)) throw thrown;
+      this.#readError = thrown.message;
+      return undefined;
     }
+  }
+
+  /** What the disk said to the newest read that it refused since this was asked last. */
+  takeReadError(): string | undefined {
+    const error = this.#readError;
+    this.#readError = undefined;
+    return error;
   }
 
   /** The frame that starts at `address`, header verified; undefined when there is none. */
@@ -173,17 +182,21 @@ class Scanner {
   #acceptable(address: number, limit: number): LoadedFrame | undefined {
     const { epoch, durableLimit, verifiesData } = this.#options;
     const loaded = this.#reader.frame(address);
+    const bad = loaded !== undefined && verifiesData ? this.#reader.badBlocks(loaded) : [];
+    // What the disk refuses to read may have been acknowledged: that is never a torn tail.
+    const readError = this.#reader.takeReadError();
+    const isTorn = address >= durableLimit && readError === undefined;
     if (loaded === undefined || loaded.frame.epoch !== epoch || frameEnd(loaded.frame) > limit) {
-      if (address >= durableLimit) return undefined;
+      if (isTorn) return undefined;
       const next = this.#reader.nextFrame(address + 1, epoch, limit);
-      const to = next?.frame.address ?? Math.min(limit, durableLimit);
+      const to = next?.frame.address ?? Math.max(address + 1, Math.min(limit, durableLimit));
+      const reason = readError === undefined ? '' : ` (${readError})`;
       this.#faults.push(
-        `${describeAddress(address)} to ${slotOf(to - 1)}: no readable frame; writes recorded there are lost`,
+        `${describeAddress(address)} to ${slotOf(to - 1)}: no readable frame${reason}; writes recorded there are lost`,
       );
       return next;
     }
-    const bad = verifiesData ? this.#reader.badBlocks(loaded) : [];
-    if (bad.length > 0 && address >= durableLimit) return undefined;
+    if (bad.length > 0 && isTorn) return undefined;
     for (const block of bad) {
       this.#faults.push(`${describeAddress(block)}: data does not match its checksum`);
     }

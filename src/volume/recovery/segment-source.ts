@@ -38,6 +38,7 @@ export class SegmentSource {
   readonly #file: DiskFile;
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
+  #headerError: string | undefined;
 
   /** Throws DiskError when the file cannot be opened. */
   constructor(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds) {
@@ -53,10 +54,17 @@ export class SegmentSource {
 
   /** Slot 0 and what it says; undefined when there is no valid header. */
   header(): { readonly header: SegmentHeader; readonly bytes: Uint8Array } | undefined {
-    const bytes = this.reader().slots(addressOf(this.segId, 0), 1);
+    const reader = this.reader();
+    const bytes = reader.slots(addressOf(this.segId, 0), 1);
+    this.#headerError = reader.takeReadError();
     if (bytes === undefined) return undefined;
     const header = decodeSegmentHeader(bytes, this.segId, this.#seeds);
     return header === undefined ? undefined : { header, bytes };
+  }
+
+  /** Why the disk refused to read slot 0 when `header` was asked for; undefined = it did not. */
+  get headerError(): string | undefined {
+    return this.#headerError;
   }
 
   reader(): SegmentReader {
