@@ -2,7 +2,7 @@
 import type { FastifyError, FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import { ErrorCode, OperationError, toError } from '../base/errors.ts';
 import type { Log } from '../base/ports.ts';
-import { type ErrorBody, nameRule } from '../contract/common.ts';
+import { type ErrorBody, momentRule, nameRule } from '../contract/common.ts';
 import { VALIDATION_FAULTS_MAX } from './limits.ts';
 
 const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
@@ -54,11 +54,16 @@ function validationError(faults: readonly FastifySchemaValidationError[]): Opera
   return new OperationError('invalid', [...texts].join('; '));
 }
 
+/** The fields whose pattern is that of a moment; every other pattern is a name's. */
+function isMoment(field: string): boolean {
+  return field === 'at' || field === 'to';
+}
+
 function faultText(fault: FastifySchemaValidationError): string {
   const field = fault.instancePath.split('/').at(-1) ?? '';
   switch (fault.keyword) {
     case 'pattern':
-      return `${field} must be ${nameRule}`;
+      return `${field} must be ${isMoment(field) ? momentRule : nameRule}`;
     case 'additionalProperties':
       return `unknown field ${String(fault.params['additionalProperty'])}`;
     case 'multipleOf':

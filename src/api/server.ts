@@ -10,6 +10,7 @@ import { API_CONNECTIONS_MAX, REQUEST_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS } from 
 import { installOperationRoutes } from './operation.ts';
 import { installPoolRoutes } from './pool.ts';
 import { installSnapshotRoutes } from './snapshot.ts';
+import { installViewRoutes } from './view.ts';
 import { installVolumeRoutes } from './volume.ts';
 
 /** Builds the API over `control`; the caller has it listen and closes it. `log` gets a line per request that changes something. */
@@ -35,6 +36,7 @@ export function buildApi(control: PoolControl, log: Log): FastifyInstance {
   });
   installPoolRoutes(app, control);
   installVolumeRoutes(app, control);
+  installViewRoutes(app, control);
   installSnapshotRoutes(app, control);
   installOperationRoutes(app, control);
   return app;

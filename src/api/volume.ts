@@ -4,17 +4,23 @@ import { ForceQuery } from '../contract/common.ts';
 import {
   Deleted,
   Volume,
+  VolumeClone,
   VolumeCreate,
+  VolumeHistory,
   VolumeList,
   VolumePath,
   VolumeRename,
   VolumeResize,
+  VolumeRollback,
+  VolumeSet,
+  VolumeUndoRollback,
 } from '../contract/volume.ts';
 import type { PoolControl } from '../control/pool-control.ts';
 
 export function installVolumeRoutes(app: FastifyInstance, control: PoolControl): void {
   installReading(app, control);
   installChanging(app, control);
+  installRollback(app, control);
 }
 
 function installReading(app: FastifyInstance, control: PoolControl): void {
@@ -26,18 +32,33 @@ function installReading(app: FastifyInstance, control: PoolControl): void {
     { schema: { params: VolumePath, response: { 200: Volume } } },
     async (request) => await control.volumeShow(request.params.name),
   );
+  app.get<{ Params: VolumePath }>(
+    '/v1/volumes/:name/history',
+    { schema: { params: VolumePath, response: { 200: VolumeHistory } } },
+    async (request) => ({ lines: await control.volumeHistory(request.params.name) }),
+  );
 }
 
 function installChanging(app: FastifyInstance, control: PoolControl): void {
   app.post<{ Body: VolumeCreate }>(
     '/v1/volumes',
     { schema: { body: VolumeCreate, response: { 201: Volume } } },
-    async (request, reply) => {
-      const { name, sizeBytes } = request.body;
-      return await reply.code(201).send(await control.volumeCreate(name, sizeBytes));
-    },
+    async (request, reply) => await reply.code(201).send(await control.volumeCreate(request.body)),
   );
   const params = VolumePath;
+  app.post<{ Params: VolumePath; Body: VolumeClone }>(
+    '/v1/volumes/:name/clone',
+    { schema: { params, body: VolumeClone, response: { 201: Volume } } },
+    async (request, reply) => {
+      const clone = await control.volumeClone(request.params.name, request.body.name);
+      return await reply.code(201).send(clone);
+    },
+  );
+  app.post<{ Params: VolumePath; Body: VolumeSet }>(
+    '/v1/volumes/:name/set',
+    { schema: { params, body: VolumeSet, response: { 200: Volume } } },
+    async (request) => await control.volumeSet(request.params.name, request.body.ack),
+  );
   app.post<{ Params: VolumePath; Body: VolumeRename }>(
     '/v1/volumes/:name/rename',
     { schema: { params, body: VolumeRename, response: { 200: Volume } } },
@@ -64,5 +85,23 @@ function installChanging(app: FastifyInstance, control: PoolControl): void {
       await control.volumeDelete(request.params.name, request.query.force === 'true');
       return { deleted: request.params.name };
     },
+  );
+}
+
+function installRollback(app: FastifyInstance, control: PoolControl): void {
+  const params = VolumePath;
+  app.post<{ Params: VolumePath; Body: VolumeRollback }>(
+    '/v1/volumes/:name/rollback',
+    { schema: { params, body: VolumeRollback, response: { 200: Volume } } },
+    async (request) => {
+      const { to, disconnect } = request.body;
+      return await control.volumeRollback(request.params.name, to, disconnect === true);
+    },
+  );
+  app.post<{ Params: VolumePath; Body: VolumeUndoRollback }>(
+    '/v1/volumes/:name/rollback/undo',
+    { schema: { params, body: VolumeUndoRollback, response: { 200: Volume } } },
+    async (request) =>
+      await control.volumeUndoRollback(request.params.name, request.body.disconnect === true),
   );
 }

@@ -28,10 +28,15 @@ export function facts(pairs: readonly (readonly [string, string])[]): string {
 
 /** "2026-10-01 12:00:05 (3 min ago)" in the local time zone. */
 export function formatTime(timeMs: number, nowMs: number): string {
+  return `${formatDate(timeMs)} (${ago(nowMs - timeMs)})`;
+}
+
+/** "2026-10-01 12:00:05" in the local time zone. */
+export function formatDate(timeMs: number): string {
   const date = new Date(timeMs);
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
   const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
-  return `${day} ${time} (${ago(nowMs - timeMs)})`;
+  return `${day} ${time}`;
 }
 
 /** "12 ms", "3.2 s", "4 min 5 s". */

@@ -115,6 +115,7 @@ function poolText(pool: Pool, nowMs: number): string {
   pairs.push(
     ['file system', `${formatSize(pool.fileSystemFreeBytes)} free`],
     ['volumes', String(pool.volumeCount)],
+    ['views', String(pool.viewCount)],
     ['snapshots', String(pool.snapshotCount)],
     ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
     ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
@@ -155,7 +156,7 @@ function rebuildText(operation: PoolRebuildOperation): string {
   const { result } = operation;
   if (result === undefined) return 'no result';
   const made = [
-    count(result.volumeCount, 'volume'),
+    `${count(result.volumeCount, 'volume')} (with views)`,
     count(result.snapshotCount, 'snapshot'),
     `${result.entryCount} index entries`,
   ].join(', ');

@@ -4,6 +4,7 @@ import { CommandFailure, ExitCode, failureText } from './failure.ts';
 import { addPoolCommands } from './pool.ts';
 import { type GlobalOptions, Session, type SessionHost } from './session.ts';
 import { addSnapshotCommands } from './snapshot.ts';
+import { addViewCommands } from './view.ts';
 import { addVolumeCommands } from './volume.ts';
 
 export interface CommandLine {
@@ -60,5 +61,6 @@ function buildProgram(line: CommandLine, host: SessionHost): Command {
   addPoolCommands(program, session);
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
+  addViewCommands(program, session);
   return program;
 }

@@ -1,8 +1,10 @@
 /** tidemark volume ... */
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
-import type { Deleted, Volume, VolumeList } from '../contract/volume.ts';
+import type { Ack, Deleted, Volume, VolumeList } from '../contract/volume.ts';
+import { ackFacts, ackOption, riskLine } from './ack.ts';
 import { count, facts, formatTime, table } from './format.ts';
+import { type RollbackOptions, volumeHistory, volumeRollback } from './rollback.ts';
 import type { Session } from './session.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 
@@ -14,7 +16,9 @@ interface Consent {
 export function addVolumeCommands(program: Command, session: () => Session): void {
   const volume = program.command('volume').description('volumes: what clients see as disks');
   addReading(volume, session);
+  addMaking(volume, session);
   addChanging(volume, session);
+  addRollback(volume, session);
 }
 
 function addReading(volume: Command, session: () => Session): void {
@@ -32,15 +36,45 @@ function addReading(volume: Command, session: () => Session): void {
       const answer = await current.send<Volume>('GET', volumePath(name));
       current.show(answer, (shown) => volumeText(shown, current.clock.wallMs()));
     });
+  volume
+    .command('history <name>')
+    .description('the lines of a volume: where it was rolled back, and what each line holds')
+    .action(async (name: string) => {
+      await volumeHistory(session(), name, volumePath(name));
+    });
 }
 
-function addChanging(volume: Command, session: () => Session): void {
+function addMaking(volume: Command, session: () => Session): void {
   volume
     .command('create <name>')
     .description('make a thin volume')
     .requiredOption('--size <size>', sizeHelp)
-    .action(async (name: string, options: { size: string }) => {
-      await volumeCreate(session(), name, sizeArgument(options.size));
+    .addOption(ackOption())
+    .action(async (name: string, options: { size: string; ack?: Ack }) => {
+      const { size, ack } = options;
+      const wanted = { name, sizeBytes: sizeArgument(size) };
+      await volumeCreate(session(), ack === undefined ? wanted : { ...wanted, ack });
+    });
+  volume
+    .command('clone <name> <new-name>')
+    .description('make a volume with the present content of another; copies nothing')
+    .action(async (name: string, newName: string) => {
+      const current = session();
+      const body = { name: newName };
+      const clone = await current.send<Volume>('POST', `${volumePath(name)}/clone`, body);
+      current.show(clone, (made) => `volume ${made.name} made from ${name}${madeText(made)}`);
+    });
+}
+
+function addChanging(volume: Command, session: () => Session): void {
+  volume
+    .command('set <name>')
+    .description('change when writes are answered; clients stay connected')
+    .addOption(ackOption().makeOptionMandatory())
+    .action(async (name: string, { ack }: { ack: Ack }) => {
+      const current = session();
+      const answer = await current.send<Volume>('POST', `${volumePath(name)}/set`, { ack });
+      current.show(answer, setText);
     });
   volume
     .command('rename <name> <new-name>')
@@ -59,6 +93,18 @@ function addChanging(volume: Command, session: () => Session): void {
     .description('delete a volume with all its data and snapshots')
     .action(async (name: string, options: Consent) => {
       await volumeDelete(session(), name, hasConsent(options));
+    });
+}
+
+function addRollback(volume: Command, session: () => Session): void {
+  withConsentOptions(volume.command('rollback <name>'))
+    .description('put a volume back to a snapshot, or undo that; loses nothing')
+    .option('--to <moment>', 'snapshot:NAME')
+    .option('--undo', 'back to the state before the latest rollback or refresh')
+    .option('--disconnect', 'drop the connections of clients that have it open')
+    .action(async (name: string, options: RollbackOptions & Consent) => {
+      const target = { name, path: volumePath(name) };
+      await volumeRollback(session(), target, options, hasConsent(options));
     });
 }
 
@@ -88,21 +134,34 @@ async function volumeList(session: Session): Promise<void> {
       each.name,
       formatSize(each.sizeBytes),
       formatSize(each.mappedBytes),
+      each.ack,
       String(each.snapshotCount),
       String(each.connectionCount),
       formatTime(each.createdMs, nowMs),
     ]);
+    const head = ['NAME', 'SIZE', 'MAPPED', 'ACK', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
     const right = new Set(['SIZE', 'MAPPED', 'SNAPSHOTS', 'CLIENTS']);
-    return table(['NAME', 'SIZE', 'MAPPED', 'SNAPSHOTS', 'CLIENTS', 'CREATED'], rows, right);
+    return table(head, rows, right);
   });
 }
 
-async function volumeCreate(session: Session, name: string, sizeBytes: number): Promise<void> {
-  const volume = await session.send<Volume>('POST', '/v1/volumes', { name, sizeBytes });
-  session.show(volume, (made) => {
-    const uris = made.nbdUris.map((uri) => `\n  ${uri}`).join('');
-    return `volume ${made.name} made, ${formatSize(made.sizeBytes)}${uris}`;
-  });
+async function volumeCreate(
+  session: Session,
+  wanted: { readonly name: string; readonly sizeBytes: number; readonly ack?: Ack },
+): Promise<void> {
+  const volume = await session.send<Volume>('POST', '/v1/volumes', wanted);
+  session.show(volume, (made) => `volume ${made.name} made${madeText(made)}`);
+}
+
+/** Size, addresses and risk of something that was just made. */
+export function madeText(made: Pick<Volume, 'sizeBytes' | 'nbdUris' | 'ack'>): string {
+  const uris = made.nbdUris.map((uri) => `\n  ${uri}`).join('');
+  return `, ${formatSize(made.sizeBytes)}${uris}${riskLine(made.ack)}`;
+}
+
+function setText({ kind, name, ack }: Volume): string {
+  const when = ack === 'durable' ? 'durable' : 'written';
+  return `${kind} ${name} answers writes when they are ${when}${riskLine(ack)}`;
 }
 
 async function volumeResize(
@@ -139,7 +198,9 @@ async function deleteAfterAsking(
 ): Promise<Deleted> {
   if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
   const volume = await session.send<Volume>('GET', volumePath(name));
-  const { mappedBytes, snapshotCount, connectionCount } = volume;
+  const { kind, mappedBytes, snapshotCount, connectionCount } = volume;
+  // The daemon refuses to delete a view as a volume and says how it is done.
+  if (kind === 'view') return await remove(false);
   if (mappedBytes === 0 && snapshotCount === 0 && connectionCount === 0) return await remove(false);
   await session.confirm(destroyedText(volume), name);
   return await remove(true);
@@ -157,16 +218,24 @@ function destroyedText(volume: Volume): string {
 }
 
 function volumeText(volume: Volume, nowMs: number): string {
+  const pairs = volumeFacts(volume, nowMs);
+  if (volume.kind === 'view')
+    pairs.splice(1, 0, ['kind', `a view; see tidemark view show ${volume.name}`]);
+  return facts(pairs);
+}
+
+/** Names and values that volumes and views share; the name comes first. */
+export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [string, string][] {
   const pairs: [string, string][] = [
     ['name', volume.name],
     ['size', exactSize(volume.sizeBytes)],
     ['mapped', exactSize(volume.mappedBytes)],
-    ['writes are', volume.ack === 'durable' ? 'durable when answered' : 'durable after a flush'],
+    ...ackFacts(volume.ack),
     ['created', formatTime(volume.createdMs, nowMs)],
     ['snapshots', String(volume.snapshotCount)],
     ['clients', String(volume.connectionCount)],
   ];
   for (const uri of volume.nbdUris) pairs.push(['nbd', uri]);
   pairs.push(['uuid', volume.uuid], ['naa', volume.naa], ['serial', volume.serial]);
-  return facts(pairs);
+  return pairs;
 }

@@ -15,6 +15,12 @@ export const SizeBytes = Type.Integer({
   multipleOf: SIZE_STEP_BYTES,
 });
 
+/** A moment of a volume: a snapshot of it, or now. */
+export const Moment = Type.String({ pattern: '^(now|snapshot:[A-Za-z0-9._-]{1,128})$' });
+
+/** What a person is told when a moment is neither. */
+export const momentRule = 'now or snapshot:NAME';
+
 /** Milliseconds since 1970. */
 export const TimeMs = Type.Number();
 

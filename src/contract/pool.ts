@@ -18,7 +18,9 @@ export const Pool = Type.Object({
   fileSystemFreeBytes: Type.Number(),
   segmentCount: Type.Number(),
   readySegmentCount: Type.Number(),
+  /** Without views. */
   volumeCount: Type.Number(),
+  viewCount: Type.Number(),
   snapshotCount: Type.Number(),
   epoch: Type.Number(),
   /** End of the durable log, as a position. */

@@ -1,8 +1,13 @@
 /** Volumes. */
 import { type Static, Type } from 'typebox';
-import { Name, SizeBytes, TimeMs } from './common.ts';
+import { Moment, Name, SizeBytes, TimeMs } from './common.ts';
 
-export const Volume = Type.Object({
+/** When a write is answered: when it is durable, or when it is written (then flushes make it durable). */
+const Ack = Type.Union([Type.Literal('durable'), Type.Literal('write-back')]);
+export type Ack = Static<typeof Ack>;
+
+/** What a volume and a view have in common. */
+export const volumeFields = {
   name: Type.String(),
   uuid: Type.String(),
   naa: Type.String(),
@@ -10,13 +15,19 @@ export const Volume = Type.Object({
   sizeBytes: Type.Number(),
   /** Bytes with data in the volume's present state. */
   mappedBytes: Type.Number(),
-  ack: Type.Union([Type.Literal('durable'), Type.Literal('write-back')]),
+  ack: Ack,
   createdMs: TimeMs,
   snapshotCount: Type.Number(),
   /** Clients that have it open now. */
   connectionCount: Type.Number(),
   /** Where NBD clients reach it. */
   nbdUris: Type.Array(Type.String()),
+};
+
+export const Volume = Type.Object({
+  ...volumeFields,
+  /** A view is shown here, too: it can do what a volume can, and both share one space of names. */
+  kind: Type.Union([Type.Literal('volume'), Type.Literal('view')]),
 });
 export type Volume = Static<typeof Volume>;
 
@@ -24,7 +35,7 @@ export const VolumeList = Type.Object({ volumes: Type.Array(Volume) });
 export type VolumeList = Static<typeof VolumeList>;
 
 export const VolumeCreate = Type.Object(
-  { name: Name, sizeBytes: SizeBytes },
+  { name: Name, sizeBytes: SizeBytes, ack: Type.Optional(Ack) },
   { additionalProperties: false },
 );
 export type VolumeCreate = Static<typeof VolumeCreate>;
@@ -38,6 +49,51 @@ export const VolumeResize = Type.Object(
   { additionalProperties: false },
 );
 export type VolumeResize = Static<typeof VolumeResize>;
+
+export const VolumeSet = Type.Object({ ack: Ack }, { additionalProperties: false });
+export type VolumeSet = Static<typeof VolumeSet>;
+
+/** Name of the new volume. */
+export const VolumeClone = Type.Object({ name: Name }, { additionalProperties: false });
+export type VolumeClone = Static<typeof VolumeClone>;
+
+/** With clients connected this is refused without `disconnect`. */
+export const VolumeRollback = Type.Object(
+  { to: Moment, disconnect: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false },
+);
+export type VolumeRollback = Static<typeof VolumeRollback>;
+
+export const VolumeUndoRollback = Type.Object(
+  { disconnect: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false },
+);
+export type VolumeUndoRollback = Static<typeof VolumeUndoRollback>;
+
+/** One stretch of a volume's history. The last one is the present. */
+const Line = Type.Object({
+  line: Type.Number(),
+  startedMs: TimeMs,
+  /** Position in the log where it begins, and where it was left; absent = it is the present. */
+  fromPosition: Type.Number(),
+  leftPosition: Type.Optional(Type.Number()),
+  reason: Type.Union([
+    Type.Literal('created'),
+    Type.Literal('view'),
+    Type.Literal('rollback'),
+    Type.Literal('undo'),
+    Type.Literal('refresh'),
+  ]),
+  /** The moment with which it began; empty when it began empty. */
+  label: Type.String(),
+  /** Snapshots that were taken in it and still exist, oldest first. */
+  snapshots: Type.Array(Type.String()),
+});
+export type Line = Static<typeof Line>;
+
+/** Oldest first. */
+export const VolumeHistory = Type.Object({ lines: Type.Array(Line) });
+export type VolumeHistory = Static<typeof VolumeHistory>;
 
 export const VolumePath = Type.Object({ name: Name });
 export type VolumePath = Static<typeof VolumePath>;

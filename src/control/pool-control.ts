@@ -6,13 +6,15 @@ import type { Clock } from '../base/ports.ts';
 import type { Operation } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
 import type { Snapshot } from '../contract/snapshot.ts';
-import type { Volume } from '../contract/volume.ts';
+import type { View, ViewCreate } from '../contract/view.ts';
+import type { Ack, Line, Volume, VolumeCreate } from '../contract/volume.ts';
 import type { CallOptions } from '../engine/client.ts';
 import type {
   EngineMethod,
   EngineMethods,
   PoolStatus,
   SnapshotInfo,
+  ViewInfo,
   VolumeInfo,
 } from '../engine/protocol.ts';
 import { nbdUris } from './nbd-uris.ts';
@@ -69,8 +71,29 @@ export class PoolControl {
     return this.#volume(await this.#engine.call('volumeShow', { name }));
   }
 
-  async volumeCreate(name: string, sizeBytes: number): Promise<Volume> {
-    return this.#volume(await this.#engine.call('volumeCreate', { name, sizeBytes }));
+  async volumeCreate(wanted: VolumeCreate): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeCreate', wanted));
+  }
+
+  async volumeSet(name: string, ack: Ack): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeSet', { name, ack }));
+  }
+
+  async volumeClone(source: string, name: string): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeClone', { source, name }));
+  }
+
+  async volumeRollback(name: string, to: string, disconnect: boolean): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeRollback', { name, to, disconnect }));
+  }
+
+  async volumeUndoRollback(name: string, disconnect: boolean): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeUndoRollback', { name, disconnect }));
+  }
+
+  async volumeHistory(name: string): Promise<Line[]> {
+    const lines = await this.#engine.call('volumeHistory', { name });
+    return lines.map((line) => ({ ...line, snapshots: [...line.snapshots] }));
   }
 
   async volumeRename(name: string, newName: string): Promise<Volume> {
@@ -83,6 +106,35 @@ export class PoolControl {
 
   async volumeDelete(name: string, force: boolean): Promise<void> {
     await this.#engine.call('volumeDelete', { name, force });
+  }
+
+  /** All views, or those of `source`. */
+  async viewList(source: string | undefined): Promise<View[]> {
+    const infos = await this.#engine.call('viewList', {});
+    const views = infos.map((info) => this.#view(info));
+    if (source === undefined) return views;
+    const { uuid } = await this.#engine.call('volumeShow', { name: source });
+    return views.filter((view) => view.sourceUuid === uuid);
+  }
+
+  async viewShow(name: string): Promise<View> {
+    return this.#view(await this.#engine.call('viewShow', { name }));
+  }
+
+  async viewCreate(wanted: ViewCreate): Promise<View> {
+    return this.#view(await this.#engine.call('viewCreate', wanted));
+  }
+
+  async viewRefresh(name: string, at: string, disconnect: boolean): Promise<View> {
+    return this.#view(await this.#engine.call('viewRefresh', { name, at, disconnect }));
+  }
+
+  async viewPromote(name: string): Promise<Volume> {
+    return this.#volume(await this.#engine.call('viewPromote', { name }));
+  }
+
+  async viewDelete(name: string, force: boolean): Promise<void> {
+    await this.#engine.call('viewDelete', { name, force });
   }
 
   async snapshotList(volume: string): Promise<Snapshot[]> {
@@ -108,6 +160,10 @@ export class PoolControl {
   #pool(status: PoolStatus): Pool {
     const { pid, startedMs, restartCount, nbd } = this.#engine.info();
     return { ...status, engine: { pid, startedMs, restartCount }, nbd };
+  }
+
+  #view(info: ViewInfo): View {
+    return { ...info, nbdUris: nbdUris(this.#engine.info().nbd, info.name) };
   }
 
   #volume(info: VolumeInfo): Volume {

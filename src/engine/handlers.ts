@@ -288,6 +288,7 @@ function dropConnections(parts: EngineParts, names: readonly string[]): void {
 function poolStatus(parts: EngineParts): PoolStatus {
   const { pool, recovery } = parts.opened;
   const space = pool.space();
+  const viewCount = pool.volumes().filter((volume) => volume.view !== undefined).length;
   return {
     name: pool.name,
     uuid: uuidText(pool.uuid),
@@ -300,7 +301,8 @@ function poolStatus(parts: EngineParts): PoolStatus {
     fileSystemFreeBytes: space.fileSystemFreeBytes,
     segmentCount: space.segmentCount,
     readySegmentCount: space.readySegmentCount,
-    volumeCount: pool.volumes().length,
+    volumeCount: pool.volumes().length - viewCount,
+    viewCount,
     snapshotCount: pool.snapshotCount,
     epoch: pool.epoch,
     durableThrough: pool.durableThrough,
@@ -317,6 +319,7 @@ function poolStatus(parts: EngineParts): PoolStatus {
 function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
   return {
     name: volume.name,
+    kind: volume.view === undefined ? 'volume' : 'view',
     uuid: uuidText(volume.uuid),
     naa: toHex(volume.naa),
     serial: volume.serial,

@@ -10,6 +10,8 @@ export type AckName = 'durable' | 'write-back';
 
 export interface VolumeInfo {
   readonly name: string;
+  /** Views share the names of volumes; methods that fit both take both. */
+  readonly kind: 'volume' | 'view';
   readonly uuid: string;
   /** 32 hex digits, NAA type 6. */
   readonly naa: string;
@@ -77,7 +79,9 @@ export interface PoolStatus {
   readonly fileSystemFreeBytes: number;
   readonly segmentCount: number;
   readonly readySegmentCount: number;
+  /** Without views. */
   readonly volumeCount: number;
+  readonly viewCount: number;
   readonly snapshotCount: number;
   readonly epoch: number;
   /** End of the durable log. */

@@ -195,6 +195,7 @@ export class FakePool {
     const uuid = `00000000-0000-4000-8000-${String(Object.keys(this.state.lines).length + 1).padStart(12, '0')}`;
     this.state.volumes.push({
       name,
+      kind: 'volume',
       uuid,
       naa: '6'.repeat(32),
       serial: 'fake',
@@ -245,7 +246,8 @@ export class FakePool {
   }
 
   #checkClients(name: string, disconnect: boolean): void {
-    if (this.#volume(name).connectionCount === 0 || disconnect) return;
+    if (disconnect) this.#replace(name, { connectionCount: 0 });
+    if (this.#volume(name).connectionCount === 0) return;
     throw new OperationError('conflict', `${name} is open`, 'repeat with --disconnect');
   }
 
@@ -278,6 +280,9 @@ export class FakePool {
       consistency: 'crash',
     };
     this.state.snapshots.push(snapshot);
+    this.state.lines[this.#volume(volume).uuid] = this.#lines(volume).map((line) =>
+      line.leftPosition === undefined ? { ...line, snapshots: [...line.snapshots, name] } : line,
+    );
     this.#onChange();
     return snapshot;
   }
@@ -290,7 +295,8 @@ export class FakePool {
 
   #counted(info: VolumeInfo): VolumeInfo {
     const mine = this.state.snapshots.filter((each) => each.volume === info.name);
-    return { ...info, snapshotCount: mine.length };
+    const kind = this.state.views[info.uuid] === undefined ? 'volume' : 'view';
+    return { ...info, kind, snapshotCount: mine.length };
   }
 
   #replace(name: string, change: Partial<VolumeInfo>): void {
@@ -312,7 +318,8 @@ export class FakePool {
       fileSystemFreeBytes: 200 * 1024 ** 3,
       segmentCount: 1,
       readySegmentCount: 1,
-      volumeCount: this.state.volumes.length,
+      volumeCount: this.state.volumes.length - Object.keys(this.state.views).length,
+      viewCount: Object.keys(this.state.views).length,
       snapshotCount: this.state.snapshots.length,
       epoch: 1,
       durableThrough: 16_777_216,

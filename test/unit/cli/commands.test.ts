@@ -21,6 +21,8 @@ const silent = {
 /** "METHOD /path/:with" of every route that exists, and of every one that some command has used. */
 const routes = new Set<string>();
 const usedRoutes = new Set<string>();
+/** "NOUN VERB" of every command that succeeded. */
+const usedCommands = new Set<string>();
 
 let folder: string;
 let engine: MemoryEngine;
@@ -44,9 +46,22 @@ afterEach(async () => {
   fs.rmSync(folder, { recursive: true });
 });
 
-afterAll(() => {
+afterAll(async () => {
   expect([...usedRoutes].sort()).toEqual([...routes].sort());
+  const nouns = await commandsOf('');
+  const commands = await Promise.all(
+    nouns.map(async (noun) => (await commandsOf(noun)).map((verb) => `${noun} ${verb}`)),
+  );
+  expect([...usedCommands].sort()).toEqual(commands.flat().sort());
 });
+
+/** The commands that the help of `noun` (or of the whole program) lists. */
+async function commandsOf(noun: string): Promise<string[]> {
+  const { out } = await tidemark(`${noun} --help`);
+  const [, listed = ''] = out.split('Commands:\n');
+  const names = [...listed.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name);
+  return names.filter((name) => name !== 'help');
+}
 
 /** From fastify's own tree, which indents every level by four characters: "│   └── /:name (GET, DELETE)". */
 function routesOf(app: FastifyInstance): string[] {
@@ -78,7 +93,8 @@ interface Outcome {
 async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
   let out = '';
   let err = '';
-  const argv = ['--data', folder, ...line.split(' ').filter((word) => word !== '')];
+  const words = line.split(' ').filter((word) => word !== '');
+  const argv = ['--data', folder, ...words];
   const code = await runCommandLine(
     { argv, dataVariable: undefined },
     {
@@ -100,6 +116,8 @@ async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
       timers: systemTimers,
     },
   );
+  const [noun, verb] = words.filter((word) => !word.startsWith('--'));
+  if (code === 0 && verb !== undefined) usedCommands.add(`${noun} ${verb}`);
   return { code, out, err };
 }
 
@@ -127,7 +145,7 @@ describe('tidemark volume', () => {
       'volume w now has 30 GiB (32212254720 bytes)\n',
     );
     expect((await tidemark('volume list')).out).toMatch(
-      /^NAME +SIZE +MAPPED +SNAPSHOTS +CLIENTS +CREATED\nw +30 GiB +8 KiB +0 +0 +\d{4}-/,
+      /^NAME +SIZE +MAPPED +ACK +SNAPSHOTS +CLIENTS +CREATED\nw +30 GiB +8 KiB +durable +0 +0 +\d{4}-/,
     );
     expect((await tidemark('volume delete w')).out).toBe('volume w deleted\n');
   });
@@ -212,6 +230,161 @@ describe('tidemark snapshot', () => {
   });
 });
 
+describe('tidemark volume --ack', () => {
+  const risk = "a power loss or crash of the appliance's machine can lose writes";
+
+  it('says what write-back risks when it is chosen, and whenever the volume is shown', async () => {
+    expect((await tidemark('volume create v --size 1G')).out).not.toContain(risk);
+    expect((await tidemark('volume show v')).out).toMatch(/^writes are +durable when answered$/m);
+    expect((await tidemark('volume create w --size 1G --ack write-back')).out).toContain(risk);
+    expect((await tidemark('volume set v --ack write-back')).out).toContain(risk);
+    expect((await tidemark('volume show v')).out).toMatch(new RegExp(`^risk +${risk}`, 'm'));
+    expect((await tidemark('volume list')).out).toMatch(/^v .* write-back /m);
+    expect((await tidemark('volume set v --ack durable')).out).toBe(
+      'volume v answers writes when they are durable\n',
+    );
+    expect(await json('volume set v --ack write-back')).toMatchObject({ ack: 'write-back' });
+  });
+});
+
+describe('tidemark view', () => {
+  beforeEach(async () => {
+    await tidemark('volume create v --size 1G');
+    await tidemark('snapshot create v mon');
+  });
+
+  it('is created over a snapshot or now, listed, shown and deleted', async () => {
+    expect(await tidemark('view list')).toMatchObject({ code: 0, out: containing('no views') });
+    expect((await tidemark('view create v --at snapshot:mon --name w')).out).toBe(
+      'view w of v at snapshot:mon made, 1 GiB\n  nbd+unix:///w?socket=/d/run/nbd.sock\n  nbd://127.0.0.1:10809/w\n',
+    );
+    expect(await json('view create w --at now --name x')).toMatchObject({ source: 'w', at: 'now' });
+    expect((await tidemark('view list')).out).toMatch(
+      /^NAME +VIEW OF +AT +SIZE .*\nw +v +snapshot:mon +1 GiB .*\nx +w +now +1 GiB/,
+    );
+    expect(await json('view list v')).toMatchObject({ views: [{ name: 'w' }] });
+    expect(await tidemark('view list nothing')).toMatchObject({ code: 1 });
+    expect((await tidemark('view show w')).out).toMatch(/^name +w\nview of +v\nat +snapshot:mon\n/);
+    expect((await tidemark('volume show w')).out).toContain('see tidemark view show w');
+    expect((await tidemark('volume list')).out).not.toMatch(/^w /m);
+    expect((await tidemark('view delete w')).out).toBe('view w deleted\n');
+    expect((await tidemark('view show x')).out).toMatch(/^view of +a deleted volume$/m);
+  });
+
+  it('is refreshed, and says how to get back what it held', async () => {
+    await tidemark('view create v --at snapshot:mon --name w');
+    expect((await tidemark('view refresh w --at now')).out).toBe(
+      'view w now shows v at now, 1 GiB\nwhat it held before stays reachable: tidemark volume rollback w --undo\n',
+    );
+    connect('w');
+    expect(await tidemark('view refresh w --at now')).toMatchObject({
+      code: 1,
+      err: containing('hint: repeat with --disconnect'),
+    });
+    expect(await json('view refresh w --at snapshot:mon --disconnect')).toMatchObject({
+      at: 'snapshot:mon',
+    });
+  });
+
+  it('is promoted to a volume', async () => {
+    await tidemark('view create v --at now --name w');
+    expect((await tidemark('view promote w')).out).toContain('w is a volume of its own now');
+    expect(await json('volume show w')).toMatchObject({ kind: 'volume' });
+    expect(await tidemark('view promote w')).toMatchObject({ code: 1 });
+  });
+
+  it('is deleted at a terminal only when its name is typed', async () => {
+    await tidemark('view create v --at now --name w');
+    await tidemark('snapshot create w own');
+    expect(await tidemark('view delete w')).toMatchObject({ code: 1 });
+    const asked = await tidemark('view delete w', { answer: 'v' });
+    expect(asked).toMatchObject({ code: 1 });
+    expect(asked.err).toContain(
+      'Deleting view w destroys what was written to it and 1 snapshot. This cannot be undone. v stays as it is.\n',
+    );
+    expect(await tidemark('view delete w', { answer: 'w' })).toMatchObject({ code: 0 });
+  });
+});
+
+describe('tidemark volume rollback', () => {
+  const wayBack = 'tidemark volume rollback v --undo';
+
+  beforeEach(async () => {
+    await tidemark('volume create v --size 1G');
+    await tidemark('snapshot create v mon');
+  });
+
+  it('asks for the name, and says what changes and how it is undone', async () => {
+    const asked = await tidemark('volume rollback v --to snapshot:mon', { answer: 'no' });
+    expect(asked).toMatchObject({ code: 1, err: containing('nothing was done') });
+    expect(asked.err).toMatch(
+      /^Rolling back volume v \(1 GiB\) to snapshot mon, taken .* replaces/,
+    );
+    expect(asked.err).toContain(`stays reachable: ${wayBack}\nType v to go on: `);
+    const done = await tidemark('volume rollback v --to snapshot:mon', { answer: 'v' });
+    expect(done.out).toBe(`volume v is at snapshot:mon, 1 GiB; the way back: ${wayBack}\n`);
+    expect(await tidemark('volume rollback v --undo', { answer: 'v' })).toMatchObject({
+      code: 0,
+      err: matching(/^Undoing the rollback of v replaces its content by what it held before 2/),
+    });
+  });
+
+  it.each(['--force', '--yes'])('needs %s when nobody can be asked', async (flag) => {
+    expect(await tidemark('volume rollback v --to snapshot:mon')).toMatchObject({
+      code: 1,
+      err: matching(/Rolling back volume v .*\n.*\nhint: give --force/),
+    });
+    expect(await json(`volume rollback v --to snapshot:mon ${flag}`)).toMatchObject({ name: 'v' });
+    expect(await json(`volume rollback v --undo ${flag}`)).toMatchObject({ name: 'v' });
+  });
+
+  it.each([
+    ['--to snapshot:tue', 'v has no snapshot tue'],
+    ['--to now', 'v is at now already'],
+    ['--undo', 'v was never rolled back'],
+  ])('does not ask about what cannot be done: %s', async (options, message) => {
+    const { code, err } = await tidemark(`volume rollback v ${options}`, { answer: 'v' });
+    expect([code > 0, err]).toEqual([true, matching(new RegExp(`^tidemark: ${message}\nhint: `))]);
+  });
+
+  it('is refused while clients are connected, unless they may be dropped', async () => {
+    connect('v');
+    expect(await tidemark('volume rollback v --to snapshot:mon', { answer: 'v' })).toMatchObject({
+      code: 1,
+      err: matching(/^tidemark: v is open by 1 client.*\nhint: .*--disconnect/),
+    });
+    expect(await tidemark('volume rollback v --to snapshot:mon --yes')).toMatchObject({ code: 1 });
+    const done = await tidemark('volume rollback v --to snapshot:mon --disconnect', {
+      answer: 'v',
+    });
+    expect(done).toMatchObject({ code: 0, err: containing(' 1 client is disconnected.') });
+  });
+
+  it('shows in the history, line by line', async () => {
+    await tidemark('volume rollback v --to snapshot:mon --yes');
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await tidemark(`snapshot create v ${name}`);
+    await tidemark('volume rollback v --undo --yes');
+    expect((await tidemark('volume history v')).out).toMatch(
+      /^LINE +FROM .*\n +1 .* created empty +mon\n +2 .* rolled back to snapshot:mon +a \.\.\. e \(5\)\n +3 .* present +undo: as it was before +-\nback to the end of line 2: tidemark volume rollback v --undo\n$/,
+    );
+    expect(await json('volume history v')).toMatchObject({
+      lines: [{ reason: 'created' }, { reason: 'rollback' }, { reason: 'undo', snapshots: [] }],
+    });
+    expect((await tidemark('volume clone v w')).out).toMatch(/^volume w made from v, 1 GiB\n/);
+    expect((await tidemark('volume history w')).out).toMatch(
+      /made from its source as it was then +-\n$/,
+    );
+  });
+});
+
+/** One client has the volume open. */
+function connect(name: string): void {
+  const { state } = engine.pool;
+  state.volumes = state.volumes.map((each) =>
+    each.name === name ? { ...each, connectionCount: 1 } : each,
+  );
+}
+
 describe('tidemark pool', () => {
   it('shows its status', async () => {
     const { code, out } = await tidemark('pool status');
@@ -277,6 +450,19 @@ describe('failures', () => {
     'volume',
     'pool resize 0',
     'snapshot create v a@b',
+    'volume create w --size 1G --ack fast',
+    'volume set v',
+    'volume set v --ack slow',
+    'volume clone v a@b',
+    'volume rollback v',
+    'volume rollback v --to snapshot:s --undo',
+    'volume rollback v --to monday --yes',
+    'view create v --name w',
+    'view create v --at now',
+    'view create v --at now --name a@b',
+    'view create v --at monday --name w',
+    'view create v --at snapshot:a@b --name w',
+    'view refresh v --at 12:00',
     '--nonsense',
   ])('of usage end with 2 and a message: %s', async (line) => {
     engine.pool.volumeCreate('v', 4096);

@@ -1,0 +1,159 @@
+/** tidemark volume rollback and history: going to another moment, and the way back. */
+import { formatSize } from '../base/units.ts';
+import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
+import type { Line, Volume, VolumeHistory } from '../contract/volume.ts';
+import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
+import { count, formatDate, formatTime, table } from './format.ts';
+import { momentArgument } from './moment-argument.ts';
+import type { Session } from './session.ts';
+
+/** Snapshots of one line that are named in a table; of more only the first, the last and their number. */
+const NAMED_SNAPSHOTS_MAX = 4;
+
+export interface RollbackOptions {
+  readonly to?: string;
+  readonly undo?: boolean;
+  readonly disconnect?: boolean;
+}
+
+interface Rollback {
+  readonly name: string;
+  /** Path of the volume in the API. */
+  readonly path: string;
+  /** The moment to go to; undefined = the state before the latest rollback or refresh. */
+  readonly to: string | undefined;
+  readonly disconnect: boolean;
+}
+
+/** Goes to a moment, or back from one. `hasConsent` = the operator gave it on the command line. */
+export async function volumeRollback(
+  session: Session,
+  volume: { readonly name: string; readonly path: string },
+  options: RollbackOptions,
+  hasConsent: boolean,
+): Promise<void> {
+  if ((options.to === undefined) !== (options.undo === true)) {
+    throw usageFailure('give either --to snapshot:NAME or --undo');
+  }
+  const to = options.to === undefined ? undefined : momentArgument(options.to);
+  const rollback = { ...volume, to, disconnect: options.disconnect === true };
+  if (!hasConsent) await askFirst(session, rollback);
+  const { path, disconnect } = rollback;
+  const done =
+    to === undefined
+      ? await session.send<Volume>('POST', `${path}/rollback/undo`, { disconnect })
+      : await session.send<Volume>('POST', `${path}/rollback`, { to, disconnect });
+  session.show(done, (answer) => doneText(answer, to));
+}
+
+export async function volumeHistory(session: Session, name: string, path: string): Promise<void> {
+  const history = await session.send<VolumeHistory>('GET', `${path}/history`);
+  session.show(history, ({ lines }) => historyText(name, lines, session.clock.wallMs()));
+}
+
+/** Tells what the rollback changes and has a person confirm it. Throws CommandFailure for what would be refused anyway. */
+async function askFirst(session: Session, rollback: Rollback): Promise<void> {
+  const { name, path, to, disconnect } = rollback;
+  const volume = await session.send<Volume>('GET', path);
+  const { connectionCount } = volume;
+  if (connectionCount > 0 && !disconnect) throw isOpen(volume);
+  const change =
+    to === undefined
+      ? await undoWarning(session, rollback)
+      : await rollbackWarning(session, volume, rollback);
+  const dropped =
+    connectionCount > 0
+      ? ` ${count(connectionCount, 'client')} ${connectionCount === 1 ? 'is' : 'are'} disconnected.`
+      : '';
+  const way = `What it holds now stays reachable: tidemark volume rollback ${name} --undo`;
+  await session.confirm(`${change}${dropped}\n${way}`, name);
+}
+
+async function rollbackWarning(
+  session: Session,
+  volume: Volume,
+  rollback: Rollback,
+): Promise<string> {
+  const { name, path, to } = rollback;
+  const { snapshots } = await session.send<SnapshotList>('GET', `${path}/snapshots`);
+  const snapshot = snapshots.find((each) => `snapshot:${each.name}` === to);
+  if (snapshot === undefined) throw noSnapshot(name, to ?? '');
+  const taken = formatTime(snapshot.createdMs, session.clock.wallMs());
+  return `Rolling back ${volume.kind} ${name} (${formatSize(volume.sizeBytes)}) to snapshot ${snapshot.name}, taken ${taken}, replaces its content${sizeText(volume, snapshot)}.`;
+}
+
+function sizeText(volume: Volume, snapshot: Snapshot): string {
+  if (volume.sizeBytes === snapshot.sizeBytes) return '';
+  return ` and its size, which becomes ${formatSize(snapshot.sizeBytes)}`;
+}
+
+async function undoWarning(session: Session, { name, path }: Rollback): Promise<string> {
+  const { lines } = await session.send<VolumeHistory>('GET', `${path}/history`);
+  const present = lines.at(-1);
+  if (lines.length < 2 || present === undefined) throw neverRolledBack(name);
+  const since = formatTime(present.startedMs, session.clock.wallMs());
+  return `Undoing the ${present.reason} of ${name} replaces its content by what it held before ${since}.`;
+}
+
+function isOpen(volume: Volume): CommandFailure {
+  const { name, connectionCount } = volume;
+  const clients = count(connectionCount, 'client');
+  const message = `${name} is open by ${clients}, and its content would change under ${connectionCount === 1 ? 'it' : 'them'}`;
+  const hint = 'disconnect the clients, or give --disconnect to drop the connections';
+  return new CommandFailure(ExitCode.failed, { code: 'conflict', message, hint });
+}
+
+function noSnapshot(name: string, to: string): CommandFailure {
+  if (to === 'now') return usageFailure(`${name} is at now already`, 'name a snapshot');
+  const message = `${name} has no ${to.replace(':', ' ')}`;
+  const hint = `tidemark snapshot list ${name} shows those it has`;
+  return new CommandFailure(ExitCode.failed, { code: 'not-found', message, hint });
+}
+
+function neverRolledBack(name: string): CommandFailure {
+  const message = `${name} was never rolled back`;
+  const hint = `tidemark volume history ${name} shows where it has been`;
+  return new CommandFailure(ExitCode.failed, { code: 'conflict', message, hint });
+}
+
+function doneText(volume: Volume, to: string | undefined): string {
+  const { kind, name, sizeBytes } = volume;
+  const where = to === undefined ? 'as it was before' : `at ${to}`;
+  return `${kind} ${name} is ${where}, ${formatSize(sizeBytes)}; the way back: tidemark volume rollback ${name} --undo`;
+}
+
+function historyText(name: string, lines: readonly Line[], nowMs: number): string {
+  const rows = lines.map((line, index) => {
+    const next = lines[index + 1];
+    return [
+      String(line.line),
+      formatTime(line.startedMs, nowMs),
+      next === undefined ? 'present' : formatDate(next.startedMs),
+      beganByReason[line.reason](line.label),
+      snapshotsText(line.snapshots),
+    ];
+  });
+  const head = ['LINE', 'FROM', 'UNTIL', 'HOW IT BEGAN', 'SNAPSHOTS'];
+  const text = table(head, rows, new Set(['LINE']));
+  const before = lines.at(-2);
+  if (before === undefined) return text;
+  return `${text}\nback to the end of line ${before.line}: tidemark volume rollback ${name} --undo`;
+}
+
+const beganByReason: Readonly<Record<Line['reason'], (label: string) => string>> = {
+  created: () => 'created empty',
+  view: (label) => `made from its source ${momentText(label)}`,
+  rollback: (label) => `rolled back to ${label}`,
+  refresh: (label) => `refreshed from its source ${momentText(label)}`,
+  undo: (label) => `undo: as it was ${label}`,
+};
+
+function momentText(label: string): string {
+  return label === 'now' ? 'as it was then' : `at ${label}`;
+}
+
+function snapshotsText(names: readonly string[]): string {
+  const [first = '-', ...rest] = names;
+  if (names.length <= NAMED_SNAPSHOTS_MAX) return [first, ...rest].join(', ');
+  return `${first} ... ${rest.at(-1) ?? ''} (${names.length})`;
+}

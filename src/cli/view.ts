@@ -1,0 +1,160 @@
+/** tidemark view ... */
+import type { Command } from 'commander';
+import { formatSize } from '../base/units.ts';
+import type { View, ViewList } from '../contract/view.ts';
+import type { Deleted, Volume } from '../contract/volume.ts';
+import { count, facts, formatTime, table } from './format.ts';
+import { momentArgument, momentHelp } from './moment-argument.ts';
+import type { Session } from './session.ts';
+import { hasConsent, madeText, volumeFacts, withConsentOptions } from './volume.ts';
+
+export function addViewCommands(program: Command, session: () => Session): void {
+  const view = program
+    .command('view')
+    .description('views: writable volumes over a moment of another one, made without copying')
+    .addHelpText('after', '\nRename, resize, snapshot and roll back a view as a volume.');
+  addReading(view, session);
+  addChanging(view, session);
+}
+
+function addReading(view: Command, session: () => Session): void {
+  view
+    .command('list [volume]')
+    .description('all views, or those of a volume')
+    .action(async (volume: string | undefined) => {
+      await viewList(session(), volume);
+    });
+  view
+    .command('show <name>')
+    .description('one view, and where clients reach it')
+    .action(async (name: string) => {
+      const current = session();
+      const answer = await current.send<View>('GET', viewPath(name));
+      current.show(answer, (shown) => viewText(shown, current.clock.wallMs()));
+    });
+}
+
+function addChanging(view: Command, session: () => Session): void {
+  view
+    .command('create <volume>')
+    .description('make a view of a volume (or of another view)')
+    .requiredOption('--at <moment>', momentHelp)
+    .requiredOption('--name <name>', 'name of the view')
+    .action(async (source: string, options: { readonly at: string; readonly name: string }) => {
+      await viewCreate(session(), { source, name: options.name, at: momentArgument(options.at) });
+    });
+  view
+    .command('refresh <name>')
+    .description('show another moment of the source; clients find it under the same name and ids')
+    .requiredOption('--at <moment>', momentHelp)
+    .option('--disconnect', 'drop the connections of clients that have it open')
+    .action(async (name: string, options: { at: string; disconnect?: boolean }) => {
+      const wanted = { at: momentArgument(options.at), disconnect: options.disconnect === true };
+      await viewRefresh(session(), name, wanted);
+    });
+  view
+    .command('promote <name>')
+    .description('make a view a volume of its own; clients that have it open stay connected')
+    .action(async (name: string) => {
+      const current = session();
+      const volume = await current.send<Volume>('POST', `${viewPath(name)}/promote`);
+      current.show(volume, (made) => `${made.name} is a volume of its own now; nothing was copied`);
+    });
+  withConsentOptions(view.command('delete <name>'))
+    .description('delete a view and its snapshots; its source stays as it is')
+    .action(async (name: string, options: Parameters<typeof hasConsent>[0]) => {
+      await viewDelete(session(), name, hasConsent(options));
+    });
+}
+
+function viewPath(name: string): string {
+  return `/v1/views/${encodeURIComponent(name)}`;
+}
+
+async function viewList(session: Session, source: string | undefined): Promise<void> {
+  const query = source === undefined ? '' : `?source=${encodeURIComponent(source)}`;
+  const list = await session.send<ViewList>('GET', `/v1/views${query}`);
+  session.show(list, ({ views }) => {
+    if (views.length === 0) {
+      const whose = source === undefined ? 'no views' : `${source} has no views`;
+      return `${whose}; make one with: tidemark view create ${source ?? 'VOL'} --at now --name NAME`;
+    }
+    const nowMs = session.clock.wallMs();
+    const rows = views.map((each) => [
+      each.name,
+      sourceText(each),
+      each.at,
+      formatSize(each.sizeBytes),
+      String(each.snapshotCount),
+      String(each.connectionCount),
+      formatTime(each.createdMs, nowMs),
+    ]);
+    const head = ['NAME', 'VIEW OF', 'AT', 'SIZE', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
+    return table(head, rows, new Set(['SIZE', 'SNAPSHOTS', 'CLIENTS']));
+  });
+}
+
+async function viewCreate(
+  session: Session,
+  wanted: { readonly source: string; readonly name: string; readonly at: string },
+): Promise<void> {
+  const view = await session.send<View>('POST', '/v1/views', wanted);
+  session.show(
+    view,
+    (made) => `view ${made.name} of ${sourceText(made)} at ${made.at} made${madeText(made)}`,
+  );
+}
+
+async function viewRefresh(
+  session: Session,
+  name: string,
+  wanted: { readonly at: string; readonly disconnect: boolean },
+): Promise<void> {
+  const view = await session.send<View>('POST', `${viewPath(name)}/refresh`, wanted);
+  session.show(view, (shown) =>
+    [
+      `view ${shown.name} now shows ${sourceText(shown)} at ${shown.at}, ${formatSize(shown.sizeBytes)}`,
+      `what it held before stays reachable: tidemark volume rollback ${shown.name} --undo`,
+    ].join('\n'),
+  );
+}
+
+async function viewDelete(session: Session, name: string, isForced: boolean): Promise<void> {
+  const remove = async (force: boolean): Promise<Deleted> =>
+    await session.send<Deleted>('DELETE', `${viewPath(name)}?force=${force}`);
+  const answer = isForced ? await remove(true) : await deleteAfterAsking(session, name, remove);
+  session.show(answer, ({ deleted }) => `view ${deleted} deleted`);
+}
+
+/** A person at a terminal is asked once, before anything goes; a script is stopped by what only force may take along. */
+async function deleteAfterAsking(
+  session: Session,
+  name: string,
+  remove: (force: boolean) => Promise<Deleted>,
+): Promise<Deleted> {
+  if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
+  const view = await session.send<View>('GET', viewPath(name));
+  const { snapshotCount, connectionCount } = view;
+  const lost = ['what was written to it'];
+  if (snapshotCount > 0) lost.push(count(snapshotCount, 'snapshot'));
+  const dropped = connectionCount > 0 ? ` and disconnects ${count(connectionCount, 'client')}` : '';
+  const stays = view.source === undefined ? '' : ` ${view.source} stays as it is.`;
+  await session.confirm(
+    `Deleting view ${name} destroys ${lost.join(' and ')}${dropped}. This cannot be undone.${stays}`,
+    name,
+  );
+  return await remove(true);
+}
+
+function sourceText(view: View): string {
+  return view.source ?? 'a deleted volume';
+}
+
+function viewText(view: View, nowMs: number): string {
+  const [name, ...more] = volumeFacts(view, nowMs);
+  const own: [string, string][] = [
+    ['view of', sourceText(view)],
+    ['at', view.at],
+  ];
+  return facts([...(name === undefined ? [] : [name]), ...own, ...more]);
+}
