@@ -14,7 +14,7 @@ import { Oracle, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import type { DiskCall, DiskCallKind, DiskFault } from './virtual-disk.ts';
-import { LossStyle } from './virtual-file.ts';
+import { LossStyle, pageSizeBytes } from './virtual-file.ts';
 import { Workload } from './workload.ts';
 
 export interface FaultRunOptions {
@@ -119,6 +119,27 @@ class FaultRun {
     return plan;
   }
 
+  /** One page of one segment cannot be read, as a bad sector. Half of the time among the newest pages. */
+  #badPage(machine: Machine): FaultPlan {
+    const random = this.#random;
+    const paths = machine.image.paths().filter((path) => path.startsWith('segments/'));
+    if (paths.length === 0) return this.#plan(12);
+    const path = random.pick(random.chance(0.7) ? paths.slice(-4) : paths);
+    const start = random.below(machine.image.file(path)?.pageCount ?? 1) * pageSizeBytes;
+    const plan: FaultPlan = {
+      what: `a bad sector in ${path} at ${start}`,
+      hasStruck: false,
+      choose: (call) => {
+        const isRead = call.kind === 'read' || call.kind === 'readLater';
+        const isHit = start < call.position + call.length && call.position <= start;
+        if (!isRead || call.path !== path || !isHit) return undefined;
+        plan.hasStruck = true;
+        return { kind: 'error', code: 'EIO' };
+      },
+    };
+    return plan;
+  }
+
   #process(machine: Machine, plan: FaultPlan | undefined): StoreProcess {
     const trace = this.#options.trace;
     return new StoreProcess({
@@ -183,7 +204,7 @@ class FaultRun {
     let machine = stopped;
     for (let tries = this.#random.below(3); tries > 0; tries -= 1) {
       machine = this.#crash(machine);
-      const plan = this.#plan(12);
+      const plan = this.#random.chance(0.5) ? this.#badPage(machine) : this.#plan(12);
       this.#at(`recovery with ${plan.what}`);
       const process = this.#process(machine, plan);
       this.#opens(process, plan);

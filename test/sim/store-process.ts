@@ -54,7 +54,7 @@ const smallSettings: StoreSettings = {
   segmentSlots: 64,
   readySegments: 2,
   checkpointBytes: 2 ** 20,
-  stagingBytes: 2 ** 20,
+  stagingBytes: 2 ** 21,
   crcTableBytes: 2 ** 16,
   manifestPath: ':memory:',
 };
