@@ -158,6 +158,82 @@ describe('the API', () => {
     });
   });
 
+  it('makes, lists, refreshes, promotes and deletes views', async () => {
+    await send('POST', '/v1/volumes', { name: 'v', sizeBytes: 8192, ack: 'write-back' });
+    await send('POST', '/v1/volumes/v/snapshots', { name: 's' });
+    const made = await send('POST', '/v1/views', { source: 'v', name: 'w', at: 'snapshot:s' });
+    expect(made).toMatchObject({
+      status: 201,
+      body: {
+        name: 'w',
+        source: 'v',
+        at: 'snapshot:s',
+        ack: 'write-back',
+        nbdUris: [containing('/w?'), containing('/w')],
+      },
+    });
+    expect(await send('POST', '/v1/views', { source: 'v', name: 'v', at: 'now' })).toMatchObject({
+      status: 409,
+    });
+    expect((await send('GET', '/v1/views?source=v')).body).toEqual({ views: [made.body] });
+    expect((await send('GET', '/v1/views?source=w')).body).toEqual({ views: [] });
+    expect(await send('GET', '/v1/views?source=x')).toMatchObject({ status: 404 });
+    expect(await send('GET', '/v1/views/v')).toMatchObject({ status: 409 });
+    expect(await send('POST', '/v1/views/w/refresh', { at: 'now' })).toMatchObject({
+      status: 200,
+      body: { at: 'now' },
+    });
+    expect(await send('POST', '/v1/views/w/promote')).toMatchObject({
+      status: 200,
+      body: { name: 'w', kind: 'volume' },
+    });
+    await send('POST', '/v1/views', { source: 'v', name: 'x', at: 'now' });
+    await send('DELETE', '/v1/volumes/v?force=true');
+    expect((await send('GET', '/v1/views/x')).body).not.toHaveProperty('source');
+    expect(await send('DELETE', '/v1/views/x')).toEqual({ status: 200, body: { deleted: 'x' } });
+  });
+
+  it('clones and rolls back volumes, undoes that, and sets when writes are answered', async () => {
+    await send('POST', '/v1/volumes', { name: 'v', sizeBytes: 8192 });
+    await send('POST', '/v1/volumes/v/snapshots', { name: 's' });
+    expect(await send('POST', '/v1/volumes/v/clone', { name: 'c' })).toMatchObject({
+      status: 201,
+      body: { name: 'c', kind: 'volume' },
+    });
+    expect(await send('POST', '/v1/volumes/v/rollback/undo', {})).toMatchObject({ status: 409 });
+    expect(await send('POST', '/v1/volumes/v/rollback', { to: 'snapshot:s' })).toMatchObject({
+      status: 200,
+      body: { name: 'v' },
+    });
+    const undone = await send('POST', '/v1/volumes/v/rollback/undo', { disconnect: true });
+    expect(undone).toMatchObject({ status: 200, body: { name: 'v' } });
+    expect(await send('POST', '/v1/volumes/v/set', { ack: 'write-back' })).toMatchObject({
+      status: 200,
+      body: { ack: 'write-back' },
+    });
+    expect(await send('GET', '/v1/volumes/v')).toMatchObject({ body: { ack: 'write-back' } });
+  });
+
+  it.each([
+    ['/v1/volumes/v/set', { ack: 'fast' }],
+    ['/v1/volumes/v/set', {}],
+    ['/v1/volumes/v/rollback', { to: 'monday' }],
+    ['/v1/volumes/v/rollback', { to: 'snapshot:' }],
+    ['/v1/volumes/v/rollback', { to: 'snapshot:s', disconnect: 'yes' }],
+    ['/v1/views', { source: 'v', name: 'w' }],
+    ['/v1/views', { source: 'v', name: 'w', at: 'later' }],
+  ])('refuses POST %s %j', async (url, body) => {
+    engine.pool.volumeCreate('v', 4096);
+    expect((await send('POST', url, body)).status).toBe(400);
+  });
+
+  it('says what a moment looks like', async () => {
+    const { body } = await send('POST', '/v1/volumes/v/rollback', { to: 'monday' });
+    expect(body).toEqual({
+      error: { code: 'invalid', message: 'to must be now or snapshot:NAME' },
+    });
+  });
+
   it('runs verify as an operation that can be watched', async () => {
     engine.pool.faults = ['segment 3 slot 9: bad checksum'];
     const started = await send('POST', '/v1/pool/verify');
@@ -186,7 +262,11 @@ describe('the API', () => {
       fullReason: 'no space left',
     };
     await send('POST', '/v1/volumes/v/snapshots', { name: 's' });
+    await send('POST', '/v1/views', { source: 'v', name: 'w', at: 'snapshot:s' });
+    await send('POST', '/v1/volumes/v/rollback', { to: 'snapshot:s' });
     const fromEngine = {
+      view: await engine.call('viewShow', { name: 'w' }),
+      lines: await engine.call('volumeHistory', { name: 'v' }),
       pool: await engine.call('poolStatus', {}),
       volume: await engine.call('volumeShow', { name: 'v' }),
       snapshots: await engine.call('snapshotList', { volume: 'v' }),
@@ -196,6 +276,10 @@ describe('the API', () => {
     expect((await send('GET', '/v1/volumes/v/snapshots')).body).toMatchObject({
       snapshots: fromEngine.snapshots,
     });
+    const { kind, ...view } = fromEngine.view;
+    expect(kind).toBe('view');
+    expect((await send('GET', '/v1/views/w')).body).toMatchObject(view);
+    expect((await send('GET', '/v1/volumes/v/history')).body).toEqual({ lines: fromEngine.lines });
   });
 
   it('logs every request that changes something', async () => {
