@@ -23,7 +23,7 @@ export const Pool = Type.Object({
   viewCount: Type.Number(),
   snapshotCount: Type.Number(),
   epoch: Type.Number(),
-  /** End of the durable log, as a position. */
+  /** End of the durable log, as an address. */
   durableThrough: Type.Number(),
   /** RAM that the head maps take. */
   mapBytes: Type.Number(),

@@ -15,7 +15,7 @@ export function jsonLog(destination: string | number, name: string): Log {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ dest: destination, sync: true, mode: 0o600 }),
+    destinationOf(destination),
   );
   return {
     info: (message, fields) => {
@@ -28,6 +28,13 @@ export function jsonLog(destination: string | number, name: string): Log {
       logger.error(fields ?? {}, message);
     },
   };
+}
+
+/** A log that cannot be written (a full disk) loses lines; it never ends the process that speaks. */
+function destinationOf(destination: string | number): pino.DestinationStream {
+  const stream = pino.destination({ dest: destination, sync: true, mode: 0o600 });
+  stream.on('error', () => undefined);
+  return stream;
 }
 
 /** The same events for a person at a terminal: time of day and the message; fields stay in the structured log. */

@@ -11,6 +11,8 @@
  */
 import { unreachable } from '../base/assert.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+import { Catalogue } from './catalogue/catalogue.ts';
+import { CheckpointAudit } from './catalogue/checkpoint.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
@@ -328,6 +330,7 @@ export class Keeper {
     const outcome = this.#attempt(() => {
       const rows: ManifestSegment[] = [];
       for (const segment of segments) this.#collect(segment, records, rows);
+      auditCheckpoints(records);
       const before = this.#manifest?.contents();
       this.#manifest?.reset(this.#settings.poolUuid);
       this.#manifest?.apply(records, rows);
@@ -367,6 +370,19 @@ export class Keeper {
     } finally {
       source.close();
     }
+  }
+}
+
+/** Throws FormatError when a checkpoint in the log is not what its records add up to. */
+function auditCheckpoints(records: readonly ManifestRecord[]): void {
+  const catalogue = new Catalogue();
+  const audit = new CheckpointAudit();
+  for (const { record, position } of records) {
+    catalogue.apply(record, position);
+    if (!audit.contradicts(record, catalogue)) continue;
+    throw new FormatError(
+      `the checkpoint at position ${position} contradicts the records before it`,
+    );
   }
 }
 

@@ -15,7 +15,7 @@ import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
 import { relogTail } from './core/relog.ts';
-import { positionOf, slotSizeBytes } from './format/address.ts';
+import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
 import type { Superblock } from './format/superblock.ts';
@@ -121,7 +121,11 @@ class Opening {
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance, residency } = parts;
     const moments = new MomentMaps(parts.parts);
-    const pool = new Pool(parts.parts, { maintenance, moments, residency }, reason);
+    const pool = new Pool(
+      parts.parts,
+      { maintenance, moments, residency, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
+      reason,
+    );
     parts.attach(pool);
     const opened: OpenedPool = {
       pool,
@@ -135,7 +139,10 @@ class Opening {
       },
     };
     const { records } = recovered;
-    maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
+    // A read-only pool is evidence: nothing in its folder changes.
+    if (!isReadOnly) {
+      maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
+    }
     const sealOpen = (): void => {
       for (const segment of recovered.segments) {
         if (segment.crcPlace !== undefined || isReadOnly) continue;
@@ -406,6 +413,18 @@ class Opening {
     });
     writer.log.append(mutation);
   }
+}
+
+/** Bytes of the log behind its newest checkpoint (all of it when there is none). */
+function bytesSinceCheckpoint(recovered: Recovered): number {
+  const last = recovered.records.findLast(({ record }) => record.kind === 'checkpoint');
+  const from = last === undefined ? 0 : frameAddressOf(last.position);
+  let bytes = 0;
+  for (const segment of recovered.segments) {
+    const start = Math.max(from, addressOf(segment.segId, 0));
+    bytes += Math.max(0, segment.endAddress - start) * slotSizeBytes;
+  }
+  return bytes;
 }
 
 function fileSize(disk: Disk, path: string): number {

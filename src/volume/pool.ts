@@ -21,7 +21,7 @@ import { AckMode } from './catalogue/records.ts';
 import { checkCapacity } from './core/checks.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
-import { type Done, Operator } from './core/operator.ts';
+import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
 import { Space, type SpaceReport } from './core/space.ts';
 import {
@@ -70,6 +70,8 @@ export class Pool {
       readonly maintenance: Maintenance;
       readonly moments: MomentMaps;
       readonly residency: Residency;
+      /** Bytes of recovered log behind the newest checkpoint. */
+      readonly bytesSinceCheckpoint: number;
     },
     readOnlyReason: string | undefined,
   ) {
@@ -78,6 +80,7 @@ export class Pool {
     this.#maintenance = maintenance;
     this.#operator = new Operator(parts, maintenance, moments, readOnlyReason);
     this.#space = new Space(parts);
+    this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnlyReason;
     this.#operations = new Operations(parts.reader, {
       reader: parts.reader,
@@ -279,6 +282,10 @@ export class Pool {
   }
 
   rebuild(progress: Progress, done: Done<RebuildReport>): void {
+    if (this.readOnlyReason !== undefined) {
+      done(failure(readOnlyPool(this.name, this.readOnlyReason)));
+      return;
+    }
     this.#maintenance.rebuild(progress, done);
   }
 

@@ -1,17 +1,16 @@
 /**
  * Checkpoint: the whole catalogue as one text, cut into CHECKPOINT records. Logged at least once per GiB of log, so that
- * older segments can be given back later; until then a rebuild uses it to check that replay reached the same state.
+ * older segments can be given back later; until then a rebuild compares it with what replay has reached there.
  */
 import { toHex } from '../../base/uuid.ts';
 import { limits } from '../limits.ts';
 import type { Catalogue, SnapshotState, VolumeState } from './catalogue.ts';
-import type { CheckpointPart } from './records.ts';
+import type { CatalogueRecord, CheckpointPart } from './records.ts';
 
 /** Canonical text of a catalogue: equal catalogues give equal texts. */
 export function catalogueText(catalogue: Catalogue): string {
   return JSON.stringify({
     version: 1,
-    nextLine: catalogue.nextLine,
     lines: catalogue.lines(),
     volumes: catalogue.volumes().map(volumeShape),
     epochs: catalogue.epochs.map((epoch) => ({
@@ -68,4 +67,27 @@ export function checkpointParts(catalogue: Catalogue): CheckpointPart[] {
     partCount,
     bytes: bytes.slice(part * limits.checkpointPartBytes, (part + 1) * limits.checkpointPartBytes),
   }));
+}
+
+/** Compares the checkpoints of a log with the catalogue that replay has reached; feed it every record, in order. */
+export class CheckpointAudit {
+  #parts: CheckpointPart[] = [];
+
+  /** `catalogue` is as it is behind `record`. Answers whether a checkpoint ended here and says something else. */
+  contradicts(record: CatalogueRecord, catalogue: Catalogue): boolean {
+    if (record.kind !== 'checkpoint') {
+      this.#parts = [];
+      return false;
+    }
+    // A checkpoint that a crash cut short is followed by another record, or by part 0 of the next.
+    if (record.part !== this.#parts.length) this.#parts = [];
+    if (record.part !== this.#parts.length) return false;
+    this.#parts.push(record);
+    if (this.#parts.length < record.partCount) return false;
+    const decoder = new TextDecoder();
+    let text = '';
+    for (const part of this.#parts) text += decoder.decode(part.bytes, { stream: true });
+    this.#parts = [];
+    return text + decoder.decode() !== catalogueText(catalogue);
+  }
 }

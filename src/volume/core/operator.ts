@@ -55,10 +55,7 @@ export class Operator {
       this.#isOperating = true;
       try {
         if (this.#readOnlyReason !== undefined) {
-          throw new OperationError(
-            ErrorCode.readOnly,
-            `pool ${this.poolName} is read-only: ${this.#readOnlyReason}`,
-          );
+          throw readOnlyPool(this.poolName, this.#readOnlyReason);
         }
         action(finish);
       } catch (thrown) {
@@ -163,6 +160,15 @@ export class Operator {
     const sizeBytes = line.blockCount * slotSizeBytes;
     this.moments.keep({ line: line.id, cut: position, sizeBytes }, line.map.fork());
   }
+}
+
+/** The refusal of anything that would change a read-only pool. */
+export function readOnlyPool(name: string, reason: string): OperationError {
+  return new OperationError(
+    ErrorCode.readOnly,
+    `pool ${name} is read-only: ${reason}`,
+    'Copy what can be read to another pool; "tidemark pool verify" lists what is damaged.',
+  );
 }
 
 function operationError(thrown: unknown): OperationError {

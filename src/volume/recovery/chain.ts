@@ -107,11 +107,23 @@ function linkBackwards(headers: ReadonlyMap<number, SegmentHeader>, faults: stri
   return links.toReversed();
 }
 
+function isZero(bytes: Uint8Array | undefined): boolean {
+  return bytes !== undefined && bytes.every((byte) => byte === 0);
+}
+
 /** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
 function strayDurable(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds): number {
   const source = new SegmentSource(disk, segId, segmentSlots, seeds);
   const reader = source.reader();
   let durable = 0;
+  // A file that was only prepared begins with zeros: whatever was durable in it began in its first two slots.
+  if (
+    isZero(reader.slots(addressOf(segId, 0), 1)) &&
+    isZero(reader.slots(addressOf(segId, 1), 1))
+  ) {
+    source.close();
+    return durable;
+  }
   const end = Math.min(probeSlots, segmentSlots);
   for (let slot = 1; slot < end; slot += 1) {
     const loaded = reader.frame(addressOf(segId, slot));

@@ -208,6 +208,14 @@ describe('Pool', () => {
     });
     expect(rebuilt.wasEqual).toBe(true);
     await close(pool);
+    const again = await open();
+    await write(again.pool, again.pool.volumeOpen('a'), 0, new Uint8Array(4096));
+    const audited = await ask<{ recordsRead: number }>((done) => {
+      again.pool.rebuild(() => undefined, done);
+    });
+    // VOL_CREATE, two EPOCHs, and at least three checkpoints of the 1.6 MB that were logged.
+    expect(audited.recordsRead).toBeGreaterThanOrEqual(6);
+    await close(again.pool);
   });
 
   it('logs a tail again that cannot be made durable in place', async () => {
