@@ -213,8 +213,8 @@ describe('Pool', () => {
     const audited = await ask<{ recordsRead: number }>((done) => {
       again.pool.rebuild(() => undefined, done);
     });
-    // VOL_CREATE, two EPOCHs, and at least three checkpoints of the 1.6 MB that were logged.
-    expect(audited.recordsRead).toBeGreaterThanOrEqual(6);
+    // VOL_CREATE, two EPOCHs, and at least two checkpoints of the 1.6 MB that were logged.
+    expect(audited.recordsRead).toBeGreaterThanOrEqual(5);
     await close(again.pool);
   });
 
