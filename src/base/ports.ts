@@ -96,7 +96,7 @@ export interface StreamHandler {
   onClose(): void;
 }
 
-/** A connected byte stream: TCP or unix socket, later TLS. */
+/** A connected byte stream: TCP, unix socket or TLS. */
 export interface ByteStream {
   /** For logs: "unix" or "address:port". */
   readonly peer: string;
@@ -112,4 +112,27 @@ export interface ByteStream {
   end(): void;
   /** Closes now, dropping what has not gone out. */
   destroy(): void;
+}
+
+/** What a stream became when it was secured. */
+export interface SecuredStream {
+  /** Takes the place of the stream before; not started yet. */
+  readonly stream: ByteStream;
+  /** Who the client proved to be; undefined when that was not asked for. */
+  readonly identity: string | undefined;
+  /** For logs: "TLSv1.3". */
+  readonly protocol: string;
+}
+
+/** Secures streams, as the server's side. */
+export interface StreamSecurity {
+  /**
+   * Takes over a stream that was started, paused, and had everything written to it sent: its handler hears no more.
+   * `done` gets undefined and the reason when the client failed; the stream is closed then. Until `done` is called,
+   * `stream.destroy` gives up. The client's identity was checked before `done`: no byte of its has been delivered.
+   */
+  secure(
+    stream: ByteStream,
+    done: (secured: SecuredStream | undefined, reason: string) => void,
+  ): void;
 }

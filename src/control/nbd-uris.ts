@@ -1,15 +1,18 @@
 /** Addresses that NBD clients understand, as the NBD project's URI specification writes them. */
-import type { NbdListen } from '../engine/protocol.ts';
+import type { NbdListening } from '../engine/protocol.ts';
 
 /** The URIs of one export, the unix socket first. A listener on all addresses is named by its loopback. */
-export function nbdUris(nbd: NbdListen, exportName: string): string[] {
+export function nbdUris(nbd: NbdListening, exportName: string): string[] {
   const path = encodeURIComponent(exportName);
   const uris: string[] = [];
   if (nbd.socketPath !== undefined) {
     const socket = nbd.socketPath.split('/').map(encodeURIComponent).join('/');
     uris.push(`nbd+unix:///${path}?socket=${socket}`);
   }
-  if (nbd.tcp !== undefined) uris.push(`nbd://${host(nbd.tcp.address)}:${nbd.tcp.port}/${path}`);
+  if (nbd.tcp !== undefined) {
+    const scheme = nbd.tcp.tls === undefined ? 'nbd' : 'nbds';
+    uris.push(`${scheme}://${host(nbd.tcp.address)}:${nbd.tcp.port}/${path}`);
+  }
   return uris;
 }
 

@@ -15,7 +15,7 @@
 import { OperationError, toError } from '../base/errors.ts';
 import type { Clock, Log, Timers } from '../base/ports.ts';
 import { type CallOptions, EngineGoneError } from '../engine/client.ts';
-import type { EngineMethod, EngineMethods, NbdListen } from '../engine/protocol.ts';
+import type { EngineMethod, EngineMethods, NbdListen, NbdListening } from '../engine/protocol.ts';
 import { RestartBackoff } from './backoff.ts';
 import { lastWords, mainReason } from './last-words.ts';
 import {
@@ -76,7 +76,7 @@ export interface EngineInfo {
   readonly startedMs: number;
   readonly restartCount: number;
   /** What is open, with the port that was picked when 0 was asked for. */
-  readonly nbd: NbdListen;
+  readonly nbd: NbdListening;
 }
 
 interface Session {
@@ -85,7 +85,7 @@ interface Session {
   readonly startedMs: number;
   /** Absent when an earlier daemon started this engine. */
   readonly child: EngineProcess | undefined;
-  nbd: NbdListen;
+  nbd: NbdListening;
 }
 
 const EXIT_POOL_LOCKED = 3;
@@ -289,9 +289,10 @@ export class EngineSupervisor {
       try {
         const nbd = keepPickedPort(this.#wantedNbd, session.nbd);
         const opened = await session.door.call('listen', { nbd });
+        checkSecured(nbd, opened.nbd);
         session.nbd = opened.nbd;
         // A port that was picked stays, so that clients find the engine again after a restart.
-        this.#wantedNbd = opened.nbd;
+        this.#wantedNbd = keepPickedPort(this.#wantedNbd, opened.nbd);
         this.#announce(session);
         return;
       } catch (thrown) {
@@ -432,10 +433,17 @@ export class EngineSupervisor {
 }
 
 /** "Any port" is what the engine has open already: clients of an engine that is attached to again stay where they are. */
-function keepPickedPort(wanted: NbdListen, open: NbdListen): NbdListen {
+function keepPickedPort(wanted: NbdListen, open: NbdListening): NbdListen {
   const { tcp } = wanted;
   if (tcp?.port !== 0 || open.tcp?.address !== tcp.address) return wanted;
-  return { ...wanted, tcp: open.tcp };
+  return { ...wanted, tcp: { ...tcp, port: open.tcp.port } };
+}
+
+/** An engine of an older version, attached to, would ignore what it does not know and listen in the clear. */
+function checkSecured(wanted: NbdListen, open: NbdListening): void {
+  if (wanted.tcp?.tls === undefined || open.tcp?.tls === 'required') return;
+  const message = 'the running engine does not know TLS and listens in the clear';
+  throw new OperationError('unavailable', message, 'stop it, and start this version');
 }
 
 function exitText(end: EngineExit): string {

@@ -117,9 +117,7 @@ async function run(settings: EngineArguments, log: Log): Promise<void> {
     timers: systemTimers,
     log,
   });
-  const listeners = new NbdListeners((stream) => {
-    nbd.accept(stream);
-  });
+  const listeners = new NbdListeners(nbd);
   let rpc: EngineRpcServer | undefined;
   const stop = async (withinMs: number): Promise<void> => {
     log.info('stopping', { withinMs });

@@ -115,10 +115,32 @@ export interface RebuildResult {
   readonly durationMs: number;
 }
 
+/** How TCP is secured. Secrets travel in this direction only, over the private socket; no answer holds them. */
+export interface NbdTls {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  /** Present: clients need a certificate that one of these authorities signed. */
+  readonly clientAuthorityPem?: string;
+  /** Present: shared keys in hex by identity; clients need one of them, or a certificate where those are asked for. */
+  readonly keyByIdentity?: Readonly<Record<string, string>>;
+}
+
+/** Listeners that are wanted. */
 export interface NbdListen {
-  /** Address and port of the TCP listener; absent = no TCP. Port 0 picks a free one. */
-  readonly tcp?: { readonly address: string; readonly port: number };
+  /** Address and port of the TCP listener; absent = no TCP. Port 0 picks a free one. Without `tls` it is in the clear. */
+  readonly tcp?: { readonly address: string; readonly port: number; readonly tls?: NbdTls };
   /** Path of the unix socket; absent = none. */
+  readonly socketPath?: string;
+}
+
+/** Listeners that are open. */
+export interface NbdListening {
+  readonly tcp?: {
+    readonly address: string;
+    readonly port: number;
+    /** Absent: in the clear. */
+    readonly tls?: 'required';
+  };
   readonly socketPath?: string;
 }
 
@@ -126,10 +148,10 @@ export interface NbdListen {
 export interface EngineMethods {
   hello: {
     params: Record<string, never>;
-    result: { pool: string; pid: number; startedMs: number; version: string; nbd: NbdListen };
+    result: { pool: string; pid: number; startedMs: number; version: string; nbd: NbdListening };
   };
   /** Desired NBD listeners; the engine opens and closes until it matches and answers what is open. */
-  listen: { params: { nbd: NbdListen }; result: { nbd: NbdListen } };
+  listen: { params: { nbd: NbdListen }; result: { nbd: NbdListening } };
   poolStatus: { params: Record<string, never>; result: PoolStatus };
   poolResize: { params: { capacityBytes: number }; result: PoolStatus };
   /** Long: progress comes as `progress` events with the request's id. */

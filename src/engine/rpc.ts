@@ -23,8 +23,10 @@ import type {
 } from './protocol.ts';
 import {
   CONNECTIONS_MAX,
+  PEM_PARAM_MAX_CHARS,
   REQUEST_LINE_MAX_CHARS,
   RUNNING_REQUESTS_MAX,
+  SHARED_KEYS_MAX,
   TEXT_PARAM_MAX_CHARS,
 } from './rpc-limits.ts';
 
@@ -329,6 +331,34 @@ function isNbdListen(value: unknown): boolean {
   if (socketPath !== undefined && !isOfKind(socketPath, 'text')) return false;
   if (tcp === undefined) return true;
   if (!isObject(tcp) || !isOfKind(tcp['address'], 'text')) return false;
-  const port = tcp['port'];
+  const { port, tls } = tcp;
+  if (tls !== undefined && !isNbdTls(tls)) return false;
   return typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535;
+}
+
+/** Every field by name: one that is not understood could be a rule that is not kept. */
+function isNbdTls(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { certificatePem, keyPem, clientAuthorityPem, keyByIdentity, ...unknown } = value;
+  return (
+    Object.keys(unknown).length === 0 &&
+    isPem(certificatePem) &&
+    isPem(keyPem) &&
+    (clientAuthorityPem === undefined || isPem(clientAuthorityPem)) &&
+    (keyByIdentity === undefined || isSharedKeys(keyByIdentity))
+  );
+}
+
+function isPem(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= PEM_PARAM_MAX_CHARS;
+}
+
+function isSharedKeys(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const keys = Object.values(value);
+  return keys.length > 0 && keys.length <= SHARED_KEYS_MAX && keys.every(isHexKey);
+}
+
+function isHexKey(value: unknown): boolean {
+  return typeof value === 'string' && /^(?:[0-9a-f]{2}){1,512}$/i.test(value);
 }

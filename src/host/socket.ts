@@ -61,7 +61,7 @@ export function listenUnix(
 
 function makeServer(onStream: (stream: ByteStream) => void): Server {
   return createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (accepted) => {
-    onStream(new SocketStream(accepted));
+    onStream(acceptedStream(accepted));
   });
 }
 
@@ -107,23 +107,39 @@ function removeStaleSocket(path: string, then: () => void): void {
   });
 }
 
+function acceptedStream(accepted: Socket): ByteStream {
+  return new SocketStream(accepted, (socket, deliver) => {
+    const wrapped = sharedBufferSocket(socket, deliver);
+    return wrapped.setKeepAlive(true, keepAliveMs);
+  });
+}
+
 /** Where Node keeps the system's side of a socket; its types do not show it. */
 const handleKey = '_handle';
 
 let receiveBuffer: Uint8Array | undefined;
 
-class SocketStream implements ByteStream {
+/** Peer of an accepted socket, for logs. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? 'unix' : `${remoteAddress}:${remotePort ?? 0}`;
+}
+
+export class SocketStream implements ByteStream {
   readonly peer: string;
   readonly #socket: Socket;
   #handler: StreamHandler | undefined;
   #isCorked = false;
   readonly #uncork: () => void;
 
-  constructor(accepted: Socket) {
-    const { remoteAddress, remotePort } = accepted;
-    this.peer = remoteAddress === undefined ? 'unix' : `${remoteAddress}:${remotePort ?? 0}`;
-    this.#socket = this.#rewrap(accepted);
-    this.#socket.setKeepAlive(true, keepAliveMs);
+  /** Takes over a paused socket. `wrap` gives the one to use instead, which hands what it receives to `deliver`. */
+  constructor(
+    socket: Socket,
+    wrap: (socket: Socket, deliver: (chunk: Uint8Array) => void) => Socket,
+  ) {
+    this.peer = peerOf(socket);
+    this.#socket = wrap(socket, (chunk) => {
+      this.#handler?.onBytes(chunk);
+    });
     // A reset by the peer is followed by 'close', which is what the handler acts on.
     this.#socket.on('error', () => undefined);
     this.#socket.on('close', () => {
@@ -142,9 +158,15 @@ class SocketStream implements ByteStream {
   start(handler: StreamHandler): void {
     this.#handler = handler;
     this.#socket.on('end', () => {
-      handler.onEnd();
+      this.#handler?.onEnd();
     });
     this.#socket.resume();
+  }
+
+  /** The socket, for somebody else to use from now on: the handler hears no more. */
+  detach(): Socket {
+    this.#handler = undefined;
+    return this.#socket;
   }
 
   pause(): void {
@@ -172,32 +194,33 @@ class SocketStream implements ByteStream {
   destroy(): void {
     this.#socket.destroy();
   }
+}
 
-  /** Moves the accepted socket's handle into a socket that receives into the shared buffer. */
-  #rewrap(accepted: Socket): Socket {
-    // Node's own field, unchanged for years; that it may be missing is what the fallback is for.
-    const handle = Reflect.get(accepted, handleKey) as SocketConstructorOpts['handle'] | null;
-    if (handle === undefined || handle === null) {
-      accepted.on('data', (chunk: Uint8Array) => {
-        this.#handler?.onBytes(chunk);
-      });
-      return accepted;
-    }
-    Reflect.set(accepted, handleKey, null);
-    // The empty shell is destroyed so that the server no longer counts it.
-    accepted.destroy();
-    receiveBuffer ??= new Uint8Array(receiveBufferBytes);
-    const buffer = receiveBuffer;
-    return new Socket({
-      handle,
-      allowHalfOpen: true,
-      onread: {
-        buffer,
-        callback: (count) => {
-          this.#handler?.onBytes(buffer.subarray(0, count));
-          return true;
-        },
+/** A socket that delivers into buffers that Node allocates. */
+export function plainSocket(socket: Socket, deliver: (chunk: Uint8Array) => void): Socket {
+  socket.on('data', deliver);
+  return socket;
+}
+
+/** Moves the accepted socket's handle into a socket that receives into the shared buffer. */
+function sharedBufferSocket(accepted: Socket, deliver: (chunk: Uint8Array) => void): Socket {
+  // Node's own field, unchanged for years; that it may be missing is what the fallback is for.
+  const handle = Reflect.get(accepted, handleKey) as SocketConstructorOpts['handle'] | null;
+  if (handle === undefined || handle === null) return plainSocket(accepted, deliver);
+  Reflect.set(accepted, handleKey, null);
+  // The empty shell is destroyed so that the server no longer counts it.
+  accepted.destroy();
+  receiveBuffer ??= new Uint8Array(receiveBufferBytes);
+  const buffer = receiveBuffer;
+  return new Socket({
+    handle,
+    allowHalfOpen: true,
+    onread: {
+      buffer,
+      callback: (count) => {
+        deliver(buffer.subarray(0, count));
+        return true;
       },
-    });
-  }
+    },
+  });
 }

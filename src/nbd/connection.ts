@@ -2,7 +2,9 @@
  * One client: owns the stream, carries it from handshake to transmission, and ends it once.
  *
  *     accept ─▶ handshake ─▶ transmission ─▶ ending ─▶ closed ─▶ gone
- *                   └────────────┴── drop ───────────────▲         └ the device has finished with it, the export is given back
+ *                  │ ▲ └─────────┴── drop ───────────────▲         └ the device has finished with it, the export is given back
+ *                  ▼ │
+ *             TLS: another stream, another handshake
  *
  * Input that cannot be taken now is kept (at most what one read of the socket brought) while the socket is paused, and
  * is offered again at the end of a turn in which something went on.
@@ -10,15 +12,20 @@
  * Invariants
  * 1. The export is given back exactly once, when no request of ours is with the device any more.
  * 2. Nothing is written after `end` or `drop`.
+ * 3. No byte that came in the clear is interpreted after STARTTLS, and nothing negotiated before holds after it.
  */
+import { present } from '../base/assert.ts';
 import { viewOf } from '../base/fields.ts';
-import type { ByteStream, StreamHandler, Timer, Timers } from '../base/ports.ts';
+import type { ByteStream, SecuredStream, StreamHandler, Timer, Timers } from '../base/ports.ts';
 import { concatenate } from './bytes.ts';
+import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { Handshake, type HandshakeOwner, type HandshakeResult } from './handshake.ts';
 import { handshakeOutputMaxBytes } from './limits.ts';
 import { Output, type OutputOwner } from './output.ts';
 import { type Shared, Transmission, type TransmissionOwner } from './transmission.ts';
+
+const bytesInTheClear = 'bytes came in the clear after STARTTLS';
 
 export interface ConnectionOwner {
   readonly exports: NbdExports;
@@ -40,9 +47,15 @@ export interface ConnectionOwner {
 export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, TransmissionOwner {
   readonly id: number;
   readonly peer: string;
-  readonly #stream: ByteStream;
+  /** Through which it came in. */
+  readonly door: NbdDoor;
+  /** Who the client proved to be; undefined when nobody asked. */
+  identity: string | undefined;
+  /** Version of TLS in use. */
+  tlsProtocol: string | undefined;
   readonly #owner: ConnectionOwner;
-  readonly #handshake: Handshake;
+  #stream: ByteStream;
+  #handshake: Handshake;
   #output: Output | undefined;
   #transmission: Transmission | undefined;
   #opened: NbdOpenExport | undefined;
@@ -50,6 +63,8 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   /** Input that was read and not taken yet; may be empty when only a request that was read already waits. */
   #carry: Uint8Array | undefined;
   #isTaking = false;
+  /** STARTTLS was granted and TLS is not up yet: nothing may come in the clear. */
+  #isUpgrading = false;
   #isInputOver = false;
   #isEnding = false;
   #isClosed = false;
@@ -59,12 +74,13 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   /** Owner's notes for finding stalled connections. */
   stall = { progress: 0, sinceTick: 0 };
 
-  constructor(id: number, stream: ByteStream, owner: ConnectionOwner) {
+  constructor(id: number, stream: ByteStream, door: NbdDoor, owner: ConnectionOwner) {
     this.id = id;
     this.peer = stream.peer;
+    this.door = door;
     this.#stream = stream;
     this.#owner = owner;
-    this.#handshake = new Handshake(this);
+    this.#handshake = new Handshake(this, door.security === undefined ? 'off' : 'required');
   }
 
   /** Greets the client; it has a limited time to finish the handshake. */
@@ -117,7 +133,8 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
 
   /** Lets requests in flight finish, then ends. An unfinished handshake ends at once. */
   drain(): void {
-    if (this.#transmission === undefined) this.onEnd();
+    if (this.#isUpgrading) this.drop();
+    else if (this.#transmission === undefined) this.onEnd();
     else this.#transmission.drain();
   }
 
@@ -133,6 +150,10 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
 
   onBytes(chunk: Uint8Array): void {
     if (this.#isOver()) return;
+    if (this.#isUpgrading) {
+      this.onBreach(bytesInTheClear);
+      return;
+    }
     if (this.#carry !== undefined) {
       this.#carry = concatenate([this.#carry, chunk]);
       return;
@@ -181,6 +202,14 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     this.markTurn();
   }
 
+  onStartTls(ack: Uint8Array): void {
+    this.#isUpgrading = true;
+    this.#stream.pause();
+    this.#stream.write(ack, () => {
+      this.#upgrade();
+    });
+  }
+
   onAgreed(result: HandshakeResult): void {
     this.#opened = result.opened;
     this.#endHandshake();
@@ -226,6 +255,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
       at = this.#transmission.consume(chunk, viewOf(chunk), at, chunk.length);
     }
     this.#isTaking = false;
+    if (this.#isUpgrading && at < chunk.length) this.onBreach(bytesInTheClear);
     return at;
   }
 
@@ -240,7 +270,30 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     }
     this.#carry = undefined;
     if (this.#isInputOver) this.#endInput();
-    else this.#stream.resume();
+    else if (!this.#isUpgrading) this.#stream.resume();
+  }
+
+  // ---- TLS
+
+  /** The client has our answer to STARTTLS in the clear; everything from here on is TLS. */
+  #upgrade(): void {
+    if (this.#isOver()) return;
+    const security = present(this.door.security, 'security of a door that grants STARTTLS');
+    security.secure(this.#stream, (secured, reason) => {
+      if (this.#isOver()) secured?.stream.destroy();
+      else if (secured === undefined) this.onBreach(`TLS failed: ${reason}`);
+      else this.#goOn(secured);
+    });
+  }
+
+  /** A new handshake over the new stream; the time it may take still runs from the beginning. */
+  #goOn(secured: SecuredStream): void {
+    this.identity = secured.identity;
+    this.tlsProtocol = secured.protocol;
+    this.#stream = secured.stream;
+    this.#handshake = new Handshake(this, 'done', this.#handshake.flags);
+    this.#isUpgrading = false;
+    this.#stream.start(this);
   }
 
   /** Nothing of the client is listened to any more. */

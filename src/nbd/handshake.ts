@@ -4,6 +4,7 @@
  *     flags ─▶ header ─▶ data ─▶ (answer) ─▶ header ...          one option at a time
  *                │                  │ └─▶ opening ─▶ (answer) ─▶ header
  *                └─▶ skipping ──────┘            └─▶ transmission   GO, EXPORT_NAME
+ *                                                └─▶ done           STARTTLS: a new handshake goes on over TLS
  *
  * The export that a client asks about is opened once and kept until it asks for another one or enters transmission.
  *
@@ -18,7 +19,12 @@ import { concatenate } from './bytes.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import type { Agreement } from './lane.ts';
 import { optionDataMaxBytes, optionSkipMaxBytes, payloadAdvertisedBytes } from './limits.ts';
-import { clientFlagsBytes, decodeClientFlags, encodeGreeting } from './wire/greeting.ts';
+import {
+  type ClientFlags,
+  clientFlagsBytes,
+  decodeClientFlags,
+  encodeGreeting,
+} from './wire/greeting.ts';
 import {
   decodeInfoRequest,
   encodeBlockSizeInfo,
@@ -60,6 +66,8 @@ export interface HandshakeOwner {
   canSend(): boolean;
   /** Input that was left over can be offered again. */
   onReady(): void;
+  /** STARTTLS was granted: nothing is read any more; `ack` leaves in the clear, then TLS begins. Takes over `ack`. */
+  onStartTls(ack: Uint8Array): void;
   /** Takes over the open export. */
   onAgreed(result: HandshakeResult): void;
   /** The client said goodbye: end after what was sent has left. */
@@ -69,19 +77,22 @@ export interface HandshakeOwner {
 
 type State = 'flags' | 'header' | 'data' | 'skipping' | 'opening' | 'done';
 
+/** Off: not offered. Required: nothing goes on in the clear. Done: it is under us. */
+export type TlsPhase = 'off' | 'required' | 'done';
+
 /** What GO, INFO and EXPORT_NAME need to remember while the export is being opened. */
 type AfterOpen = (opened: NbdOpenExport) => void;
 
 export class Handshake {
   readonly #owner: HandshakeOwner;
-  #state: State = 'flags';
+  readonly #tls: TlsPhase;
+  #state: State;
   /** What is being collected: exactly as long as needed. */
-  #kept = new Uint8Array(clientFlagsBytes);
+  #kept: Uint8Array<ArrayBuffer>;
   #keptBytes = 0;
   #skipBytes = 0;
   #option = 0;
-  #isFixedNewstyle = false;
-  #wantsNoZeroes = false;
+  #flags: ClientFlags | undefined;
   #isStructured = false;
   /** Name for which `base:allocation` was selected. */
   #contextExport: string | undefined;
@@ -89,8 +100,18 @@ export class Handshake {
   /** The name that `#opened` was asked for by. */
   #openedBy = '';
 
-  constructor(owner: HandshakeOwner) {
+  /** With `flags` the client said its flags before, in the clear: all that outlives STARTTLS. */
+  constructor(owner: HandshakeOwner, tls: TlsPhase, flags?: ClientFlags) {
     this.#owner = owner;
+    this.#tls = tls;
+    this.#flags = flags;
+    this.#state = flags === undefined ? 'flags' : 'header';
+    this.#kept = new Uint8Array(flags === undefined ? clientFlagsBytes : optionHeaderBytes);
+  }
+
+  /** What the client said first; undefined until then. */
+  get flags(): ClientFlags | undefined {
+    return this.#flags;
   }
 
   /** The export that the client has open for its questions. */
@@ -166,7 +187,9 @@ export class Handshake {
         return;
       case 'skipping':
         this.#expect('header', optionHeaderBytes);
-        this.#refuse(Reply.errorTooBig, 'the data of this option is too long');
+        if (!this.#refusedForTls()) {
+          this.#refuse(Reply.errorTooBig, 'the data of this option is too long');
+        }
         return;
       case 'opening':
       case 'done':
@@ -179,8 +202,7 @@ export class Handshake {
       this.#breach('the client set flags that do not exist');
       return;
     }
-    this.#isFixedNewstyle = flags.isFixedNewstyle;
-    this.#wantsNoZeroes = flags.wantsNoZeroes;
+    this.#flags = flags;
     this.#expect('header', optionHeaderBytes);
   }
 
@@ -191,7 +213,7 @@ export class Handshake {
       return;
     }
     this.#option = header.option;
-    if (!this.#isFixedNewstyle && header.option !== Option.exportName) {
+    if (this.#flags?.isFixedNewstyle !== true && header.option !== Option.exportName) {
       this.#breach('options need the fixed newstyle flag');
       return;
     }
@@ -210,6 +232,7 @@ export class Handshake {
   #readData(): void {
     const data = this.#kept;
     this.#expect('header', optionHeaderBytes);
+    if (this.#refusedForTls()) return;
     switch (this.#option) {
       case Option.exportName:
         this.#exportName(data);
@@ -234,10 +257,7 @@ export class Handshake {
         this.#metaContext(data);
         return;
       case Option.starttls:
-        this.#refuse(
-          data.length > 0 ? Reply.errorInvalid : Reply.errorUnsupported,
-          'TLS is not offered here',
-        );
+        this.#startTls(data);
         return;
       default:
         this.#refuse(Reply.errorUnsupported, `option ${this.#option} is not known here`);
@@ -245,6 +265,20 @@ export class Handshake {
   }
 
   // ---- options
+
+  #startTls(data: Uint8Array): void {
+    if (data.length > 0) {
+      this.#refuse(Reply.errorInvalid, 'STARTTLS takes no data');
+    } else if (this.#tls === 'done') {
+      this.#refuse(Reply.errorInvalid, 'TLS is in use already');
+    } else if (this.#tls === 'off') {
+      this.#refuse(Reply.errorUnsupported, 'TLS is not offered here');
+    } else if (!this.#refusedForStopping()) {
+      this.#state = 'done';
+      this.#release();
+      this.#owner.onStartTls(encodeOptionReply(Option.starttls, Reply.ack));
+    }
+  }
 
   #exportName(data: Uint8Array): void {
     const name = decodeText(data);
@@ -254,8 +288,10 @@ export class Handshake {
     }
     this.#open(name, (opened) => {
       const { sizeBytes } = opened.device;
-      const hasZeroes = !this.#wantsNoZeroes;
-      this.#owner.send(encodeExportNameReply(sizeBytes, this.#flags(opened), hasZeroes));
+      const hasZeroes = this.#flags?.wantsNoZeroes !== true;
+      this.#owner.send(
+        encodeExportNameReply(sizeBytes, this.#transmissionFlags(opened), hasZeroes),
+      );
       this.#agree(opened, name, sizeBytes);
     });
   }
@@ -288,7 +324,7 @@ export class Handshake {
   }
 
   #describe(opened: NbdOpenExport, sizeBytes: number, wantsName: boolean): void {
-    this.#sendInfo(encodeExportInfo(sizeBytes, this.#flags(opened)));
+    this.#sendInfo(encodeExportInfo(sizeBytes, this.#transmissionFlags(opened)));
     const sizes = { minimum: 1, preferred: blockSizeBytes, maximum: payloadAdvertisedBytes };
     this.#sendInfo(encodeBlockSizeInfo(sizes));
     if (wantsName) this.#sendInfo(encodeTextInfo(Info.name, opened.name));
@@ -387,11 +423,13 @@ export class Handshake {
     opened?.close();
   }
 
-  #flags(opened: NbdOpenExport): number {
+  #transmissionFlags(opened: NbdOpenExport): number {
     const always =
       TransmissionFlag.hasFlags |
       TransmissionFlag.sendFlush |
       TransmissionFlag.sendFua |
+      // One state per device: what one connection was answered, every other one reads, and its FLUSH covers.
+      TransmissionFlag.canMultiConn |
       TransmissionFlag.sendCache;
     const writable =
       TransmissionFlag.sendTrim | TransmissionFlag.sendWriteZeroes | TransmissionFlag.sendFastZero;
@@ -416,6 +454,15 @@ export class Handshake {
   #refusedForStopping(): boolean {
     if (this.#owner.isStopping) this.#refuse(Reply.errorShutdown, 'the server is stopping');
     return this.#owner.isStopping;
+  }
+
+  /** In the clear, where TLS is required, only STARTTLS and ABORT are answered; EXPORT_NAME cannot be refused. */
+  #refusedForTls(): boolean {
+    const isAllowed = this.#option === Option.starttls || this.#option === Option.abort;
+    if (this.#tls !== 'required' || isAllowed) return false;
+    if (this.#option === Option.exportName) this.#breach('the client did not start TLS');
+    else this.#refuse(Reply.errorTlsRequired, 'TLS is required here: use STARTTLS first');
+    return true;
   }
 
   #breach(reason: string): void {

@@ -18,6 +18,7 @@
 import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
 import type { Staging } from '../device/staging.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
+import type { NbdDoor } from './door.ts';
 import type { NbdExports } from './exports.ts';
 import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
 import { OutputPool } from './output-pool.ts';
@@ -75,13 +76,13 @@ export class NbdServer implements ConnectionOwner {
     return this.#isStopping;
   }
 
-  /** Takes over a connected stream. */
-  accept(stream: ByteStream): void {
+  /** Takes over a connected stream that came through `door`. */
+  accept(stream: ByteStream, door: NbdDoor): void {
     if (this.#isStopping || this.#connections.size >= this.shared.limits.connectionsMax) {
       stream.destroy();
       return;
     }
-    const connection = new Connection(this.#nextId, stream, this);
+    const connection = new Connection(this.#nextId, stream, door, this);
     // The id is logged as 32 bits.
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1;
     this.#connections.add(connection);
@@ -92,19 +93,17 @@ export class NbdServer implements ConnectionOwner {
     oldest?.onBreach('too many handshakes are under way');
   }
 
-  /** Connections that have the export open. */
-  connectionCountByExport(name: string): number {
-    let count = 0;
-    for (const connection of this.#connections) {
-      if (connection.exportName === name) count += 1;
-    }
-    return count;
-  }
-
   /** Drops every connection that has the export open. The device may still finish requests of theirs. */
   disconnectExport(name: string): void {
     for (const connection of this.#connections) {
       if (connection.exportName === name) connection.drop();
+    }
+  }
+
+  /** Drops every connection that came through the door: what it asks of clients has changed. */
+  disconnectDoor(door: NbdDoor): void {
+    for (const connection of this.#connections) {
+      if (connection.door === door) connection.drop();
     }
   }
 
@@ -136,8 +135,14 @@ export class NbdServer implements ConnectionOwner {
   }
 
   onOpened(connection: Connection): void {
-    const { id, peer, exportName } = connection;
-    this.#log.info('nbd client opened an export', { connection: id, peer, export: exportName });
+    const { id, peer, exportName, identity, tlsProtocol } = connection;
+    this.#log.info('nbd client opened an export', {
+      connection: id,
+      peer,
+      export: exportName,
+      ...(tlsProtocol === undefined ? {} : { tls: tlsProtocol }),
+      ...(identity === undefined ? {} : { identity }),
+    });
   }
 
   onBreach(connection: Connection, reason: string): void {

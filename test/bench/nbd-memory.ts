@@ -9,6 +9,7 @@
 import { Staging } from '../../src/device/staging.ts';
 import { listenTcp, listenUnix } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
+import { plainDoor } from '../../src/nbd/door.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
 import { MemoryExports } from '../support/memory-exports.ts';
@@ -42,7 +43,7 @@ const server = new NbdServer({ exports, staging, timers: systemTimers, log });
 listenUnix(
   socketPath,
   (stream) => {
-    server.accept(stream);
+    server.accept(stream, plainDoor);
   },
   (error, listener) => {
     if (error !== undefined) throw error;
@@ -55,7 +56,7 @@ if (tcpPort !== undefined) {
     '127.0.0.1',
     Number(tcpPort),
     (stream) => {
-      server.accept(stream);
+      server.accept(stream, plainDoor);
     },
     (error, listener) => {
       if (error !== undefined) throw error;

@@ -8,6 +8,7 @@ import { connect, type Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { ByteStream } from '../../src/base/ports.ts';
 import { Staging } from '../../src/device/staging.ts';
 import {
   type ListenDone,
@@ -16,6 +17,7 @@ import {
   type StreamListener,
 } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
+import { plainDoor } from '../../src/nbd/door.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { describeWith } from '../support/interop.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
@@ -52,7 +54,9 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
   beforeAll(async () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-nbd-'));
     socketPath = path.join(folder, 'nbd.sock');
-    const accept = server.accept.bind(server);
+    const accept = (stream: ByteStream): void => {
+      server.accept(stream, plainDoor);
+    };
     await listening((done) => {
       listenUnix(socketPath, accept, done);
     });
@@ -105,7 +109,7 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
       can_fast_zero: true,
       can_flush: true,
       can_fua: true,
-      can_multi_conn: false,
+      can_multi_conn: true,
       can_trim: true,
       can_zero: true,
       block_size_minimum: 1,
@@ -330,8 +334,7 @@ except nbd.Error as error:
       );
       expect(result.code).toBe(-1);
     }
-    while (server.connectionCountByExport('killed') > 0)
-      await new Promise((done) => setTimeout(done, 5));
+    while (exports.openCountOf('killed') > 0) await new Promise((done) => setTimeout(done, 5));
     expect(device.heldCount).toBe(0);
     expect(staging.freeBytes).toBe(freeBytes);
   });

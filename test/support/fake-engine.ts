@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { parseArgs } from 'node:util';
 import { OperationError } from '../../src/base/errors.ts';
-import type { NbdListen } from '../../src/engine/protocol.ts';
+import type { NbdListen, NbdListening } from '../../src/engine/protocol.ts';
 import { serveEngineRpc } from '../../src/engine/rpc.ts';
 import { tryLockFile } from '../../src/host/run-folder.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -43,7 +43,7 @@ if (fs.existsSync(statePath)) {
   const [name = '', size = ''] = values['first-volume'].split(':');
   pool.volumeCreate(name, Number(size));
 }
-let opened: { nbd: NbdListen; servers: Server[] } = { nbd: {}, servers: [] };
+let opened: { nbd: NbdListening; servers: Server[] } = { nbd: {}, servers: [] };
 
 const server = await serveEngineRpc(
   values.socket,
@@ -79,13 +79,14 @@ function misbehave(): void {
 }
 
 /** Opens the port for real, so that one in use is refused as an engine refuses it; nobody is served there. */
-async function listen(nbd: NbdListen): Promise<NbdListen> {
+async function listen(nbd: NbdListen): Promise<NbdListening> {
   for (const each of opened.servers) each.close();
   if (nbd.tcp === undefined) {
-    opened = { nbd, servers: [] };
-    return nbd;
+    const { socketPath } = nbd;
+    opened = { nbd: socketPath === undefined ? {} : { socketPath }, servers: [] };
+    return opened.nbd;
   }
-  const { address, port } = nbd.tcp;
+  const { address, port, tls } = nbd.tcp;
   const tcp = createServer();
   await new Promise<void>((resolve, reject) => {
     tcp.once('error', () => {
@@ -95,6 +96,7 @@ async function listen(nbd: NbdListen): Promise<NbdListen> {
   });
   const bound = tcp.address();
   const boundPort = bound !== null && typeof bound === 'object' ? bound.port : port;
-  opened = { nbd: { ...nbd, tcp: { address, port: boundPort } }, servers: [tcp] };
+  const secured = tls === undefined ? {} : { tls: 'required' as const };
+  opened = { nbd: { ...nbd, tcp: { address, port: boundPort, ...secured } }, servers: [tcp] };
   return opened.nbd;
 }

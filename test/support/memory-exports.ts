@@ -4,10 +4,18 @@ import type { MemoryDevice } from './memory-device.ts';
 
 export class MemoryExports implements NbdExports {
   readonly devices = new Map<string, MemoryDevice>();
-  /** Exports that are open now. */
-  openCount = 0;
+  /** Names of exports that are open now, once per connection. */
+  readonly #openNames: string[] = [];
   /** Set to delay opening until it is called. */
   heldOpens: (() => void)[] | undefined;
+
+  get openCount(): number {
+    return this.#openNames.length;
+  }
+
+  openCountOf(name: string): number {
+    return this.#openNames.filter((open) => open === name).length;
+  }
 
   add(device: MemoryDevice): MemoryDevice {
     this.devices.set(device.name, device);
@@ -29,7 +37,7 @@ export class MemoryExports implements NbdExports {
   #open(name: string): NbdOpenExport | undefined {
     const device = this.devices.get(name);
     if (device === undefined) return undefined;
-    this.openCount += 1;
+    this.#openNames.push(name);
     let isClosed = false;
     return {
       device,
@@ -38,7 +46,7 @@ export class MemoryExports implements NbdExports {
       close: () => {
         if (isClosed) throw new Error('an export was given back twice');
         isClosed = true;
-        this.openCount -= 1;
+        this.#openNames.splice(this.#openNames.indexOf(name), 1);
       },
     };
   }

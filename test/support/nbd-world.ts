@@ -1,6 +1,7 @@
 /** An NBD server over memory devices, memory streams and manual time: everything happens when a test says so. */
 import type { Log } from '../../src/base/ports.ts';
 import { Staging } from '../../src/device/staging.ts';
+import { type NbdDoor, plainDoor } from '../../src/nbd/door.ts';
 import type { NbdLimits } from '../../src/nbd/limits.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { ManualTimers } from './manual-timers.ts';
@@ -49,10 +50,10 @@ export class NbdWorld {
     return this.exports.add(new MemoryDevice({ name, sizeBytes, isReadOnly, slab }));
   }
 
-  connect(): NbdClient {
+  connect(door: NbdDoor = plainDoor): NbdClient {
     const stream = new MemoryStream();
     this.#streams.push(stream);
-    this.server.accept(stream);
+    this.server.accept(stream, door);
     const client = new NbdClient(stream, () => {
       this.run();
     });

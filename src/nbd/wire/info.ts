@@ -42,6 +42,7 @@ export const TransmissionFlag = {
   sendTrim: 1 << 5,
   sendWriteZeroes: 1 << 6,
   sendDf: 1 << 7,
+  canMultiConn: 1 << 8,
   sendCache: 1 << 10,
   sendFastZero: 1 << 11,
 } as const;

@@ -48,6 +48,7 @@ export const Reply = {
   metaContext: 4,
   errorUnsupported: 0x80000001,
   errorInvalid: 0x80000003,
+  errorTlsRequired: 0x80000005,
   errorUnknown: 0x80000006,
   errorShutdown: 0x80000007,
   errorTooBig: 0x80000009,

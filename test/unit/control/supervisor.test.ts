@@ -7,7 +7,7 @@ import {
   type SupervisorHost,
 } from '../../../src/control/supervisor.ts';
 import { EngineGoneError } from '../../../src/engine/client.ts';
-import type { NbdListen } from '../../../src/engine/protocol.ts';
+import type { NbdListen, NbdListening, NbdTls } from '../../../src/engine/protocol.ts';
 import { matching } from '../../support/matching.ts';
 import { settled, VirtualTime } from '../../support/virtual-time.ts';
 
@@ -21,6 +21,8 @@ interface Behaviour {
   readonly listenError?: OperationError;
   /** Does not end when it is told to stop. */
   readonly ignoresStop?: boolean;
+  /** Is of a version from before there was TLS. */
+  readonly ignoresTls?: boolean;
 }
 
 class Engine {
@@ -30,7 +32,9 @@ class Engine {
   readonly exited = Promise.withResolvers<EngineExit>();
   readonly closed = Promise.withResolvers<void>();
   isAlive = true;
-  nbd: NbdListen = {};
+  nbd: NbdListening = {};
+  /** What it was told to listen on last. */
+  wanted: NbdListen = {};
 
   constructor(pid: number, behaviour: Behaviour, nowMs: number) {
     this.pid = pid;
@@ -122,7 +126,8 @@ function doorOf(engine: Engine): EngineDoor {
       return { pool: 'main', pid: engine.pid, startedMs: 1, version: 'x', nbd: engine.nbd };
     if (method === 'listen') {
       if (engine.behaviour.listenError !== undefined) throw engine.behaviour.listenError;
-      engine.nbd = openedPorts((params as { nbd: NbdListen }).nbd);
+      engine.wanted = (params as { nbd: NbdListen }).nbd;
+      engine.nbd = openedPorts(engine.wanted, engine.behaviour.ignoresTls !== true);
       return { nbd: engine.nbd };
     }
     if (method === 'stop' && engine.behaviour.ignoresStop !== true) {
@@ -141,13 +146,18 @@ function doorOf(engine: Engine): EngineDoor {
 }
 
 /** Port 0 becomes 4711, as if the kernel had picked it. */
-function openedPorts(nbd: NbdListen): NbdListen {
-  if (nbd.tcp?.port !== 0) return nbd;
-  return { ...nbd, tcp: { ...nbd.tcp, port: 4711 } };
+function openedPorts({ tcp, socketPath }: NbdListen, knowsTls: boolean): NbdListening {
+  const socket = socketPath === undefined ? {} : { socketPath };
+  if (tcp === undefined) return socket;
+  const secured = tcp.tls === undefined || !knowsTls ? {} : { tls: 'required' as const };
+  const port = tcp.port === 0 ? 4711 : tcp.port;
+  return { ...socket, tcp: { address: tcp.address, port, ...secured } };
 }
 
-function supervisorOn(machine: Machine): EngineSupervisor {
-  const nbd = { tcp: { address: '127.0.0.1', port: 0 } };
+const tls = { certificatePem: 'certificate', keyPem: 'key' };
+
+function supervisorOn(machine: Machine, secured: { readonly tls?: NbdTls } = {}): EngineSupervisor {
+  const nbd = { tcp: { address: '127.0.0.1', port: 0, ...secured } };
   return new EngineSupervisor({ pool: 'main', nbd, logPath: '/d/main.log' }, machine);
 }
 
@@ -260,6 +270,36 @@ describe('the supervisor, starting', () => {
     expect(await started(supervisor, machine, 0)).toBe(listenError);
     await supervisor.abandon(1000);
     expect(machine.engine.isAlive).toBe(true);
+  });
+});
+
+describe('the supervisor, with TLS', () => {
+  it('asks every engine for it, also the one after the first', async () => {
+    const machine = new Machine();
+    const supervisor = supervisorOn(machine, { tls });
+    expect(await started(supervisor, machine, 0)).toBeUndefined();
+    expect(machine.engine.wanted.tcp?.tls).toEqual(tls);
+    expect(supervisor.info().nbd.tcp).toEqual({
+      address: '127.0.0.1',
+      port: 4711,
+      tls: 'required',
+    });
+    machine.engine.end({ code: undefined, signal: 'SIGKILL' });
+    await machine.time.pass(1000);
+    expect(machine.engines).toHaveLength(2);
+    expect(machine.engine.wanted).toEqual({ tcp: { address: '127.0.0.1', port: 4711, tls } });
+    await supervisor.stop(1000);
+  });
+
+  it('does not start over a running engine that would listen in the clear', async () => {
+    const machine = new Machine({ ignoresTls: true });
+    machine.run();
+    const supervisor = supervisorOn(machine, { tls });
+    expect(await started(supervisor, machine, 0)).toMatchObject({
+      code: 'unavailable',
+      message: 'the running engine does not know TLS and listens in the clear',
+    });
+    await supervisor.abandon(1000);
   });
 });
 

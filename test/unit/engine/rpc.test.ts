@@ -17,6 +17,11 @@ import { systemTimers } from '../../../src/host/timers.ts';
 import { containing } from '../../support/matching.ts';
 import { VirtualTime } from '../../support/virtual-time.ts';
 
+/** Parameters of `listen` with this TLS. */
+function listenWith(tls: unknown): object {
+  return { nbd: { tcp: { address: '::', port: 1, tls } } };
+}
+
 describe('lines', () => {
   it('come out whole however the stream is cut', () => {
     fc.assert(
@@ -161,6 +166,15 @@ describe('the control socket of an engine', () => {
     [{ nbd: { tcp: { address: '::', port: 65_536 } } }, false],
     [{ nbd: { tcp: { address: 1, port: 1 } } }, false],
     [{ nbd: { socketPath: 1 } }, false],
+    [listenWith({ certificatePem: 'c', keyPem: 'k' }), true],
+    [listenWith({ certificatePem: 'c', keyPem: 'k', clientAuthorityPem: 'a' }), true],
+    [listenWith({ certificatePem: 'c', keyPem: 'k', keyByIdentity: { alice: '00ff' } }), true],
+    [listenWith({ certificatePem: 'c' }), false],
+    [listenWith({ certificatePem: 'c', keyPem: 'k', clientAuthority: 'a' }), false],
+    [listenWith({ certificatePem: 'c', keyPem: 'k', keyByIdentity: {} }), false],
+    [listenWith({ certificatePem: 'c', keyPem: 'k', keyByIdentity: { alice: '0' } }), false],
+    [listenWith({ certificatePem: 'c', keyPem: 'k'.repeat(65_537) }), false],
+    [listenWith(1), false],
     [{ nbd: 1 }, false],
   ])('checks listeners down to the port: %j', async (params, isFine) => {
     const [line] = await exchange(`${JSON.stringify({ id: 1, method: 'listen', params })}\n`, 1);

@@ -69,7 +69,7 @@ describe('handshakes', () => {
     const client = world.open();
     expect(client.write(0, Buffer.alloc(mebibyte, 7))).toBe(0);
     expect(client.readSimple(0, mebibyte)).toEqual(Buffer.alloc(mebibyte, 7));
-    expect(world.server.connectionCountByExport('disk')).toBe(1001);
+    expect(world.exports.openCountOf('disk')).toBe(1001);
     for (const { stream } of idle) stream.break();
     world.run();
     expect(world.exports.openCount).toBe(1);
@@ -307,7 +307,7 @@ describe('ends', () => {
     world.run();
     expect(world.exports.openCount).toBe(0);
     expect(world.staging.freeBytes).toBe(free);
-    expect(world.server.connectionCountByExport('disk')).toBe(0);
+    expect(world.exports.openCountOf('disk')).toBe(0);
   });
 
   it('rubbish instead of a handshake costs only its own connection', () => {
