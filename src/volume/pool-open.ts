@@ -157,6 +157,7 @@ class Opening {
         relogTail({ parts: parts.parts, maintenance, moments }, recovered.relog, () => {
           this.#finishRelog(parts.parts, () => {
             if (recovered.relog.length > 0) sealOpen();
+            pool.opened();
             done(success(opened));
           });
         });

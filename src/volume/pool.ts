@@ -60,6 +60,7 @@ export class Pool {
   readonly #operations: Operations;
   readonly #space: Space;
   #bytesAtCheckpoint = 0;
+  #isOpen = false;
   /** Why the pool is read-only; undefined = it is not. */
   readonly readOnlyReason: string | undefined;
 
@@ -298,10 +299,17 @@ export class Pool {
   segmentOpened(): void {
     this.#space.check();
     const log = this.#parts.writer?.log;
-    if (log === undefined) return;
+    // What opening logs does not pass through the operator: until it is over the catalogue may be behind the log.
+    if (log === undefined || !this.#isOpen) return;
     if (log.bytesLogged - this.#bytesAtCheckpoint < this.#parts.settings.checkpointBytes) return;
     this.#bytesAtCheckpoint = log.bytesLogged;
     this.checkpoint();
+  }
+
+  /** Opening is over: catalogue and log agree. */
+  opened(): void {
+    this.#isOpen = true;
+    this.segmentOpened();
   }
 
   /** Logs the whole catalogue. */

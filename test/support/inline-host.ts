@@ -15,7 +15,6 @@ export function smallSettings(folder: string): StoreSettings {
     ...defaultSettings,
     segmentSlots: 64,
     readySegments: 2,
-    checkpointBytes: 2 ** 19,
     stagingBytes: 4 * 2 ** 20,
     manifestPath: `${folder}/manifest.db`,
   };

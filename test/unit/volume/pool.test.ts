@@ -54,7 +54,7 @@ async function open(disk?: Disk): Promise<OpenedPool> {
   return ask((done) => {
     const options = {
       name: 'main',
-      settings: smallSettings(folder),
+      settings: { ...smallSettings(folder), checkpointBytes: 2 ** 19 },
       capacityBytes: 2 ** 30,
       pageCacheBytes: 2 ** 30,
       onFailed: (message: string) => {
