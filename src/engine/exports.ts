@@ -5,17 +5,16 @@ import { uuidText } from '../base/uuid.ts';
 import type { NbdExportInfo, NbdExports, NbdOpenExport } from '../nbd/exports.ts';
 import type { Pool } from '../volume/pool.ts';
 
-/** One thing that is open: who has it open is known by volume id, so renames do not lose count. */
-interface OpenEntry {
+/** Whose state an open export shows: ids, so renames do not matter. */
+interface Shown {
   readonly volumeId: string;
   readonly snapshotId: string | undefined;
-  /** Name under which it was opened. */
-  readonly name: string;
 }
 
 export class PoolExports implements NbdExports {
   readonly #pool: Pool;
-  readonly #open = new Set<OpenEntry>();
+  /** One per connection. */
+  readonly #open = new Map<NbdOpenExport, Shown>();
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -47,18 +46,18 @@ export class PoolExports implements NbdExports {
     }
   }
 
-  /** Names under which a volume (without its snapshots) is open, one per connection. */
-  volumeConnections(volumeId: string): string[] {
-    return this.#names((entry) => entry.volumeId === volumeId && entry.snapshotId === undefined);
+  /** What is open of a volume, without its snapshots: one per connection. */
+  volumeConnections(volumeId: string): Set<NbdOpenExport> {
+    return this.#which((shown) => shown.volumeId === volumeId && shown.snapshotId === undefined);
   }
 
-  /** Names under which a volume or any snapshot of it is open. */
-  allConnections(volumeId: string): string[] {
-    return this.#names((entry) => entry.volumeId === volumeId);
+  /** What is open of a volume and its snapshots. */
+  allConnections(volumeId: string): Set<NbdOpenExport> {
+    return this.#which((shown) => shown.volumeId === volumeId);
   }
 
-  snapshotConnections(snapshotId: string): string[] {
-    return this.#names((entry) => entry.snapshotId === snapshotId);
+  snapshotConnections(snapshotId: string): Set<NbdOpenExport> {
+    return this.#which((shown) => shown.snapshotId === snapshotId);
   }
 
   #describe(volume: ReturnType<Pool['volume']>): string {
@@ -68,23 +67,25 @@ export class PoolExports implements NbdExports {
     return `view of ${source} at ${volume.view.label}, ${size}`;
   }
 
-  #names(matches: (entry: OpenEntry) => boolean): string[] {
-    return [...this.#open].filter(matches).map((entry) => entry.name);
+  #which(matches: (shown: Shown) => boolean): Set<NbdOpenExport> {
+    const found = new Set<NbdOpenExport>();
+    for (const [opened, shown] of this.#open) if (matches(shown)) found.add(opened);
+    return found;
   }
 
   #openVolume(name: string): NbdOpenExport {
     const volume = this.#pool.volume(name);
     const device = this.#pool.volumeOpen(name);
-    const entry = { volumeId: uuidText(volume.uuid), snapshotId: undefined, name };
-    this.#open.add(entry);
-    return {
+    const opened: NbdOpenExport = {
       device,
       name,
       description: this.#describe(volume),
       close: () => {
-        this.#open.delete(entry);
+        this.#open.delete(opened);
       },
     };
+    this.#open.set(opened, { volumeId: uuidText(volume.uuid), snapshotId: undefined });
+    return opened;
   }
 
   #openSnapshot(
@@ -100,21 +101,20 @@ export class PoolExports implements NbdExports {
         done(undefined);
         return;
       }
-      const entry = {
-        volumeId: uuidText(volume.uuid),
-        snapshotId: uuidText(snapshot.uuid),
-        name,
-      };
-      this.#open.add(entry);
-      done({
+      const opened: NbdOpenExport = {
         device: outcome.value.device,
         name,
         description: describeSnapshot(volumeName, snapshot.createdMs, snapshot.sizeBytes),
         close: () => {
-          this.#open.delete(entry);
+          this.#open.delete(opened);
           outcome.value.close();
         },
+      };
+      this.#open.set(opened, {
+        volumeId: uuidText(volume.uuid),
+        snapshotId: uuidText(snapshot.uuid),
       });
+      done(opened);
     });
   }
 }

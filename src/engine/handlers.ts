@@ -201,10 +201,10 @@ async function deleteVolume(
   const { pool } = parts.opened;
   const volume = pool.volume(name);
   const connections = parts.exports.allConnections(uuidText(volume.uuid));
-  if (connections.length > 0 && !force) {
+  if (connections.size > 0 && !force) {
     throw inUse(name, connections, volume.snapshotByName.size);
   }
-  dropConnections(parts, connections);
+  parts.nbd.disconnect(connections);
   return await ask((done) => {
     pool.volumeDelete({ name, force }, done);
   });
@@ -225,16 +225,16 @@ function checkKind(volume: Volume, wanted: 'volume' | 'view'): void {
 function disconnectHead(parts: EngineParts, name: string, disconnect: boolean): void {
   const volume = parts.opened.pool.volume(name);
   const connections = parts.exports.volumeConnections(uuidText(volume.uuid));
-  if (connections.length === 0) return;
+  if (connections.size === 0) return;
   if (!disconnect) {
-    const count = connections.length;
+    const count = connections.size;
     throw new OperationError(
       ErrorCode.conflict,
       `${name} is open on ${count} NBD connection${count === 1 ? '' : 's'}, and its content would change under ${count === 1 ? 'it' : 'them'}`,
       'Disconnect the clients, or repeat with --disconnect to drop the connections.',
     );
   }
-  dropConnections(parts, connections);
+  parts.nbd.disconnect(connections);
 }
 
 function snapshotHandlers(
@@ -255,8 +255,8 @@ function snapshotHandlers(
     snapshotDelete: async ({ volume, name, force }) => {
       const snapshotId = uuidText(pool.snapshot(volume, name).uuid);
       const connections = parts.exports.snapshotConnections(snapshotId);
-      if (connections.length > 0 && !force) throw inUse(`${volume}@${name}`, connections, 0);
-      dropConnections(parts, connections);
+      if (connections.size > 0 && !force) throw inUse(`${volume}@${name}`, connections, 0);
+      parts.nbd.disconnect(connections);
       return await ask((done) => {
         pool.snapshotDelete({ volume, name }, done);
       });
@@ -266,10 +266,10 @@ function snapshotHandlers(
 
 function inUse(
   what: string,
-  connections: readonly string[],
+  connections: ReadonlySet<unknown>,
   snapshotCount: number,
 ): OperationError {
-  const count = connections.length;
+  const count = connections.size;
   const snapshots =
     snapshotCount === 0
       ? ''
@@ -279,10 +279,6 @@ function inUse(
     `${what} is open on ${count} NBD connection${count === 1 ? '' : 's'} that would be dropped${snapshots}`,
     'Disconnect the clients, or repeat with --force.',
   );
-}
-
-function dropConnections(parts: EngineParts, names: readonly string[]): void {
-  for (const name of new Set(names)) parts.nbd.disconnectExport(name);
 }
 
 function poolStatus(parts: EngineParts): PoolStatus {
@@ -328,7 +324,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
-    connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).length,
+    connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,
   };
 }
 

@@ -102,7 +102,12 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
 
   /** Canonical name of the export that the client has open; undefined when none. */
   get exportName(): string | undefined {
-    return (this.#opened ?? this.#handshake.opened)?.name;
+    return this.openExport?.name;
+  }
+
+  /** What the client has open, also while the handshake still goes on. */
+  get openExport(): NbdOpenExport | undefined {
+    return this.#opened ?? this.#handshake.opened;
   }
 
   get isInTransmission(): boolean {

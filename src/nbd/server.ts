@@ -19,7 +19,7 @@ import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
 import type { Staging } from '../device/staging.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdDoor } from './door.ts';
-import type { NbdExports } from './exports.ts';
+import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
 import { OutputPool } from './output-pool.ts';
 import { StagingDoor } from './staging-door.ts';
@@ -93,10 +93,14 @@ export class NbdServer implements ConnectionOwner {
     oldest?.onBreach('too many handshakes are under way');
   }
 
-  /** Drops every connection that has the export open. The device may still finish requests of theirs. */
-  disconnectExport(name: string): void {
+  /**
+   * Drops the connections that these were opened for. The device may still finish requests of theirs. Names do not tell:
+   * an export may have been renamed, and another may have its old name.
+   */
+  disconnect(opened: ReadonlySet<NbdOpenExport>): void {
     for (const connection of this.#connections) {
-      if (connection.exportName === name) connection.drop();
+      const { openExport } = connection;
+      if (openExport !== undefined && opened.has(openExport)) connection.drop();
     }
   }
 

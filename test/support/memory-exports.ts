@@ -4,17 +4,21 @@ import type { MemoryDevice } from './memory-device.ts';
 
 export class MemoryExports implements NbdExports {
   readonly devices = new Map<string, MemoryDevice>();
-  /** Names of exports that are open now, once per connection. */
-  readonly #openNames: string[] = [];
+  /** What is open now, one per connection. */
+  readonly #openExports = new Set<NbdOpenExport>();
   /** Set to delay opening until it is called. */
   heldOpens: (() => void)[] | undefined;
 
   get openCount(): number {
-    return this.#openNames.length;
+    return this.#openExports.size;
   }
 
   openCountOf(name: string): number {
-    return this.#openNames.filter((open) => open === name).length;
+    return this.openedAs(name).length;
+  }
+
+  openedAs(name: string): NbdOpenExport[] {
+    return [...this.#openExports].filter((open) => open.name === name);
   }
 
   add(device: MemoryDevice): MemoryDevice {
@@ -37,18 +41,16 @@ export class MemoryExports implements NbdExports {
   #open(name: string): NbdOpenExport | undefined {
     const device = this.devices.get(name);
     if (device === undefined) return undefined;
-    this.#openNames.push(name);
-    let isClosed = false;
-    return {
+    const opened: NbdOpenExport = {
       device,
       name,
       description: describe(name),
       close: () => {
-        if (isClosed) throw new Error('an export was given back twice');
-        isClosed = true;
-        this.#openNames.splice(this.#openNames.indexOf(name), 1);
+        if (!this.#openExports.delete(opened)) throw new Error('an export was given back twice');
       },
     };
+    this.#openExports.add(opened);
+    return opened;
   }
 }
 

@@ -273,13 +273,13 @@ describe('ends', () => {
     expect(world.exports.openCount).toBe(0);
   });
 
-  it('disconnectExport drops exactly the connections of that export', () => {
+  it('disconnect drops exactly the connections that were named', () => {
     const world = new NbdWorld();
     world.addDevice('other', 4096);
     const first = world.open();
     const other = world.connect();
     other.open('other');
-    world.server.disconnectExport('disk');
+    world.server.disconnect(new Set(world.exports.openedAs('disk')));
     world.run();
     expect([first.isDropped, other.isDropped]).toEqual([true, false]);
     expect(world.exports.openCount).toBe(1);
