@@ -161,6 +161,7 @@ class RotRun {
       const other = random.pick(pages);
       after.set(other.file.page(other.index));
     }
+    if (Buffer.compare(before, after) === 0) after[0] = (after[0] ?? 0) ^ 1;
     file.rot(index, after);
     return {
       what: `${kind} in ${path} page ${index}`,
