@@ -25,7 +25,7 @@ export interface ApplianceOptions {
 }
 
 /** An answer of the API that is not a success. */
-class ApiError extends Error {
+export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
 
