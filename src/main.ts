@@ -15,6 +15,7 @@ import { LAST_WORDS_BYTES, STOP_WITHIN_MS } from './control/limits.ts';
 import { PoolControl } from './control/pool-control.ts';
 import { parseSettings, type Settings, settingsHelp } from './control/settings.ts';
 import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
+import { TlsControl } from './control/tls-control.ts';
 import { welcomeText } from './control/welcome.ts';
 import { connectEngine } from './engine/client.ts';
 import { systemClock } from './host/clock.ts';
@@ -111,19 +112,25 @@ interface DaemonLogs {
 
 async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs): Promise<number> {
   const { environment, log, fileLog } = logs;
+  const tls = new TlsControl(settings, systemClock, log);
+  const listenerTls = await tls.listenerTls();
   const supervisor = new EngineSupervisor(
     {
       pool: POOL,
       logPath: paths.engineLog,
       nbd: {
-        tcp: { address: settings.listenAddress, port: settings.nbdPort },
+        tcp: {
+          address: settings.listenAddress,
+          port: settings.nbdPort,
+          ...(listenerTls === undefined ? {} : { tls: listenerTls }),
+        },
         socketPath: settings.nbdSocketPath,
       },
     },
     supervisorHost(settings, paths, environment.engineEntry, log),
   );
   const control = new PoolControl(supervisor, systemClock);
-  const api = buildApi(control, fileLog);
+  const api = buildApi(control, tls, fileLog);
   const stopAsked = Promise.withResolvers<string>();
   onStopSignal(stopAsked.resolve, (signal) => {
     log.warn(`${signal} again: leaving at once; the engine finishes closing by itself`);
@@ -154,6 +161,12 @@ async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs
 async function greet(settings: Settings, control: PoolControl, logs: DaemonLogs): Promise<void> {
   const pool = await control.poolShow();
   logs.environment.print(welcomeText(settings, pool, await control.volumeList()));
+  if (isOpenToAll(settings)) {
+    logs.log.warn(
+      `NBD on ${settings.listenAddress} is neither encrypted nor does it ask who connects: ` +
+        'use --nbd-tls required with --nbd-tls-client-certificates required or --nbd-tls-psk',
+    );
+  }
   const { poolSizeBytes } = settings;
   if (poolSizeBytes !== undefined && poolSizeBytes !== pool.capacityBytes) {
     logs.log.warn(
@@ -161,6 +174,11 @@ async function greet(settings: Settings, control: PoolControl, logs: DaemonLogs)
         '--pool-size is for a new pool; change this one with: tidemark pool resize',
     );
   }
+}
+
+/** Whether others than this machine reach the NBD port, in the clear. */
+function isOpenToAll({ nbdTls, listenAddress }: Settings): boolean {
+  return nbdTls === 'off' && !/^(?:127\.[\d.]+|::1|localhost)$/.test(listenAddress);
 }
 
 function runPaths(settings: Settings): RunPaths {

@@ -5,16 +5,18 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Log } from '../base/ports.ts';
 import type { PoolControl } from '../control/pool-control.ts';
+import type { TlsControl } from '../control/tls-control.ts';
 import { installErrors } from './errors.ts';
 import { API_CONNECTIONS_MAX, REQUEST_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS } from './limits.ts';
 import { installOperationRoutes } from './operation.ts';
 import { installPoolRoutes } from './pool.ts';
 import { installSnapshotRoutes } from './snapshot.ts';
+import { installTlsRoutes } from './tls.ts';
 import { installViewRoutes } from './view.ts';
 import { installVolumeRoutes } from './volume.ts';
 
-/** Builds the API over `control`; the caller has it listen and closes it. `log` gets a line per request that changes something. */
-export function buildApi(control: PoolControl, log: Log): FastifyInstance {
+/** Builds the API over `control` and `tls`; the caller has it listen and closes it. `log` gets a line per request that changes something. */
+export function buildApi(control: PoolControl, tls: TlsControl, log: Log): FastifyInstance {
   const app = Fastify({
     logger: false,
     bodyLimit: REQUEST_BODY_MAX_BYTES,
@@ -39,5 +41,6 @@ export function buildApi(control: PoolControl, log: Log): FastifyInstance {
   installViewRoutes(app, control);
   installSnapshotRoutes(app, control);
   installOperationRoutes(app, control);
+  installTlsRoutes(app, tls);
   return app;
 }

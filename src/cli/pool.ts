@@ -137,7 +137,10 @@ function poolText(pool: Pool, nowMs: number): string {
 function listenerText(nbd: Pool['nbd']): string {
   const listeners: string[] = [];
   if (nbd.socketPath !== undefined) listeners.push(nbd.socketPath);
-  if (nbd.tcp !== undefined) listeners.push(`${nbd.tcp.address}:${nbd.tcp.port}`);
+  if (nbd.tcp !== undefined) {
+    const { address, port, tls } = nbd.tcp;
+    listeners.push(`${address}:${port}${tls === undefined ? '' : ' (TLS)'}`);
+  }
   return listeners.length === 0 ? 'no listener is open' : listeners.join(', ');
 }
 

@@ -4,6 +4,7 @@ import { CommandFailure, ExitCode, failureText } from './failure.ts';
 import { addPoolCommands } from './pool.ts';
 import { type GlobalOptions, Session, type SessionHost } from './session.ts';
 import { addSnapshotCommands } from './snapshot.ts';
+import { addTlsCommands } from './tls.ts';
 import { addViewCommands } from './view.ts';
 import { addVolumeCommands } from './volume.ts';
 
@@ -62,5 +63,6 @@ function buildProgram(line: CommandLine, host: SessionHost): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addViewCommands(program, session);
+  addTlsCommands(program, session);
   return program;
 }

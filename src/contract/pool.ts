@@ -40,7 +40,14 @@ export const Pool = Type.Object({
     restartCount: Type.Number(),
   }),
   nbd: Type.Object({
-    tcp: Type.Optional(Type.Object({ address: Type.String(), port: Type.Number() })),
+    tcp: Type.Optional(
+      Type.Object({
+        address: Type.String(),
+        port: Type.Number(),
+        /** Absent: in the clear. */
+        tls: Type.Optional(Type.Literal('required')),
+      }),
+    ),
     socketPath: Type.Optional(Type.String()),
   }),
 });

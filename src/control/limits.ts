@@ -26,3 +26,9 @@ export const LAST_WORDS_LINES = 5;
 export const LAST_WORDS_BYTES = 16 * 1024;
 /** Finished operations that can still be asked for. */
 export const FINISHED_OPERATIONS_MAX = 100;
+/** Shared keys of NBD over TLS: as many as the engine takes. */
+export const SHARED_KEYS_MAX = 256;
+/** Certificates are made for this long; a server's is made again at the first start in its last days. */
+export const AUTHORITY_DAYS = 3650;
+export const CERTIFICATE_DAYS = 730;
+export const RENEW_BEFORE_DAYS = 30;

@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 import { OperationError, toError } from '../base/errors.ts';
 import { parseSize } from '../base/units.ts';
 
+export type TlsMode = 'off' | 'required';
+
 export interface Settings {
   /** Absolute path of DIR. */
   readonly dataDir: string;
@@ -11,6 +13,12 @@ export interface Settings {
   readonly nbdPort: number;
   /** Absolute path of the NBD unix socket. */
   readonly nbdSocketPath: string;
+  /** Whether clients of the TCP listener must use TLS. */
+  readonly nbdTls: TlsMode;
+  /** Whether clients over TLS must show a certificate. */
+  readonly nbdTlsClientCertificates: TlsMode;
+  /** Absolute path of a file of shared keys. */
+  readonly nbdTlsKeysPath: string | undefined;
   /** Reserved for the iSCSI portal. */
   readonly iscsiPort: number;
   /** Reserved for the web console and the remote API. */
@@ -47,6 +55,24 @@ const rows = [
     help: 'NBD unix socket (default DIR/run/nbd.sock)',
   },
   {
+    flag: 'nbd-tls',
+    variable: 'TIDEMARK_NBD_TLS',
+    value: 'MODE',
+    help: 'TLS on the NBD port: off or required (default off)',
+  },
+  {
+    flag: 'nbd-tls-client-certificates',
+    variable: 'TIDEMARK_NBD_TLS_CLIENT_CERTIFICATES',
+    value: 'MODE',
+    help: 'whether clients must show a certificate: off or required (default off)',
+  },
+  {
+    flag: 'nbd-tls-psk',
+    variable: 'TIDEMARK_NBD_TLS_PSK',
+    value: 'FILE',
+    help: 'clients must have one of these keys: lines of identity:hexkey',
+  },
+  {
     flag: 'iscsi-port',
     variable: 'TIDEMARK_ISCSI_PORT',
     value: 'N',
@@ -70,10 +96,12 @@ type SettingFlag = (typeof rows)[number]['flag'];
 
 /** Text for `--help`: every flag with its environment variable. */
 export function settingsHelp(): string {
+  const uses = rows.map((row) => `--${row.flag} ${row.value}`);
+  const width = Math.max(...uses.map((use) => use.length));
   const lines = rows.map(
-    (row) => `  ${`--${row.flag} ${row.value}`.padEnd(20)} ${row.help} [${row.variable}]`,
+    (row, index) => `  ${(uses[index] ?? '').padEnd(width)} ${row.help} [${row.variable}]`,
   );
-  return `usage: npm start -- [options]\n\n${lines.join('\n')}\n  ${'--help'.padEnd(20)} show this\n`;
+  return `usage: npm start -- [options]\n\n${lines.join('\n')}\n  ${'--help'.padEnd(width)} show this\n`;
 }
 
 /**
@@ -87,7 +115,7 @@ export function parseSettings(
 ): Settings | 'help' {
   const given = parseFlags(argv);
   if (given === 'help') return 'help';
-  const text = (flag: SettingFlag): Given | undefined => {
+  const text: Texts = (flag) => {
     const flagValue = given[flag];
     if (flagValue !== undefined) return { origin: `--${flag}`, text: flagValue };
     const variable = variableByFlag(flag);
@@ -101,16 +129,42 @@ export function parseSettings(
     listenAddress: text('listen')?.text ?? '127.0.0.1',
     nbdPort: port(text('nbd-port'), 10_809),
     nbdSocketPath: resolvePath(text('nbd-socket')?.text ?? `${dataDir}/run/nbd.sock`),
+    ...tlsSettings(text, resolvePath),
     iscsiPort: port(text('iscsi-port'), 3260),
     httpsPort: port(text('https-port'), 8443),
     poolSizeBytes: poolSize === undefined ? undefined : size(poolSize),
   };
 }
 
+type Texts = (flag: SettingFlag) => Given | undefined;
+
 interface Given {
   /** The flag or variable it came from, for messages. */
   readonly origin: string;
   readonly text: string;
+}
+
+function tlsSettings(
+  text: Texts,
+  resolvePath: (path: string) => string,
+): Pick<Settings, 'nbdTls' | 'nbdTlsClientCertificates' | 'nbdTlsKeysPath'> {
+  const nbdTls = mode(text('nbd-tls'));
+  const clientCertificates = text('nbd-tls-client-certificates');
+  const keys = text('nbd-tls-psk');
+  const nbdTlsClientCertificates = mode(clientCertificates);
+  const needsTls = nbdTlsClientCertificates === 'required' ? clientCertificates : keys;
+  if (nbdTls === 'off' && needsTls !== undefined) {
+    const message = `${needsTls.origin} means nothing without TLS`;
+    throw new OperationError('invalid', message, 'add --nbd-tls required');
+  }
+  const nbdTlsKeysPath = keys === undefined ? undefined : resolvePath(keys.text);
+  return { nbdTls, nbdTlsClientCertificates, nbdTlsKeysPath };
+}
+
+function mode(given: Given | undefined): TlsMode {
+  const value = given?.text ?? 'off';
+  if (value === 'off' || value === 'required') return value;
+  throw new OperationError('invalid', `${given?.origin ?? ''}: ${value} is not off or required`);
 }
 
 function parseFlags(

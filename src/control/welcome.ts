@@ -32,17 +32,19 @@ function nextLines(settings: Settings, volumes: readonly Volume[]): string[] {
   const cli = `npm run -s tidemark -- --data ${shellWord(settings.dataDir)}`;
   const first = volumes[0];
   const uri = first?.nbdUris[0];
-  const tcpUri = first?.nbdUris.at(-1);
+  // qemu takes no address that begins with nbds: it gets the unix socket then.
+  const qemuUri = first?.nbdUris.findLast((each) => !each.startsWith('nbds:'));
   const lines = ['what to type next, in another terminal:'];
-  if (first !== undefined && uri !== undefined && tcpUri !== undefined) {
+  if (first !== undefined && uri !== undefined && qemuUri !== undefined) {
     const word = shellWord(uri);
     lines.push(
       `    nbdinfo ${word}`,
-      `    qemu-img convert -n -f qcow2 -O raw disk.qcow2 ${shellWord(tcpUri)}`,
+      `    qemu-img convert -n -f qcow2 -O raw disk.qcow2 ${shellWord(qemuUri)}`,
       `    nbdcopy ${word} copy.img`,
       `    ${cli} snapshot create ${first.name} before`,
     );
   }
+  if (settings.nbdTls === 'required') lines.push(`    ${cli} tls client NAME`);
   return [...lines, `    ${cli} pool status`, `    ${cli} --help`, '', 'Ctrl-C stops it.'];
 }
 

@@ -1,7 +1,7 @@
 /** Maxima of the engine's control socket. */
 
-/** The longest request: `listen` with certificates (a few KiB each) and the most shared keys (300 characters each). */
-export const REQUEST_LINE_MAX_CHARS = 256 * 1024;
+/** The longest request: `listen` with certificates (a few KiB each) and as many shared keys as there may be (400 characters each). */
+export const REQUEST_LINE_MAX_CHARS = 384 * 1024;
 /** The longest answer: a list of 100,000 snapshots at about 400 characters each fits. */
 export const ANSWER_LINE_MAX_CHARS = 64 * 1024 * 1024;
 /** Requests of one connection that run at the same time; one more is answered `unavailable`. */

@@ -1,12 +1,17 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildApi } from '../../../src/api/server.ts';
 import { ErrorCode, OperationError } from '../../../src/base/errors.ts';
 import { PoolControl } from '../../../src/control/pool-control.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
+import { tlsIn } from '../../support/tls.ts';
 import { VirtualTime } from '../../support/virtual-time.ts';
 
+let folder: string;
 let engine: MemoryEngine;
 let api: FastifyInstance;
 const logged: string[] = [];
@@ -16,9 +21,17 @@ const log = {
   error: (message: string): void => void logged.push(message),
 };
 
+beforeAll(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-api-'));
+});
+
+afterAll(() => {
+  fs.rmSync(folder, { recursive: true });
+});
+
 beforeEach(() => {
   engine = new MemoryEngine();
-  api = buildApi(new PoolControl(engine, new VirtualTime()), log);
+  api = buildApi(new PoolControl(engine, new VirtualTime()), tlsIn(folder), log);
   logged.length = 0;
 });
 
@@ -286,5 +299,33 @@ describe('the API', () => {
     await send('POST', '/v1/pool/resize', { capacityBytes: 4096 });
     await send('GET', '/v1/pool');
     expect(logged).toEqual(['POST /v1/pool/resize']);
+  });
+});
+
+describe('/v1/tls', () => {
+  it('shows certificates, and makes them for clients without keeping the key', async () => {
+    const { status, body } = await send('GET', '/v1/tls');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      mode: 'off',
+      clientCertificates: 'off',
+      folder: `${folder}/tls`,
+      authority: { path: `${folder}/tls/ca-cert.pem`, hosts: [] },
+      server: { path: `${folder}/tls/server-cert.pem` },
+    });
+    const made = await send('POST', '/v1/tls/clients', { name: 'backup1' });
+    expect(made).toMatchObject({ status: 201, body: { name: 'backup1' } });
+    // The shape of the contract.
+    const { keyPem } = made.body as { keyPem: string };
+    expect(keyPem).toContain('PRIVATE KEY');
+    const kept = fs.readdirSync(`${folder}/tls`).map((name) => `${folder}/tls/${name}`);
+    expect(kept.some((file) => fs.readFileSync(file, 'utf8').includes(keyPem))).toBe(false);
+  });
+
+  it.each(['a@b', '', 'x'.repeat(65)])('refuses to certify the name %j', async (name) => {
+    expect(await send('POST', '/v1/tls/clients', { name })).toMatchObject({
+      status: 400,
+      body: { error: { code: 'invalid', message: containing('name') } },
+    });
   });
 });

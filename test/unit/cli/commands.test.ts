@@ -11,6 +11,7 @@ import { PoolControl } from '../../../src/control/pool-control.ts';
 import { systemTimers } from '../../../src/host/timers.ts';
 import { containing, matching } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
+import { tlsIn } from '../../support/tls.ts';
 import { VirtualTime } from '../../support/virtual-time.ts';
 
 const silent = {
@@ -32,7 +33,7 @@ beforeEach(async () => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
   fs.mkdirSync(path.join(folder, 'run'));
   engine = new MemoryEngine();
-  api = buildApi(new PoolControl(engine, new VirtualTime()), silent);
+  api = buildApi(new PoolControl(engine, new VirtualTime()), tlsIn(folder), silent);
   api.addHook('onRequest', async (request) => {
     usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
     await Promise.resolve();
@@ -422,6 +423,37 @@ describe('tidemark pool', () => {
   });
 });
 
+describe('tidemark tls', () => {
+  it('shows what there is', async () => {
+    const { code, out } = await tidemark('tls show');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^NBD over TCP +in the clear$/m);
+    expect(out).toContain(`${folder}/tls/ca-cert.pem`);
+    expect(out).toMatch(/^server is +localhost, 127\.0\.0\.1, /m);
+  });
+
+  it('makes the folder that a client needs, and does not write over one', async () => {
+    const out = path.join(folder, 'backup1');
+    expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({
+      code: 0,
+      out: containing(`made ${out} with ca-cert.pem, client-cert.pem and client-key.pem`),
+    });
+    expect(fs.readdirSync(out).sort()).toEqual([
+      'ca-cert.pem',
+      'client-cert.pem',
+      'client-key.pem',
+    ]);
+    expect(fs.statSync(`${out}/client-key.pem`).mode & 0o777).toBe(0o600);
+    const key = fs.readFileSync(`${out}/client-key.pem`, 'utf8');
+    expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({
+      code: 1,
+      err: containing('exists already'),
+    });
+    expect(fs.readFileSync(`${out}/client-key.pem`, 'utf8')).toBe(key);
+    expect(await json(`tls client backup2 --out ${out}2`)).toMatchObject({ name: 'backup2' });
+  });
+});
+
 describe('failures', () => {
   it('of the daemon end with 1, its message and its hint', async () => {
     engine.failure = new OperationError('unavailable', 'the engine is starting', 'wait');
@@ -463,6 +495,7 @@ describe('failures', () => {
     'view create v --at monday --name w',
     'view create v --at snapshot:a@b --name w',
     'view refresh v --at 12:00',
+    'tls client a@b',
     '--nonsense',
   ])('of usage end with 2 and a message: %s', async (line) => {
     engine.pool.volumeCreate('v', 4096);

@@ -13,6 +13,11 @@ it('names the unix socket first, then TCP', () => {
   ]);
 });
 
+it('names TLS by its scheme', () => {
+  const nbd = { tcp: { address: '10.0.0.1', port: 10_809, tls: 'required' as const } };
+  expect(nbdUris(nbd, 'lun0')).toEqual(['nbds://10.0.0.1:10809/lun0']);
+});
+
 it('escapes what a URI cannot hold', () => {
   expect(nbdUris({ socketPath: '/a b/n&d' }, 'v@s')).toEqual([
     'nbd+unix:///v%40s?socket=/a%20b/n%26d',

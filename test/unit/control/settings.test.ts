@@ -27,6 +27,9 @@ describe('settings of the daemon', () => {
       listenAddress: '127.0.0.1',
       nbdPort: 10_809,
       nbdSocketPath: '/cwd/var/run/nbd.sock',
+      nbdTls: 'off',
+      nbdTlsClientCertificates: 'off',
+      nbdTlsKeysPath: undefined,
       iscsiPort: 3260,
       httpsPort: 8443,
       poolSizeBytes: undefined,
@@ -35,12 +38,16 @@ describe('settings of the daemon', () => {
 
   it('come from flags', () => {
     const argv =
-      '--data /d --listen 0.0.0.0 --nbd-port 1 --nbd-socket s --iscsi-port 2 --https-port 3 --pool-size 1.5T';
+      '--data /d --listen 0.0.0.0 --nbd-port 1 --nbd-socket s --nbd-tls required ' +
+      '--nbd-tls-client-certificates required --nbd-tls-psk keys --iscsi-port 2 --https-port 3 --pool-size 1.5T';
     expect(parse(argv.split(' '))).toEqual({
       dataDir: '/d',
       listenAddress: '0.0.0.0',
       nbdPort: 1,
       nbdSocketPath: '/cwd/s',
+      nbdTls: 'required',
+      nbdTlsClientCertificates: 'required',
+      nbdTlsKeysPath: '/cwd/keys',
       iscsiPort: 2,
       httpsPort: 3,
       poolSizeBytes: 1.5 * 1024 ** 4,
@@ -53,6 +60,9 @@ describe('settings of the daemon', () => {
       TIDEMARK_LISTEN: '::1',
       TIDEMARK_NBD_PORT: '4',
       TIDEMARK_NBD_SOCKET: '/e/s',
+      TIDEMARK_NBD_TLS: 'required',
+      TIDEMARK_NBD_TLS_CLIENT_CERTIFICATES: 'required',
+      TIDEMARK_NBD_TLS_PSK: '/e/keys',
       TIDEMARK_ISCSI_PORT: '5',
       TIDEMARK_HTTPS_PORT: '6',
       TIDEMARK_POOL_SIZE: '10G',
@@ -62,6 +72,9 @@ describe('settings of the daemon', () => {
       listenAddress: '::1',
       nbdPort: 7,
       nbdSocketPath: '/e/s',
+      nbdTls: 'required',
+      nbdTlsClientCertificates: 'required',
+      nbdTlsKeysPath: '/e/keys',
       iscsiPort: 5,
       httpsPort: 6,
       poolSizeBytes: 10 * 1024 ** 3,
@@ -75,12 +88,15 @@ describe('settings of the daemon', () => {
       'listen',
       'nbd-port',
       'nbd-socket',
+      'nbd-tls',
+      'nbd-tls-client-certificates',
+      'nbd-tls-psk',
       'iscsi-port',
       'https-port',
       'pool-size',
     ]) {
       expect(settingsHelp()).toMatch(
-        new RegExp(`--${flag} .*\\[TIDEMARK_${flag.toUpperCase().replace('-', '_')}\\]`),
+        new RegExp(`--${flag} .*\\[TIDEMARK_${flag.toUpperCase().replaceAll('-', '_')}\\]`),
       );
     }
   });
@@ -95,6 +111,20 @@ describe('settings of the daemon', () => {
   it('accept the ports 0 and 65535', () => {
     expect(parse(['--nbd-port', '0']).nbdPort).toBe(0);
     expect(parse(['--nbd-port', '65535']).nbdPort).toBe(65_535);
+  });
+
+  it.each([
+    ['--nbd-tls-client-certificates', 'required'],
+    ['--nbd-tls-psk', 'keys'],
+  ])('refuse %s without TLS: it would protect nothing', (flag, value) => {
+    const error = refusal([flag, value]);
+    expect(error.message).toBe(`${flag} means nothing without TLS`);
+    expect(error.hint).toContain('--nbd-tls required');
+    expect(refusal([flag, value, '--nbd-tls', 'off']).message).toContain(flag);
+  });
+
+  it('refuse modes of TLS that do not exist', () => {
+    expect(refusal(['--nbd-tls', 'on']).message).toBe('--nbd-tls: on is not off or required');
   });
 
   it('name the environment variable when that is at fault', () => {
