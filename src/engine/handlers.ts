@@ -136,6 +136,7 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
         pool.volumeResize(params, done);
       }),
     volumeRollback: async ({ name, to, disconnect }) => {
+      pool.checkMoment(pool.volume(name), to);
       disconnectHead(parts, name, disconnect);
       return await info((done) => {
         pool.volumeRollback({ name, to }, done);
@@ -173,12 +174,15 @@ function viewHandlers(parts: EngineParts): Picked<ViewMethod> {
       return viewInfo(parts, view);
     },
     viewRefresh: async ({ name, at, disconnect }) => {
-      checkKind(pool.volume(name), 'view');
+      const view = pool.volume(name);
+      checkKind(view, 'view');
+      const source = view.view === undefined ? undefined : pool.volumeById(view.view.sourceUuid);
+      if (source !== undefined) pool.checkMoment(source, at);
       disconnectHead(parts, name, disconnect);
-      const view = await ask<Volume>((done) => {
+      const refreshed = await ask<Volume>((done) => {
         pool.viewRefresh({ name, at }, done);
       });
-      return viewInfo(parts, view);
+      return viewInfo(parts, refreshed);
     },
     viewPromote: async ({ name }) => {
       const volume = await ask<Volume>((done) => {

@@ -25,6 +25,7 @@ import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
 import { Space, type SpaceReport } from './core/space.ts';
 import {
+  checkMoment,
   type ViewOptions,
   viewCreate,
   viewPromote,
@@ -254,6 +255,11 @@ export class Pool {
   /** Makes a view a volume of its own, without copying. */
   viewPromote(name: string, done: Done<VolumeState>): void {
     viewPromote(this.#operator, name, done);
+  }
+
+  /** Throws OperationError unless `at` ("snapshot:NAME" or "now") names a moment of the volume. */
+  checkMoment(volume: VolumeState, at: string): void {
+    checkMoment(this.#operator, volume, at);
   }
 
   /** Goes on from a snapshot; newer snapshots and the state before stay reachable. Open devices answer shuttingDown from then on. */

@@ -11,7 +11,7 @@ import { toHex } from '../../base/uuid.ts';
 import type { CatalogueRecord, Fork, Revert, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 
-export const manifestSchemaVersion = 2;
+const manifestSchemaVersion = 2;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;

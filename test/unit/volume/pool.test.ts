@@ -23,7 +23,7 @@ afterEach(() => {
 });
 
 async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     call((outcome) => {
       if (outcome.ok) resolve(outcome.value);
       else reject(outcome.error);
@@ -51,7 +51,7 @@ class RefusingDisk extends SystemDisk {
 }
 
 async function open(disk?: Disk): Promise<OpenedPool> {
-  return ask((done) => {
+  return await ask((done) => {
     const options = {
       name: 'main',
       settings: { ...smallSettings(folder), checkpointBytes: 2 ** 19 },
@@ -69,13 +69,13 @@ async function open(disk?: Disk): Promise<OpenedPool> {
 }
 
 async function close(pool: Pool): Promise<void> {
-  return new Promise((resolve) => {
+  return await new Promise((resolve) => {
     pool.close(resolve);
   });
 }
 
 async function submit(device: BlockDevice, fill: (request: IoRequest) => void): Promise<IoRequest> {
-  return new Promise((resolve) => {
+  return await new Promise((resolve) => {
     const request = new IoRequest(resolve);
     fill(request);
     device.submit(request);
@@ -83,7 +83,7 @@ async function submit(device: BlockDevice, fill: (request: IoRequest) => void): 
 }
 
 async function write(pool: Pool, device: BlockDevice, offset: number, bytes: Uint8Array) {
-  return submit(device, (request) => {
+  return await submit(device, (request) => {
     request.kind = IoKind.write;
     request.offset = offset;
     request.length = bytes.length;
@@ -105,7 +105,7 @@ async function read(device: BlockDevice, offset: number, length: number): Promis
 }
 
 async function zero(device: BlockDevice, kind: IoKind, offset: number, length: number) {
-  return submit(device, (request) => {
+  return await submit(device, (request) => {
     request.kind = kind;
     request.offset = offset;
     request.length = length;
