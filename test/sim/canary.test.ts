@@ -34,6 +34,12 @@ function foundByLongRuns(variant: (typeof storeVariants)[number]): number {
   return found;
 }
 
+function traceOf(seed: number): string[] {
+  const lines: string[] = [];
+  longRun({ seed, trace: (line) => lines.push(line) });
+  return lines;
+}
+
 describe('a broken store', () => {
   for (const variant of storeVariants) {
     it(`whose disk does this is found by small programs: ${variant}`, () => {
@@ -47,13 +53,8 @@ describe('a broken store', () => {
 
 describe('a seed', () => {
   it('replays the same run', () => {
-    const trace = (): string[] => {
-      const lines: string[] = [];
-      longRun({ seed: 11, trace: (line) => lines.push(line) });
-      return lines;
-    };
-    const first = trace();
+    const first = traceOf(11);
     expect(first.length).toBeGreaterThan(50);
-    expect(trace()).toEqual(first);
+    expect(traceOf(11)).toEqual(first);
   });
 });

@@ -106,7 +106,8 @@ export class Client {
       request.noHole = op.noHole;
     }
     this.#onEvent(`submit ${describeOp(op)}`);
-    const record = this.#oracle.submit(op, true);
+    const isWriteBack = this.#oracle.now.get(op.volume)?.isWriteBack === true;
+    const record = this.#oracle.submit(op, !isWriteBack);
     this.#device(op.volume).submit(request);
   }
 
@@ -123,9 +124,15 @@ export class Client {
       case IoStatus.ok:
         this.#oracle.publish(record);
         return;
+      case IoStatus.invalid:
+        // An operation that waited, for a lock or for staging, may find its place cut off by a shrink.
+        if (!this.isCatalogueBusy && !this.#isBeyondEnd(record.op)) {
+          this.#requireTolerance(`${what} answered with status ${status}`);
+        }
+        this.#oracle.refuse(record);
+        return;
       case IoStatus.noSpace:
       case IoStatus.readOnly:
-      case IoStatus.invalid:
       // An error that a store answers while it lives is one before the log: the block to merge into cannot be read.
       case IoStatus.ioError:
       case IoStatus.shuttingDown:
@@ -135,6 +142,11 @@ export class Client {
       default:
         unreachable(status);
     }
+  }
+
+  #isBeyondEnd(op: ModelOp): boolean {
+    const sizeBytes = this.#oracle.now.get(op.volume)?.sizeBytes ?? 0;
+    return isDataOp(op) && op.offset + op.length > sizeBytes;
   }
 
   #submitCatalogue(op: Exclude<ModelOp, DataOp>, record: OpRecord): void {

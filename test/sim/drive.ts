@@ -31,9 +31,12 @@ export function drive(options: DriveOptions): number {
     options.between();
     const depth = options.queueDepth();
     wait(() => client.pendingCount < depth, 'a free place in the queue');
-    const { op, isAlone } = workload.next(oracle.now, client.isCatalogueBusy);
+    const wasBusy = client.isCatalogueBusy;
+    const { op, isAlone } = workload.next(oracle.now, wasBusy);
     if (isAlone) wait(() => client.pendingCount === 0, 'an empty queue');
     if (isOver()) return done;
+    // It was made for a volume that may have another size by now.
+    if (isAlone && wasBusy) continue;
     client.submit(op, workload.nextSequence());
     if (isAlone) wait(() => client.pendingCount === 0, 'its answer');
   }

@@ -70,7 +70,11 @@ class FaultRun {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 7);
     // The parts of a ragged zero that fails half-way would each need a place in the order.
-    this.#workload = new Workload(this.#random.fork(5), 24, false);
+    this.#workload = new Workload(this.#random.fork(5), {
+      largestWriteBlocks: 24,
+      hasRagged: false,
+      isWriteBack: this.#random.chance(0.2),
+    });
     this.#oracle = new Oracle(this.#contents, new Map());
   }
 

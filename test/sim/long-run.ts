@@ -54,6 +54,7 @@ class LongRun {
   readonly #random: SeededRandom;
   readonly #contents = new ContentTable();
   readonly #workload: Workload;
+  readonly #isWriteBack: boolean;
   readonly #queueDepthMax: number;
   #state: PoolState = new Map();
   #oracle: Oracle;
@@ -68,7 +69,12 @@ class LongRun {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 1);
     this.#queueDepthMax = this.#random.pick([1, 4, 16, 32]);
-    this.#workload = new Workload(this.#random.fork(1), this.#random.pick([8, 24, 40]), true);
+    this.#isWriteBack = this.#random.chance(0.25);
+    this.#workload = new Workload(this.#random.fork(1), {
+      largestWriteBlocks: this.#random.pick([8, 24, 40]),
+      hasRagged: true,
+      isWriteBack: this.#isWriteBack,
+    });
     this.#oracle = new Oracle(this.#contents, this.#state);
   }
 
@@ -152,6 +158,8 @@ class LongRun {
       between: () => {
         if (random.chance(0.02)) process.stepWall(random.pick(wallSteps));
         process.runSome(random.below(8));
+        const volumes = [...this.#oracle.now.keys()];
+        if (volumes.length > 0 && random.chance(0.05)) client.flush(random.pick(volumes));
       },
     });
   }
@@ -215,7 +223,9 @@ class LongRun {
   /** At the end the machine is lost once more, and everything is still there. */
   #lastLook(machine: Machine): void {
     this.#at('last look');
-    const process = this.#start(crashed(machine, loss(LossStyle.none, 0)));
+    // Nothing says that what a write-back volume answered last was flushed.
+    const crash = this.#isWriteBack ? kill : loss(LossStyle.none, 0);
+    const process = this.#start(crashed(machine, crash));
     process.open();
     this.#requireState(process, 'the pool at the end');
     process.requireEqualRebuild();

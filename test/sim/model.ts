@@ -28,6 +28,7 @@ export type ModelOp =
       readonly volume: number;
       readonly name: string;
       readonly sizeBytes: number;
+      readonly isWriteBack: boolean;
     }
   | { readonly kind: 'volumeRename'; readonly volume: number; readonly name: string }
   | { readonly kind: 'volumeResize'; readonly volume: number; readonly sizeBytes: number }
@@ -52,6 +53,8 @@ export interface ModelVolume {
   readonly id: number;
   readonly name: string;
   readonly sizeBytes: number;
+  /** Answers before it is durable; a flush makes durable what was answered. */
+  readonly isWriteBack: boolean;
   readonly blocks: Blocks;
   readonly snapshotByName: ReadonlyMap<string, ModelSnapshot>;
 }
@@ -186,6 +189,7 @@ export function applyOp(state: PoolState, op: ModelOp, contents: ContentTable): 
       id: op.volume,
       name: op.name,
       sizeBytes: op.sizeBytes,
+      isWriteBack: op.isWriteBack,
       blocks: new Map(),
       snapshotByName: new Map(),
     });
@@ -210,7 +214,7 @@ export function describeOp(op: ModelOp): string {
     case 'trim':
       return `${op.kind}${op.noHole ? ' (no hole)' : ''} ${where} [${op.offset}, +${op.length})`;
     case 'volumeCreate':
-      return `create ${where} "${op.name}" ${op.sizeBytes}`;
+      return `create ${where} "${op.name}" ${op.sizeBytes}${op.isWriteBack ? ' write-back' : ''}`;
     case 'volumeRename':
       return `rename ${where} to "${op.name}"`;
     case 'volumeResize':

@@ -32,8 +32,8 @@ function op(stepOp: StepOp): Step {
   return { kind: 'op', op: stepOp };
 }
 
-function create(volume: number, name: string, blocks: number): Step {
-  return op({ kind: 'volumeCreate', volume, name, sizeBytes: blocks * block });
+function create(volume: number, name: string, blocks: number, isWriteBack = false): Step {
+  return op({ kind: 'volumeCreate', volume, name, sizeBytes: blocks * block, isWriteBack });
 }
 
 /** Bytes [offset, offset + length) of the volume. */
@@ -47,6 +47,10 @@ function write(volume: number, first: number, blocks: number): Step {
 
 function clear(kind: 'zero' | 'trim', first: number, blocks: number, noHole = false): Step {
   return op({ kind, volume: 1, offset: first * block, length: blocks * block, noHole });
+}
+
+function clearBytes(kind: 'zero' | 'trim', offset: number, length: number): Step {
+  return op({ kind, volume: 1, offset, length, noHole: false });
 }
 
 function snapshot(kind: 'snapshotCreate' | 'snapshotDelete', name: string): Step {
@@ -192,6 +196,45 @@ export const programs: readonly Program[] = [
       op({ kind: 'volumeResize', volume: 1, sizeBytes: 16 * block }),
       wait,
       write(1, 12, 1),
+      wait,
+    ],
+  },
+  {
+    name: 'ragged-clears',
+    steps: [
+      create(1, 'a', 16),
+      wait,
+      write(1, 0, 12),
+      wait,
+      clearBytes('trim', 100, 2 * block),
+      wait,
+      clearBytes('zero', 5 * block + 512, 512),
+      wait,
+      reopen,
+      clearBytes('zero', 6 * block + 1000, 4 * block),
+      wait,
+    ],
+  },
+  {
+    name: 'write-back',
+    steps: [
+      create(1, 'a', 32, true),
+      wait,
+      write(1, 0, 4),
+      write(1, 2, 4),
+      writeBytes(1, 1000, 5000),
+      flush(1),
+      write(1, 8, 2),
+      wait,
+      write(1, 0, 1),
+      clear('trim', 4, 2),
+      wait,
+      snapshot('snapshotCreate', 's'),
+      wait,
+      write(1, 0, 8),
+      flush(1),
+      wait,
+      write(1, 1, 1),
       wait,
     ],
   },

@@ -10,7 +10,7 @@ import { Client } from './client.ts';
 import { type ContentId, ContentTable, zeroContent } from './content.ts';
 import { drive } from './drive.ts';
 import { Machine } from './machine.ts';
-import { type ModelSnapshot, type PoolState, readContent } from './model.ts';
+import { type ModelSnapshot, type ModelVolume, type PoolState, readContent } from './model.ts';
 import {
   differences,
   type ObservedDevice,
@@ -60,7 +60,11 @@ class RotRun {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 0.5);
     this.#oracle = new Oracle(this.#contents, new Map());
-    this.#workload = new Workload(this.#random.fork(5), 24, true);
+    this.#workload = new Workload(this.#random.fork(5), {
+      largestWriteBlocks: 24,
+      hasRagged: true,
+      isWriteBack: false,
+    });
   }
 
   run(): RotOutcome {
@@ -215,12 +219,17 @@ class RotRun {
 
   /** Whether some volume ever held this content, so that the log must still have it. */
   #wasStored(content: ContentId): boolean {
-    for (let count = 0; count <= this.#oracle.publishedCount; count += 1) {
-      for (const volume of this.#oracle.state(count).values()) {
-        for (const stored of volume.blocks.values()) if (stored === content) return true;
-      }
+    for (const { blocks } of this.#volumesEver()) {
+      if ([...blocks.values()].includes(content)) return true;
     }
     return false;
+  }
+
+  /** Every volume in every state that it was in. */
+  *#volumesEver(): Generator<ModelVolume> {
+    for (let count = 0; count <= this.#oracle.publishedCount; count += 1) {
+      yield* this.#oracle.state(count).values();
+    }
   }
 
   #requireReported(process: StoreProcess): void {
@@ -232,21 +241,20 @@ class RotRun {
   #requireNoForeignBytes(observed: ObservedPool): void {
     // By block only: when the record of a rename is lost, a volume shows under its old name.
     const everByBlock = new Map<number, Set<ContentId>>();
-    for (let count = 0; count <= this.#oracle.publishedCount; count += 1) {
-      for (const volume of this.#oracle.state(count).values()) {
-        for (const [block, content] of volume.blocks) {
-          const ever = everByBlock.get(block) ?? new Set([zeroContent, unreadable]);
-          everByBlock.set(block, ever.add(content));
-        }
+    for (const { blocks } of this.#volumesEver()) {
+      for (const [block, content] of blocks) {
+        const ever = everByBlock.get(block) ?? new Set([zeroContent, unreadable]);
+        everByBlock.set(block, ever.add(content));
       }
     }
-    for (const [name, volume] of observed) {
-      for (const device of [volume, ...volume.snapshotByName.values()]) {
-        for (const [block, content] of device.contents.entries()) {
-          if (everByBlock.get(block)?.has(content) ?? content === zeroContent) continue;
-          const shown = this.#contents.describe(content);
-          throw new Violation(`read-only pool, ${name} block ${block}: ${shown}`);
-        }
+    const devices = [...observed.values()].flatMap((volume) => [
+      volume,
+      ...volume.snapshotByName.values(),
+    ]);
+    for (const device of devices) {
+      for (const [block, content] of device.contents.entries()) {
+        if (everByBlock.get(block)?.has(content) ?? content === zeroContent) continue;
+        throw new Violation(`read-only pool, block ${block}: ${this.#contents.describe(content)}`);
       }
     }
   }

@@ -7,6 +7,7 @@ import type { OperationError, Outcome } from '../../src/base/errors.ts';
 import type { Log } from '../../src/base/ports.ts';
 import type { BlockDevice } from '../../src/device/block-device.ts';
 import type { Payload } from '../../src/device/staging.ts';
+import { AckMode } from '../../src/volume/catalogue/records.ts';
 import { CommitRing } from '../../src/volume/commit-ring.ts';
 import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
@@ -183,7 +184,14 @@ export class StoreProcess {
     const name = state.get(op.volume)?.name ?? '';
     switch (op.kind) {
       case 'volumeCreate':
-        pool.volumeCreate({ name: op.name, sizeBytes: op.sizeBytes }, done);
+        pool.volumeCreate(
+          {
+            name: op.name,
+            sizeBytes: op.sizeBytes,
+            ack: op.isWriteBack ? AckMode.writeBack : AckMode.durable,
+          },
+          done,
+        );
         break;
       case 'volumeRename':
         pool.volumeRename({ name, newName: op.name }, done);

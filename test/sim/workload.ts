@@ -18,16 +18,29 @@ export interface NextOp {
   readonly isAlone: boolean;
 }
 
+export interface WorkloadOptions {
+  readonly largestWriteBlocks: number;
+  /** Zeros and trims need not keep to whole blocks. */
+  readonly hasRagged: boolean;
+  /**
+   * All volumes answer before the flush. Catalogue operations, which wait for it, are then alone in flight: the order of
+   * answers is the order of the log only among operations of one kind.
+   */
+  readonly isWriteBack: boolean;
+}
+
 export class Workload {
   readonly #random: SeededRandom;
   readonly #largestWriteBlocks: number;
   readonly #hasRagged: boolean;
+  readonly #isWriteBack: boolean;
   #nextVolume = 1;
   #sequence = 0;
 
-  /** Writes are at most `largestWriteBlocks` long; zeros and trims keep to whole blocks unless `hasRagged`. */
-  constructor(random: SeededRandom, largestWriteBlocks: number, hasRagged: boolean) {
+  constructor(random: SeededRandom, options: WorkloadOptions) {
+    const { largestWriteBlocks, hasRagged, isWriteBack } = options;
     this.#hasRagged = hasRagged;
+    this.#isWriteBack = isWriteBack;
     this.#random = random;
     this.#largestWriteBlocks = largestWriteBlocks;
   }
@@ -95,10 +108,16 @@ export class Workload {
     const free = snapshotNames.filter((name) => !volume.snapshotByName.has(name));
     if (names.length >= snapshotsMax || (names.length > 0 && this.#random.chance(0.3))) {
       const name = this.#random.pick(names);
-      return { op: { kind: 'snapshotDelete', volume: volume.id, name }, isAlone: false };
+      return {
+        op: { kind: 'snapshotDelete', volume: volume.id, name },
+        isAlone: this.#isWriteBack,
+      };
     }
     const name = this.#random.pick(free);
-    return { op: { kind: 'snapshotCreate', volume: volume.id, name }, isAlone: false };
+    return {
+      op: { kind: 'snapshotCreate', volume: volume.id, name },
+      isAlone: this.#isWriteBack,
+    };
   }
 
   #volumeCreate(state: PoolState): NextOp {
@@ -107,7 +126,8 @@ export class Workload {
     this.#nextVolume += 1;
     const name = this.#random.pick(free);
     const sizeBytes = this.#random.pick(volumeBlocks) * blockSizeBytes;
-    return { op: { kind: 'volumeCreate', volume, name, sizeBytes }, isAlone: true };
+    const isWriteBack = this.#isWriteBack;
+    return { op: { kind: 'volumeCreate', volume, name, sizeBytes, isWriteBack }, isAlone: true };
   }
 
   #volume(volume: ModelVolume, state: PoolState): NextOp {
@@ -120,7 +140,10 @@ export class Workload {
     }
     if (dice < 9) {
       const sizeBytes = present(this.#random.pick(volumeBlocks), 'size') * blockSizeBytes;
-      return { op: { kind: 'volumeResize', volume: volume.id, sizeBytes }, isAlone: true };
+      return {
+        op: { kind: 'volumeResize', volume: volume.id, sizeBytes },
+        isAlone: this.#isWriteBack,
+      };
     }
     return { op: { kind: 'volumeDelete', volume: volume.id }, isAlone: true };
   }
