@@ -6,6 +6,7 @@ import {
   IoKind,
   type IoRequest,
   IoStatus,
+  readMaxBytes,
 } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import { type BlockMap, zeroValue } from '../map/block-map.ts';
@@ -61,6 +62,7 @@ function finish(request: IoRequest, status: IoStatus): void {
 
 function isInside(request: IoRequest, sizeBytes: number): boolean {
   const { offset, length } = request;
+  if (request.kind === IoKind.read && length > readMaxBytes) return false;
   return offset >= 0 && length >= 0 && offset + length <= sizeBytes;
 }
 
