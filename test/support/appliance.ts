@@ -11,6 +11,7 @@ import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import type { Pool } from '../../src/contract/pool.ts';
+import type { Volume } from '../../src/contract/volume.ts';
 import { Background, until } from './run.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -157,6 +158,14 @@ export class Appliance {
 
   async volumeCreate(name: string, sizeBytes: number): Promise<void> {
     await this.api('POST', '/v1/volumes', { name, sizeBytes });
+  }
+
+  /** Waits until no client has the volume or view open: the engine notices a client's end a little later. */
+  async idle(name: string): Promise<void> {
+    await until(`nobody has ${name} open`, startWithinMs, async () => {
+      const volume = (await this.api('GET', `/v1/volumes/${name}`)) as Volume;
+      return volume.connectionCount === 0;
+    });
   }
 
   async snapshotCreate(volume: string, name: string): Promise<void> {

@@ -28,6 +28,8 @@ export class Maintenance {
   #records: ManifestRecord[] = [];
   #segments: ManifestSegment[] = [];
   #isManifestScheduled = false;
+  /** Whether it is known what the manifest lacks: a record that was sent before those would hide them, being newer. */
+  #isManifestOpen = false;
   /** Jobs that somebody waits for: answered in the order they were posted. */
   readonly #waiting: Waiting[] = [];
 
@@ -55,6 +57,7 @@ export class Maintenance {
     sealed: readonly ManifestSegment[],
   ): void {
     this.#ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
+      this.#isManifestOpen = true;
       if (result.error !== undefined) {
         this.#parts.host.log.warn('the manifest cannot be opened; the pool works without it', {
           error: result.error.message,
@@ -100,6 +103,7 @@ export class Maintenance {
 
   /** Sends what the manifest lacks now. The keeper works in order, so a job posted afterwards finds it applied. */
   flushManifest(): void {
+    if (!this.#isManifestOpen) return;
     if (this.#records.length === 0 && this.#segments.length === 0) return;
     this.#parts.keeper.post({
       kind: 'manifest',
