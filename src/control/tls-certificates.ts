@@ -87,8 +87,8 @@ export function makeServer(authority: Authority, leaf: Leaf, hosts: readonly str
   const names = hosts.map((host) => {
     const address = addressBytes(host);
     return address === undefined
-      ? context(generalName.dns, host)
-      : context(generalName.ip, address);
+      ? context(contextTag.dnsName, host)
+      : context(contextTag.ipAddress, address);
   });
   const extensions = [extension(oids.subjectAltName, sequence(...names))];
   return makeLeaf(authority, leaf, [purpose(oids.serverAuth), ...extensions]);
@@ -99,14 +99,20 @@ export function makeClient(authority: Authority, leaf: Leaf): Identity {
   return makeLeaf(authority, leaf, [purpose(oids.clientAuth)]);
 }
 
-/** Tags of GeneralName. */
-const generalName = { dns: 2, ip: 7 } as const;
+/** Context-specific tags, by the universal type that has the same number, because forge has no others. */
+const contextTag = {
+  version: Type.NONE,
+  extensions: Type.BITSTRING,
+  keyIdentifier: Type.NONE,
+  dnsName: Type.INTEGER,
+  ipAddress: Type.ODESC,
+} as const;
 
 function makeLeaf(authority: Authority, leaf: Leaf, extensions: readonly Asn1[]): Identity {
   const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { certificate, key } = authority;
   const endMs = Math.min(leaf.nowMs + leaf.days * dayMs, certificate.validToDate.getTime());
-  const signerId = context(0, keyIdOf(certificate.publicKey));
+  const signerId = context(contextTag.keyIdentifier, keyIdOf(certificate.publicKey));
   return certify(pair, {
     subject: nameOf(leaf.name),
     issuer: subjectOf(certificate),
@@ -139,21 +145,21 @@ function certify(
   const algorithm = sequence(oid(oids.ecdsaWithSha256));
   const extensions = sequence(...content.extensions);
   const tbs = sequence(
-    context(0, [integer('\u0002')]),
+    context(contextTag.version, [integer('\u0002')]),
     integer(serial()),
     algorithm,
     content.issuer,
     sequence(time(content.startMs), time(content.endMs)),
     content.subject,
     fromDer(pair.publicKey.export({ type: 'spki', format: 'der' })),
-    context(3, [extensions]),
+    context(contextTag.extensions, [extensions]),
   );
   const signature = sign('sha256', toDer(tbs), content.signer);
   const certificate = sequence(tbs, algorithm, bits(`\0${signature.toString('latin1')}`));
   const body = toDer(certificate).toString('latin1');
   return {
     certificatePem: forge.pem.encode({ type: 'CERTIFICATE', body }).replaceAll('\r', ''),
-    keyPem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    keyPem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }),
   };
 }
 
@@ -210,7 +216,7 @@ function sequence(...parts: Asn1[]): Asn1 {
   return asn1.create(Class.UNIVERSAL, Type.SEQUENCE, true, parts);
 }
 
-function context(tag: number, value: string | Asn1[]): Asn1 {
+function context(tag: forge.asn1.Type, value: string | Asn1[]): Asn1 {
   return asn1.create(Class.CONTEXT_SPECIFIC, tag, typeof value !== 'string', value);
 }
 

@@ -82,6 +82,8 @@ export class TlsStreams implements StreamSecurity {
         this.#settle(ends, undefined, 'the client left, or its certificate was refused');
       }
     });
+    // A client that leaves in the middle of the handshake is not waited for.
+    socket.allowHalfOpen = false;
     this.#server.emit('connection', socket);
   }
 
@@ -97,14 +99,18 @@ export class TlsStreams implements StreamSecurity {
       minVersion: 'TLSv1.2',
       ciphers: suites.join(':'),
       handshakeTimeout: handshakeLimitMs,
-      allowHalfOpen: true,
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
       ...(certificate === undefined
         ? {}
         : { cert: certificate.certificatePem, key: certificate.keyPem }),
       ...(clientAuthorityPem === undefined
         ? {}
-        : { ca: clientAuthorityPem, requestCert: true, rejectUnauthorized: true }),
+        : {
+            ca: clientAuthorityPem,
+            requestCert: true,
+            // Node takes a client with a shared key for one without a certificate; `#identityOf` tells them apart.
+            rejectUnauthorized: keyByIdentity === undefined,
+          }),
       ...(keyByIdentity === undefined
         ? {}
         : {
@@ -119,8 +125,9 @@ export class TlsStreams implements StreamSecurity {
   }
 
   #secured(socket: TLSSocket): void {
-    // Nothing is delivered before the new stream is started.
+    // Nothing is delivered before the new stream is started. From here on a client may end its half and still read.
     socket.pause();
+    socket.allowHalfOpen = true;
     const identity = this.#identityOf(socket);
     if (this.#needsIdentity && identity === undefined) {
       this.#settle(endsOf(socket), undefined, 'its certificate has no name, or none is there');

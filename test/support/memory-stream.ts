@@ -55,6 +55,11 @@ export class MemoryStream implements ByteStream {
     this.isDestroyed = true;
   }
 
+  /** Somebody else uses the stream from now on. */
+  detach(): void {
+    this.#handler = undefined;
+  }
+
   // ---- the client's side
 
   send(bytes: Uint8Array): void {

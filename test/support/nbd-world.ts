@@ -51,14 +51,19 @@ export class NbdWorld {
   }
 
   connect(door: NbdDoor = plainDoor): NbdClient {
-    const stream = new MemoryStream();
-    this.#streams.push(stream);
-    this.server.accept(stream, door);
-    const client = new NbdClient(stream, () => {
-      this.run();
-    });
+    const client = this.client();
+    this.server.accept(client.stream, door);
     this.run();
     return client;
+  }
+
+  /** A client whose stream nobody serves yet. */
+  client(): NbdClient {
+    const stream = new MemoryStream();
+    this.#streams.push(stream);
+    return new NbdClient(stream, () => {
+      this.run();
+    });
   }
 
   /** A client in transmission. */

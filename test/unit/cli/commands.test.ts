@@ -9,6 +9,7 @@ import { OperationError } from '../../../src/base/errors.ts';
 import { runCommandLine } from '../../../src/cli/program.ts';
 import { PoolControl } from '../../../src/control/pool-control.ts';
 import { systemTimers } from '../../../src/host/timers.ts';
+import { routesOf } from '../../support/api-routes.ts';
 import { containing, matching } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
 import { tlsIn } from '../../support/tls.ts';
@@ -62,21 +63,6 @@ async function commandsOf(noun: string): Promise<string[]> {
   const [, listed = ''] = out.split('Commands:\n');
   const names = [...listed.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name);
   return names.filter((name) => name !== 'help');
-}
-
-/** From fastify's own tree, which indents every level by four characters: "│   └── /:name (GET, DELETE)". */
-function routesOf(app: FastifyInstance): string[] {
-  const found: string[] = [];
-  const parents: string[] = [];
-  for (const line of app.printRoutes({ commonPrefix: false }).split('\n')) {
-    const [, indent, part, methods] = /^([^/\w]*)(\S+) \(([A-Z, ]+)\)$/.exec(line) ?? [];
-    if (indent === undefined || part === undefined || methods === undefined) continue;
-    parents.splice(indent.length / 4 - 1, Infinity, part);
-    for (const method of methods.split(', ')) {
-      if (method !== 'HEAD') found.push(`${method} ${parents.join('')}`);
-    }
-  }
-  return found;
 }
 
 interface Typed {
@@ -425,11 +411,8 @@ describe('tidemark pool', () => {
 
 describe('tidemark tls', () => {
   it('shows what there is', async () => {
-    const { code, out } = await tidemark('tls show');
-    expect(code).toBe(0);
-    expect(out).toMatch(/^NBD over TCP +in the clear$/m);
-    expect(out).toContain(`${folder}/tls/ca-cert.pem`);
-    expect(out).toMatch(/^server is +localhost, 127\.0\.0\.1, /m);
+    const out = matching(/^NBD over TCP +in the clear$[^]*^server is +localhost, 127\.0\.0\.1, /m);
+    expect(await tidemark('tls show')).toMatchObject({ code: 0, out });
   });
 
   it('makes the folder that a client needs, and does not write over one', async () => {
@@ -438,11 +421,7 @@ describe('tidemark tls', () => {
       code: 0,
       out: containing(`made ${out} with ca-cert.pem, client-cert.pem and client-key.pem`),
     });
-    expect(fs.readdirSync(out).sort()).toEqual([
-      'ca-cert.pem',
-      'client-cert.pem',
-      'client-key.pem',
-    ]);
+    expect(fs.readdirSync(out)).toHaveLength(3);
     expect(fs.statSync(`${out}/client-key.pem`).mode & 0o777).toBe(0o600);
     const key = fs.readFileSync(`${out}/client-key.pem`, 'utf8');
     expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({

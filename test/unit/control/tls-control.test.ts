@@ -41,6 +41,26 @@ function putServer(days: number, hosts: readonly string[]): string {
   return made.certificatePem;
 }
 
+/** An authority that is kept elsewhere, and a server's pair of it. */
+function bring(days: number): string {
+  const ca = makeAuthority({ name: 'corporate', nowMs, days: 100 });
+  fs.mkdirSync(path.join(folder, 'tls'));
+  fs.writeFileSync(file('ca-cert.pem'), ca.certificatePem);
+  fs.writeFileSync(file('ca-key.pem'), ca.keyPem);
+  const server = putServer(days, ['storage.example']);
+  fs.rmSync(file('ca-key.pem'));
+  return server;
+}
+
+/** What the daemon makes of a file of shared keys. */
+async function keysOf(text: string, mode = 0o600): Promise<unknown> {
+  const keysPath = path.join(folder, 'keys.psk');
+  fs.writeFileSync(keysPath, text);
+  fs.chmodSync(keysPath, mode);
+  const tls = tlsIn(folder, { nbdTls: 'required', nbdTlsKeysPath: keysPath });
+  return (await tls.listenerTls())?.keyByIdentity;
+}
+
 describe('certificates', () => {
   it('are not made while TLS is off and nobody asks', async () => {
     expect(await tlsIn(folder).listenerTls()).toBeUndefined();
@@ -140,17 +160,6 @@ describe('the certificate of the server is made again', () => {
 });
 
 describe('files of the operator', () => {
-  /** An authority that is kept elsewhere, and a server's pair of it. */
-  function bring(days: number): string {
-    const ca = makeAuthority({ name: 'corporate', nowMs, days: 100 });
-    fs.mkdirSync(path.join(folder, 'tls'));
-    fs.writeFileSync(file('ca-cert.pem'), ca.certificatePem);
-    fs.writeFileSync(file('ca-key.pem'), ca.keyPem);
-    const server = putServer(days, ['storage.example']);
-    fs.rmSync(file('ca-key.pem'));
-    return server;
-  }
-
   it('are used and not changed, and no client can be certified here', async () => {
     const server = bring(90);
     const tls = tlsIn(folder, required);
@@ -187,14 +196,6 @@ describe('files of the operator', () => {
 describe('the file of shared keys', () => {
   const key = 'ab'.repeat(32);
 
-  async function keysOf(text: string, mode = 0o600): Promise<unknown> {
-    const keysPath = path.join(folder, 'keys.psk');
-    fs.writeFileSync(keysPath, text);
-    fs.chmodSync(keysPath, mode);
-    const tls = tlsIn(folder, { nbdTls: 'required', nbdTlsKeysPath: keysPath });
-    return (await tls.listenerTls())?.keyByIdentity;
-  }
-
   it('has an identity and a key on each line; comments and empty lines are skipped', async () => {
     const text = `# people\nalice:${key}\n\nbob:${key.toUpperCase()}\n`;
     expect(await keysOf(text)).toEqual({ alice: key, bob: key.toUpperCase() });
@@ -217,8 +218,7 @@ describe('the file of shared keys', () => {
   });
 
   it('of 256 keys is taken, of 257 refused', async () => {
-    const line = (_: unknown, index: number): string => `id${index}:${key}`;
-    const lines = Array.from({ length: 257 }, line);
+    const lines = [...Array(257).keys()].map((index) => `id${index}:${key}`);
     expect(Object.keys((await keysOf(lines.slice(1).join('\n'))) as object)).toHaveLength(256);
     await expect(keysOf(lines.join('\n'))).rejects.toMatchObject({ code: 'invalid' });
   });
