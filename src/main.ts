@@ -18,7 +18,7 @@ import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
 import { TlsControl } from './control/tls-control.ts';
 import { welcomeText } from './control/welcome.ts';
 import { connectEngine } from './engine/client.ts';
-import { systemClock } from './host/clock.ts';
+import { systemClock, systemRandom } from './host/clock.ts';
 import { isProcessAlive, processSignal, spawnDetached } from './host/process.ts';
 import {
   fileSize,
@@ -239,6 +239,7 @@ function supervisorHost(
     logText: () => readTail(paths.engineLog, logStart, LAST_WORDS_BYTES),
     timers: systemTimers,
     clock: systemClock,
+    random: systemRandom,
     log,
   };
 }

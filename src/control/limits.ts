@@ -3,6 +3,8 @@
 /** First and longest wait before a dead engine is started again. */
 export const RESTART_DELAY_FIRST_MS = 100;
 export const RESTART_DELAY_MAX_MS = 10_000;
+/** The part of a wait that chance may take off it. */
+export const RESTART_JITTER = 0.25;
 /** An engine that ran this long was well: the next wait is the first one again. */
 export const RESTART_HEALTHY_AFTER_MS = 60_000;
 /** Engine starts that fail one after the other before the daemon's own start is given up. */

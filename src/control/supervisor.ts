@@ -13,7 +13,7 @@
  * with its name if it never does. Exit code 4 (the pool is refused) is final: starting again cannot change it.
  */
 import { OperationError, toError } from '../base/errors.ts';
-import type { Clock, Log, Timers } from '../base/ports.ts';
+import type { Clock, Log, Random, Timers } from '../base/ports.ts';
 import { type CallOptions, EngineGoneError } from '../engine/client.ts';
 import type { EngineMethod, EngineMethods, NbdListen, NbdListening } from '../engine/protocol.ts';
 import { RestartBackoff } from './backoff.ts';
@@ -61,6 +61,7 @@ export interface SupervisorHost {
   logText(): string;
   readonly timers: Timers;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
 }
 
@@ -94,7 +95,7 @@ const EXIT_POOL_REFUSED = 4;
 export class EngineSupervisor {
   readonly #settings: SupervisorSettings;
   readonly #host: SupervisorHost;
-  readonly #backoff = new RestartBackoff();
+  readonly #backoff: RestartBackoff;
   readonly #firstAttach = Promise.withResolvers<void>();
   #wantedNbd: NbdListen;
   #session: Session | undefined;
@@ -114,6 +115,7 @@ export class EngineSupervisor {
   constructor(settings: SupervisorSettings, host: SupervisorHost) {
     this.#settings = settings;
     this.#host = host;
+    this.#backoff = new RestartBackoff(host.random);
     this.#wantedNbd = settings.nbd;
   }
 
@@ -284,7 +286,7 @@ export class EngineSupervisor {
 
   /** Sets the listeners; at the first start a failure is the operator's to solve, later it is tried again. */
   async #keepListening(session: Session): Promise<void> {
-    const backoff = new RestartBackoff();
+    const backoff = new RestartBackoff(this.#host.random);
     while (!this.#mustStop() && this.#session === session) {
       try {
         const nbd = keepPickedPort(this.#wantedNbd, session.nbd);

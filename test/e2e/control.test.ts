@@ -93,7 +93,7 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
       daemon.output.includes('serves pool main again'),
     );
     expect(daemon.output).toMatch(
-      /error: the engine of pool main ended \(killed by SIGKILL\); starting it again in 100 ms/,
+      /error: the engine of pool main ended \(killed by SIGKILL\); starting it again in (7[5-9]|[89]\d|100) ms/,
     );
     const pid = await tidemark.enginePid();
     expect(await tidemark.pool()).toMatchObject({

@@ -58,6 +58,7 @@ class Machine implements SupervisorHost {
   readonly time = new VirtualTime();
   readonly timers = this.time;
   readonly clock = this.time;
+  readonly random = { fill: (target: Uint8Array): void => void target.fill(0) };
   readonly engines: Engine[] = [];
   readonly lines: string[] = [];
   readonly signals: string[] = [];
