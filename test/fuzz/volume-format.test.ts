@@ -9,6 +9,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32c } from '../../src/base/crc32c.ts';
 import { viewOf } from '../../src/base/fields.ts';
+import { decodeRecord, encodeRecord } from '../../src/volume/catalogue/records.ts';
 import { addressOf, slotSizeBytes, slotsPerSegmentMax } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import {
@@ -376,6 +377,50 @@ describe('footer decoder', () => {
         if (footer === undefined) return;
         expect(footer.endSlot).toBeLessThanOrEqual(slotsPerSegmentMax);
         expect(footer.totalBytes).toBeGreaterThanOrEqual(footer.entryCount * 40);
+      }),
+      runs,
+    );
+  });
+});
+
+describe('catalogue record decoder', () => {
+  const types = fc.constantFrom(...Object.values(RecordType));
+  /** Items with the tags that records use and values of the lengths that they expect, or nearly. */
+  const item = fc.record({
+    tag: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 0, max: 0xffff })),
+    value: fc.oneof(
+      fc.uint8Array({ minLength: 8, maxLength: 8 }),
+      fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      fc.uint8Array({ minLength: 0, maxLength: 40 }),
+    ),
+  });
+  const payload = fc.array(item, { maxLength: 14 }).map((items) => {
+    const writer = new TlvWriter();
+    for (const { tag, value } of items) writer.bytes(tag, value);
+    return writer.finish();
+  });
+
+  it('answers any fields of any record type with a record or FormatError', () => {
+    fc.assert(
+      fc.property(types, fc.nat(), payload, (type, line, input) => {
+        tolerated(() => decodeRecord(type, line, input));
+      }),
+      { numRuns: 4000 },
+    );
+  });
+
+  it('survives changed payloads of real records', () => {
+    const record = {
+      kind: 'epoch' as const,
+      epoch,
+      nodeUuid: poolUuid,
+      openId: poolUuid,
+      startPosition: 9,
+    };
+    const original = encodeRecord(record).payload;
+    fc.assert(
+      fc.property(changes(original.length), types, (list, type) => {
+        tolerated(() => decodeRecord(type, 1, changed(original, list)));
       }),
       runs,
     );

@@ -2,8 +2,8 @@
 import { type ExploreResult, explore } from './explore.ts';
 import { programs } from './programs.ts';
 
-/** Every fourth point of each recovery is crashed, another one in each recovery. */
-const recoveryStride = 4;
+/** Every sixth point of each recovery is crashed, another one in each recovery. */
+const recoveryStride = 6;
 
 /** Names of the programs of one of two halves, so that two workers share them. */
 export function programNames(half: 0 | 1): string[] {
