@@ -17,7 +17,7 @@ import { hasPattern, type Stretch, writePattern } from '../support/disk-pattern.
 import { describeWith } from '../support/interop.ts';
 import { sleep, until } from '../support/run.ts';
 
-const rounds = Number(process.env['VIEWS_KILL_ROUNDS'] ?? 4);
+const rounds = Number(process.env['VIEWS_KILL_ROUNDS'] ?? 3);
 const seed = Number(process.env['VIEWS_KILL_SEED'] ?? crypto.randomInt(1 << 30));
 /** An operation takes a few ms from the request to the answer; later kills would only find it done. */
 const killWithinMs = 10;
