@@ -48,6 +48,7 @@ import {
   superblockSizeBytes,
 } from '../../src/volume/format/superblock.ts';
 import { TlvReader, TlvWriter } from '../../src/volume/format/tlv.ts';
+import { limits } from '../../src/volume/limits.ts';
 
 const poolUuid = Uint8Array.from({ length: 16 }, (_, index) => index * 7 + 1);
 const seeds = new Seeds(poolUuid);
@@ -407,6 +408,23 @@ describe('catalogue record decoder', () => {
       }),
       { numRuns: 4000 },
     );
+  });
+
+  it('refuses sizes that no map could hold', () => {
+    const decodeSize = (sizeBytes: number): unknown =>
+      tolerated(() => {
+        const { type, payload } = encodeRecord({
+          kind: 'vol-resize',
+          line: 1,
+          uuid: poolUuid,
+          sizeBytes,
+        });
+        return decodeRecord(type, 1, payload);
+      });
+    expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
+    for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {
+      expect(decodeSize(sizeBytes)).toBeUndefined();
+    }
   });
 
   it('survives changed payloads of real records', () => {

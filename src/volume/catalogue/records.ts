@@ -9,6 +9,7 @@ import { slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { TlvReader, TlvWriter } from '../format/tlv.ts';
+import { limits } from '../limits.ts';
 import type { CatalogueEntry } from '../log/mutation.ts';
 
 const tag = {
@@ -410,7 +411,8 @@ function uuidOf(reader: TlvReader, which: number): Uint8Array {
 
 function sizeOf(reader: TlvReader): number {
   const sizeBytes = reader.number(tag.sizeBytes);
-  if (sizeBytes % slotSizeBytes !== 0 || sizeBytes === 0) {
+  const isSize = sizeBytes > 0 && sizeBytes <= limits.volumeSizeBytesMax;
+  if (!isSize || sizeBytes % slotSizeBytes !== 0) {
     throw new FormatError(`a volume of ${sizeBytes} bytes`);
   }
   return sizeBytes;
