@@ -4,7 +4,7 @@
  *
  *     life: ops ── fault ── the store stops ── kill or loss ── recovery under faults (may refuse) ── recovery in peace
  */
-import { toError } from '../../src/base/errors.ts';
+import { ErrorCode, toError } from '../../src/base/errors.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { crashed, describeCrash, kill, loss } from './crash.ts';
@@ -31,6 +31,9 @@ export interface FaultRunResult {
 const eventsMax = 200_000;
 /** More in flight than this, and nobody can try all their orders. */
 const queueDepthMax = 4;
+/** So often the file system has room for a few segments only. */
+const shortSpaceShare = 0.2;
+const segmentBytes = 64 * pageSizeBytes;
 const callKinds: readonly DiskCallKind[] = [
   'read',
   'readLater',
@@ -158,6 +161,11 @@ class FaultRun {
     this.#lives += 1;
     const plan = this.#plan(60);
     this.#at(plan.what);
+    if (this.#random.chance(shortSpaceShare)) {
+      const roomBytes = this.#random.between(0, 12) * segmentBytes;
+      machine.image.capacityBytes = machine.image.usedBytes() + roomBytes;
+      this.#options.trace?.(`  room for ${roomBytes} bytes`);
+    }
     const process = this.#process(machine, plan);
     if (this.#opens(process, plan)) this.#operate(process);
     process.kill();
@@ -171,7 +179,8 @@ class FaultRun {
     if (process.failure !== undefined) return false;
     if (refusal !== undefined || process.isReadOnly) {
       this.#stops += 1;
-      if (!plan.hasStruck) {
+      const isFull = refusal?.code === ErrorCode.noSpace && process.isSpaceShort;
+      if (!plan.hasStruck && !isFull) {
         const reason = refusal?.message ?? process.pool.readOnlyReason ?? '';
         throw new Violation(`without a fault: the pool does not open: ${reason}`);
       }
@@ -216,6 +225,7 @@ class FaultRun {
     }
     machine = this.#crash(machine);
     this.#at('recovery in peace');
+    machine.image.capacityBytes = Number.MAX_SAFE_INTEGER;
     const process = this.#process(machine, undefined);
     process.open();
     const observed = process.observe(this.#contents);

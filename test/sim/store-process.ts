@@ -92,6 +92,11 @@ export class StoreProcess {
     return this.#pool;
   }
 
+  /** The disk has less room than one segment takes. */
+  get isSpaceShort(): boolean {
+    return this.#disk.freeBytes() < 2 * smallSettings.segmentSlots * 4096;
+  }
+
   get isReadOnly(): boolean {
     return this.pool.readOnlyReason !== undefined;
   }
