@@ -413,13 +413,13 @@ describe('catalogue record decoder', () => {
   it('refuses sizes that no map could hold', () => {
     const decodeSize = (sizeBytes: number): unknown =>
       tolerated(() => {
-        const { type, payload } = encodeRecord({
+        const entry = encodeRecord({
           kind: 'vol-resize',
           line: 1,
           uuid: poolUuid,
           sizeBytes,
         });
-        return decodeRecord(type, 1, payload);
+        return decodeRecord(entry.type, 1, entry.payload);
       });
     expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
     for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {
