@@ -10,7 +10,7 @@
  * Invariants
  * 1. With client certificates or keys configured, nobody gets through who did not prove an identity by one of them.
  * 2. No session is resumed: every connection proves itself anew, and keys that were withdrawn are worth nothing.
- * 3. Whatever goes wrong, `done` is called once.
+ * 3. Whatever goes wrong, `done` is called once, and never from inside OpenSSL.
  */
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
@@ -62,7 +62,7 @@ export class TlsStreams implements StreamSecurity {
       this.#secured(socket);
     });
     this.#server.on('tlsClientError', (error, socket) => {
-      this.#settle(endsOf(socket), undefined, failureText(error));
+      this.#failed(endsOf(socket), failureText(error));
     });
   }
 
@@ -79,7 +79,7 @@ export class TlsStreams implements StreamSecurity {
     socket.once('close', () => {
       // After success or a failure that was reported this finds nothing, unless the addresses are in use again.
       if (this.#doneByEnds.get(ends) === done) {
-        this.#settle(ends, undefined, 'the client left, or its certificate was refused');
+        this.#failed(ends, 'the client left, or its certificate was refused');
       }
     });
     // A client that leaves in the middle of the handshake is not waited for.
@@ -129,28 +129,46 @@ export class TlsStreams implements StreamSecurity {
     socket.pause();
     socket.allowHalfOpen = true;
     const identity = this.#identityOf(socket);
-    if (this.#needsIdentity && identity === undefined) {
-      this.#settle(endsOf(socket), undefined, 'its certificate has no name, or none is there');
-      socket.destroy();
-      return;
-    }
-    const protocol = socket.getProtocol() ?? 'TLS';
     const stream = new SocketStream(socket, plainSocket);
-    if (!this.#settle(endsOf(socket), { stream, identity, protocol }, '')) socket.destroy();
+    const protocol = socket.getProtocol() ?? 'TLS';
+    const isRefused = this.#needsIdentity && identity === undefined;
+    const done = this.#take(endsOf(socket));
+    later(() => {
+      if (isRefused) socket.destroy();
+      if (!socket.destroyed && done !== undefined) done({ stream, identity, protocol }, '');
+      else {
+        socket.destroy();
+        done?.(undefined, isRefused ? 'it proved no name' : 'the client left');
+      }
+    });
+  }
+
+  #failed(ends: string | undefined, reason: string): void {
+    const done = this.#take(ends);
+    later(() => {
+      done?.(undefined, reason);
+    });
+  }
+
+  /** The handshake between these ends is over. Returns who is to be told; undefined when that was done before. */
+  #take(ends = ''): SecureDone | undefined {
+    const done = this.#doneByEnds.get(ends);
+    this.#doneByEnds.delete(ends);
+    return done;
   }
 
   #identityOf(socket: TLSSocket): string | undefined {
     if (isByKey(socket)) return this.#keyIdentity.get(socket);
     return socket.authorized ? certificateName(socket) : undefined;
   }
+}
 
-  /** Returns whether somebody was waiting. */
-  #settle(ends: string | undefined, secured: SecuredStream | undefined, reason: string): boolean {
-    const done = this.#doneByEnds.get(ends ?? '');
-    this.#doneByEnds.delete(ends ?? '');
-    done?.(secured, reason);
-    return done !== undefined;
-  }
+/**
+ * Node reports the end of a handshake from inside OpenSSL, where closing the socket below takes the memory away that OpenSSL
+ * works in: the process would die. So nobody is told before that call has returned.
+ */
+function later(action: () => void): void {
+  setImmediate(action);
 }
 
 /** Both ends of a TCP connection: no two live connections have the same. Undefined when it is none, or gone. */
