@@ -157,9 +157,12 @@ export class SocketStream implements ByteStream {
 
   start(handler: StreamHandler): void {
     this.#handler = handler;
-    this.#socket.on('end', () => {
+    const onEnd = (): void => {
       this.#handler?.onEnd();
-    });
+    };
+    // The client of a stream that was just secured may have ended with the last message of the handshake.
+    if (this.#socket.readableEnded) setImmediate(onEnd);
+    else this.#socket.on('end', onEnd);
     this.#socket.resume();
   }
 

@@ -4,13 +4,14 @@
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Staging } from '../../src/device/staging.ts';
 import type { StreamListener } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { TlsStreams } from '../../src/host/tls.ts';
+import type { NbdDoor } from '../../src/nbd/door.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
 import { MemoryExports } from '../support/memory-exports.ts';
@@ -33,6 +34,9 @@ const server = new NbdServer({
   log: { info: () => undefined, warn: () => undefined, error: () => undefined },
 });
 const door = { security: new TlsStreams({ certificate: authority.server() }) };
+/** Through which the next connection comes in. */
+let currentDoor: NbdDoor = door;
+const keyCiphers = { ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305' };
 let listener: StreamListener;
 let clientHello: Buffer;
 
@@ -41,7 +45,7 @@ beforeAll(async () => {
     new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20, isReadOnly: false, slab: staging.bytes }),
   );
   listener = await listenLoopback((stream) => {
-    server.accept(stream, door);
+    server.accept(stream, currentDoor);
   });
   clientHello = await recordClientHello();
 });
@@ -223,6 +227,64 @@ describe('in one piece with STARTTLS', () => {
         expect(exports.openCount).toBe(0);
       }),
       { numRuns },
+    );
+  });
+});
+
+describe('over TLS', () => {
+  it('random negotiation bytes are answered or end the session', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+        const socket = await secured();
+        await endedBy(socket, bytes);
+      }),
+      { numRuns: Math.min(numRuns, 100) },
+    );
+  });
+});
+
+describe('clients that cannot prove who they are', () => {
+  const foreign = new TestAuthority('foreign').client('mallory');
+  const nameless = authority.client('');
+  const key = new Uint8Array(32).fill(5);
+  const certificate = authority.server();
+  const strictDoors = [
+    new TlsStreams({ certificate, clientAuthorityPem: authority.pem }),
+    new TlsStreams({ keyByIdentity: new Map([['alice', key]]) }),
+    new TlsStreams({
+      certificate,
+      clientAuthorityPem: authority.pem,
+      keyByIdentity: new Map([['alice', key]]),
+    }),
+  ].map((security) => ({ security }));
+  const clients: ConnectionOptions[] = [
+    {},
+    { cert: foreign.certificatePem, key: foreign.keyPem },
+    { cert: nameless.certificatePem, key: nameless.keyPem },
+    { pskCallback: () => ({ identity: 'alice', psk: new Uint8Array(32) }), ...keyCiphers },
+    { pskCallback: () => ({ identity: 'mallory', psk: key }), ...keyCiphers },
+  ];
+
+  it('are refused in any number and order, at every kind of door, without harm', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...strictDoors),
+        fc.array(fc.constantFrom(...clients), { minLength: 1, maxLength: 5 }),
+        fc.constantFrom('TLSv1.2' as const, 'TLSv1.3' as const),
+        async (strict, options, maxVersion) => {
+          currentDoor = strict;
+          const sockets = await Promise.all(options.map(upgrading));
+          const tried = sockets.map(async (clear, index) => {
+            const how = { ...options[index], maxVersion, ca: authority.pem, host: 'localhost' };
+            const socket = connectTls({ ...how, socket: clear });
+            socket.on('error', () => undefined);
+            expect(await endedBy(socket, optionBytes(3))).toHaveLength(0);
+          });
+          await Promise.all(tried);
+          currentDoor = door;
+        },
+      ),
+      { numRuns: Math.min(numRuns, 60) },
     );
   });
 });

@@ -51,12 +51,13 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
   let socketPath = '';
   let port = 0;
 
+  const accept = (stream: ByteStream): void => {
+    server.accept(stream, plainDoor);
+  };
+
   beforeAll(async () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-nbd-'));
     socketPath = path.join(folder, 'nbd.sock');
-    const accept = (stream: ByteStream): void => {
-      server.accept(stream, plainDoor);
-    };
     await listening((done) => {
       listenUnix(socketPath, accept, done);
     });
