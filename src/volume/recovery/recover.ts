@@ -35,7 +35,7 @@ import {
   eachFooterEntry,
   SegmentSource,
 } from './segment-source.ts';
-import { isWhole, readTail, type TailRecord } from './tail.ts';
+import { readTail, type TailRecord } from './tail.ts';
 
 /** One segment of the log. */
 export interface SegmentState {
@@ -166,7 +166,7 @@ class Recovery {
     const source = this.#source(lastSegId);
     const relog = readTail(source.reader(), address, endAddress);
     source.close();
-    if (!relog.every(isWhole)) {
+    if (relog === undefined) {
       throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
     }
     const cut = { address: this.#durableThrough, relog };

@@ -2,7 +2,7 @@
  * Tail: records at the end of the log that verify but could not be made durable where they lie. They are taken out here and
  * logged again in a new segment, before anything is served.
  */
-import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import { frameAddressOf, positionOf } from '../format/address.ts';
 import { decodeDescriptor, frameEnd, isDataType, RecordType } from '../format/frame.ts';
 import type { SegmentReader } from './scan.ts';
 
@@ -19,13 +19,21 @@ export interface TailRecord {
   readonly bytes: Uint8Array;
 }
 
-/** Records of the frames in [from, to), with their bytes. The frames were verified before. */
-export function readTail(reader: SegmentReader, from: number, to: number): TailRecord[] {
+/**
+ * Records of the frames in [from, to), with their bytes; undefined when not all of them verify any more. They did before,
+ * but a flush has failed since, and what is read now may be what the disk had before: logged again under a fresh checksum it
+ * would count as good.
+ */
+export function readTail(
+  reader: SegmentReader,
+  from: number,
+  to: number,
+): TailRecord[] | undefined {
   const records: TailRecord[] = [];
   let address = from;
   while (address < to) {
     const loaded = reader.frame(address);
-    if (loaded === undefined) break;
+    if (loaded === undefined || reader.badBlocks(loaded).length > 0) return undefined;
     const { frame, header } = loaded;
     for (let index = 0; index < frame.descriptors; index += 1) {
       const descriptor = decodeDescriptor(header, frame, index);
@@ -33,7 +41,9 @@ export function readTail(reader: SegmentReader, from: number, to: number): TailR
       const { payloadOffset, payloadLength } = descriptor;
       let bytes: Uint8Array = new Uint8Array(0);
       if (type === RecordType.write) {
-        bytes = reader.slots(descriptor.address, blockCount) ?? bytes;
+        const blocks = reader.slots(descriptor.address, blockCount);
+        if (blocks === undefined) return undefined;
+        bytes = blocks;
       } else if (!isDataType(type)) {
         bytes = header.slice(payloadOffset, payloadOffset + payloadLength);
       }
@@ -43,13 +53,6 @@ export function readTail(reader: SegmentReader, from: number, to: number): TailR
     address = frameEnd(frame);
   }
   return records;
-}
-
-/** Whether all bytes of a record could be read. */
-export function isWhole(record: TailRecord): boolean {
-  return (
-    record.type !== RecordType.write || record.bytes.length === record.blockCount * slotSizeBytes
-  );
 }
 
 /** Whether two records belong to one catalogue group (the SNAPs of one cut). */
