@@ -384,6 +384,12 @@ describe('footer decoder', () => {
   });
 });
 
+/** What the decoder makes of a resize to `sizeBytes`; undefined when it refuses. */
+function decodeSize(sizeBytes: number): unknown {
+  const entry = encodeRecord({ kind: 'vol-resize', line: 1, uuid: poolUuid, sizeBytes });
+  return tolerated(() => decodeRecord(entry.type, 1, entry.payload));
+}
+
 describe('catalogue record decoder', () => {
   const types = fc.constantFrom(...Object.values(RecordType));
   /** Items with the tags that records use and values of the lengths that they expect, or nearly. */
@@ -411,16 +417,6 @@ describe('catalogue record decoder', () => {
   });
 
   it('refuses sizes that no map could hold', () => {
-    const decodeSize = (sizeBytes: number): unknown =>
-      tolerated(() => {
-        const entry = encodeRecord({
-          kind: 'vol-resize',
-          line: 1,
-          uuid: poolUuid,
-          sizeBytes,
-        });
-        return decodeRecord(entry.type, 1, entry.payload);
-      });
     expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
     for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {
       expect(decodeSize(sizeBytes)).toBeUndefined();

@@ -115,7 +115,8 @@ class LongRun {
     this.#at('operations');
     this.#operate(process, client);
     process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
-    if (this.#takeFork() === undefined && this.#random.chance(0.7)) {
+    // What a killed process of write-back volumes leaves is not promised to the next machine loss.
+    if (this.#takeFork() === undefined && (this.#isWriteBack || this.#random.chance(0.7))) {
       this.#at('close');
       process.close();
     } else {
