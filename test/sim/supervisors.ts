@@ -67,7 +67,7 @@ export class FaultSupervisor extends QuietSupervisor {
 }
 
 /** For traces. */
-export function describeCall(call: DiskCall): string {
+function describeCall(call: DiskCall): string {
   const range = call.length > 0 ? ` [${call.position}, +${call.length})` : '';
   return `call ${call.number}: ${call.kind} ${call.path}${range}`;
 }

@@ -14,7 +14,7 @@
 import type { SeededRandom } from './random.ts';
 
 export const pageSizeBytes = 4096;
-export const sectorSizeBytes = 512;
+const sectorSizeBytes = 512;
 const zeroPage = new Uint8Array(pageSizeBytes);
 const wordsPerPage = pageSizeBytes / 4;
 

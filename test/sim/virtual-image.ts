@@ -20,7 +20,7 @@ interface Names {
 }
 
 /** "a/b/c" of "a/b/c/d"; "" for a name at the top. */
-export function folderOf(path: string): string {
+function folderOf(path: string): string {
   const slash = path.lastIndexOf('/');
   return slash < 0 ? '' : path.slice(0, slash);
 }
