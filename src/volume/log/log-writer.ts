@@ -239,7 +239,12 @@ export class LogWriter {
     frame.finishes = undefined;
     if (needsFlush) this.#awaitedCount += 1;
     else this.#planFlush();
-    this.#writtenFrames.push({ mutations, endAddress, needsFlush, finishes });
+    this.#writtenFrames.push({
+      mutations: whoWaits(mutations),
+      endAddress,
+      needsFlush,
+      finishes,
+    });
     for (const mutation of mutations) if (mutation.isWriteBack) mutation.onPublished(mutation);
   }
 
@@ -376,4 +381,13 @@ export class LogWriter {
     this.#lastHlcCounter = hlcCounter;
     return { hlcMs, hlcCounter };
   }
+}
+
+/**
+ * Those that wait for the flush. The others belong to their owners again once they are published, and may be part of a
+ * later frame by the time of the flush: nobody may look at them then.
+ */
+function whoWaits(mutations: readonly Mutation[]): readonly Mutation[] {
+  const waits = (mutation: Mutation): boolean => !mutation.isWriteBack || mutation.fua;
+  return mutations.every(waits) ? mutations : mutations.filter(waits);
 }
