@@ -234,11 +234,9 @@ describeWith(
           '--iodepth=32',
         ];
         const bounds = ['--size=128M', '--io_size=64M', '--verify=crc32c', '--verify_fatal=1'];
-        const { stdout } = await run('fio', [
-          ...['--name=verify', '--ioengine=nbd', `--uri=${appliance.uri('verified')}`],
-          ...args,
-          ...bounds,
-        ]);
+        const job = ['--name=verify', '--ioengine=nbd', `--uri=${appliance.uri('verified')}`];
+        // fio leaves a file about its verification where it runs.
+        const { stdout } = await run('fio', [...job, ...args, ...bounds], { cwd: folder });
         // A block whose checksum is wrong ends fio with an error, which `run` throws.
         expect(stdout).toMatch(/READ:/);
       }
