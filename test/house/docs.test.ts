@@ -112,7 +112,8 @@ describe('documents', () => {
     const { scripts } = JSON.parse(text('package.json')) as { scripts: Record<string, string> };
     const wrongScripts = faults(/npm run (?:-s )?([a-z]\w*)/g, ([, name = '']) => name in scripts);
     expect(wrongScripts).toEqual([]);
-    const command = /tidemark (?:-- )?(?:--\w+ \S+ |--json )*(pool|volume|snapshot|view) ([a-z]+)/g;
+    const command =
+      /tidemark (?:-- )?(?:--\w+ \S+ |--json )*(pool|volume|snapshot|view|tls) ([a-z]+)/g;
     const wrongCommands = faults(command, ([, noun = '', verb = '']) =>
       new RegExp(`command\\('${verb}\\b`).test(text(`src/cli/${noun}.ts`)),
     );

@@ -53,7 +53,7 @@ export interface SegmentScan extends FooterContents {
 }
 
 /** A frame read whole: header blocks in `bytes`, then (when asked for) data. */
-interface LoadedFrame {
+export interface LoadedFrame {
   readonly frame: FrameHeader;
   readonly header: Uint8Array;
 }

@@ -4,7 +4,7 @@
  */
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { decodeDescriptor, frameEnd, isDataType, RecordType } from '../format/frame.ts';
-import type { SegmentReader } from './scan.ts';
+import type { LoadedFrame, SegmentReader } from './scan.ts';
 
 export interface TailRecord {
   readonly type: number;
@@ -34,25 +34,33 @@ export function readTail(
   while (address < to) {
     const loaded = reader.frame(address);
     if (loaded === undefined || reader.badBlocks(loaded).length > 0) return undefined;
-    const { frame, header } = loaded;
+    const { frame } = loaded;
     for (let index = 0; index < frame.descriptors; index += 1) {
-      const descriptor = decodeDescriptor(header, frame, index);
-      const { type, flags, line, lba, blockCount, writer } = descriptor;
-      const { payloadOffset, payloadLength } = descriptor;
-      let bytes: Uint8Array = new Uint8Array(0);
-      if (type === RecordType.write) {
-        const blocks = reader.slots(descriptor.address, blockCount);
-        if (blocks === undefined) return undefined;
-        bytes = blocks;
-      } else if (!isDataType(type)) {
-        bytes = header.slice(payloadOffset, payloadOffset + payloadLength);
-      }
-      const position = positionOf(frame.address, index);
-      records.push({ type, flags, line, lba, blockCount, writer, position, bytes });
+      const record = readRecord(reader, loaded, index);
+      if (record === undefined) return undefined;
+      records.push(record);
     }
     address = frameEnd(frame);
   }
   return records;
+}
+
+/** One record with its bytes; undefined when they cannot be read. */
+function readRecord(
+  reader: SegmentReader,
+  { frame, header }: LoadedFrame,
+  index: number,
+): TailRecord | undefined {
+  const descriptor = decodeDescriptor(header, frame, index);
+  const { type, flags, line, lba, blockCount, writer, payloadOffset, payloadLength } = descriptor;
+  let bytes: Uint8Array | undefined = new Uint8Array(0);
+  if (type === RecordType.write) {
+    bytes = reader.slots(descriptor.address, blockCount);
+  } else if (!isDataType(type)) {
+    bytes = header.slice(payloadOffset, payloadOffset + payloadLength);
+  }
+  const position = positionOf(frame.address, index);
+  return bytes && { type, flags, line, lba, blockCount, writer, position, bytes };
 }
 
 /** Whether two records belong to one catalogue group (the SNAPs of one cut). */
