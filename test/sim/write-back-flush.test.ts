@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
-import { ContentTable, stampedBytes } from './content.ts';
+import { ContentTable, stampedBytes, zeroContent } from './content.ts';
 import { crashed, loss } from './crash.ts';
 import { Machine } from './machine.ts';
 import { SeededRandom } from './random.ts';
@@ -55,6 +55,20 @@ function write(process: StoreProcess, name: string, sequence: number, fua: boole
   return () => answers;
 }
 
+/** Zeros and trims of bytes `from` to `to`, until they are answered. */
+function clear(process: StoreProcess, name: string, from: number, to: number, fua: boolean): void {
+  let isDone = false;
+  const request = new IoRequest(() => {
+    isDone = true;
+  });
+  request.kind = fua ? IoKind.zero : IoKind.trim;
+  request.offset = from;
+  request.length = to - from;
+  request.fua = fua;
+  process.openVolume(name).submit(request);
+  process.runUntil(() => isDone, eventsMax, `clear of ${name}`);
+}
+
 /** A write is answered before its flush, the flush begins, another write follows: what is lost when the machine is. */
 function requireDurableAnswer(name: string, fua: boolean, seed: number): void {
   const machine = new Machine();
@@ -84,4 +98,42 @@ describe('a write that follows one answered before its flush', () => {
       for (let seed = 1; seed <= schedules; seed += 1) requireDurableAnswer(name, fua, seed);
     });
   }
+});
+
+describe('a zero with FUA', () => {
+  it('is answered when what it found to be zero already is durable', () => {
+    const machine = new Machine();
+    const process = start(machine, 1);
+    create(process, 'fast', AckMode.writeBack);
+    write(process, 'fast', 1, true);
+    clear(process, 'fast', 0, blockBytes, false);
+    clear(process, 'fast', 100, 150, true);
+    const lost = crashed(machine, loss(LossStyle.none, 0));
+    process.kill();
+    const observed = start(lost, 1).observe(new ContentTable());
+    expect(observed.get('fast')?.contents[0]).toBe(zeroContent);
+  });
+});
+
+describe('a log that has left a segment whose last frames are not durable yet', () => {
+  it('is read up to its durable end', () => {
+    const process = start(new Machine(), 1);
+    create(process, 'fast', AckMode.writeBack);
+    write(process, 'fast', 1, false);
+    let isTaken = false;
+    process.pool.snapshotCreate([{ volume: 'fast', name: 'one' }], () => {
+      isTaken = true;
+    });
+    // Published before the snapshot is durable, so that the snapshot must be read from the log.
+    write(process, 'fast', 2, false);
+    process.runUntil(() => isTaken, eventsMax, 'the snapshot');
+    const { durableThrough } = process.pool;
+    for (let sequence = 3; sequence < 50; sequence += 1) write(process, 'fast', sequence, false);
+    expect(process.pool.durableThrough).toBe(durableThrough);
+
+    const contents = new ContentTable();
+    const snapshot = process.observe(contents).get('fast')?.snapshotByName.get('one');
+    expect(snapshot?.contents[0]).toBe(contents.intern(stampedBytes(1, 1, 0, blockBytes)));
+    process.requireEqualRebuild();
+  });
 });

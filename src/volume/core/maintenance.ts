@@ -9,6 +9,7 @@ import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
 import type { SegmentState } from '../recovery/recover.ts';
 import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
+import { durableEndOf } from './segment-end.ts';
 
 /** Records wait this long for others before the manifest is brought up to date. */
 const manifestDelayMs = 200;
@@ -190,13 +191,9 @@ export class Maintenance {
 
   /** All segments with the end of what is durable in them. */
   #ends(): (SegmentEnd & { isSealed: boolean })[] {
-    const { segmentById, writer } = this.#parts;
-    const current = writer?.log.place.segId;
     const ends: (SegmentEnd & { isSealed: boolean })[] = [];
-    for (const segment of segmentById.values()) {
-      const isCurrent = segment.segId === current;
-      const endAddress =
-        isCurrent && writer !== undefined ? writer.log.durableThrough : segment.endAddress;
+    for (const segment of this.#parts.segmentById.values()) {
+      const endAddress = durableEndOf(this.#parts, segment.segId);
       if (endAddress <= addressOf(segment.segId, 0)) continue;
       ends.push({ segId: segment.segId, endAddress, isSealed: segment.crcPlace !== undefined });
     }

@@ -17,6 +17,7 @@ import type { BlockMap } from '../map/block-map.ts';
 import { MapReplay } from '../recovery/replay.ts';
 import { eachFooterEntry, SegmentSource } from '../recovery/segment-source.ts';
 import type { PoolParts } from './parts.ts';
+import { durableEndOf } from './segment-end.ts';
 
 /** A line as it was before position `cut`, when the volume was `sizeBytes` large. */
 export interface Moment {
@@ -188,7 +189,7 @@ export class MomentMaps {
   }
 
   #replaySegment(replay: MapReplay, segId: number): void {
-    const { host, settings, seeds, segmentById, writer } = this.#parts;
+    const { host, settings, seeds, segmentById } = this.#parts;
     const source = new SegmentSource(host.disk, segId, settings.segmentSlots, seeds);
     const segment = segmentById.get(segId);
     const visit = (entry: FooterEntry): void => {
@@ -200,8 +201,7 @@ export class MomentMaps {
         eachFooterEntry(footer, visit);
         return;
       }
-      const isCurrent = writer?.log.place.segId === segId;
-      const endAddress = isCurrent ? writer.log.durableThrough : (segment?.endAddress ?? 0);
+      const endAddress = durableEndOf(this.#parts, segId);
       if (endAddress <= addressOf(segId, 1)) return;
       const scan = source.scan({
         verifiesData: false,

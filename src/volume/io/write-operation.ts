@@ -185,7 +185,10 @@ export class WriteOperation extends LockEntry {
 
   /** Writes zeros into the covered part of one partial block. */
   #zeroEdge(block: number): void {
-    if (this.#lineNow.map.lookup(block) <= 0) return;
+    if (this.#lineNow.map.lookup(block) <= 0) {
+      this.#awaitZero();
+      return;
+    }
     this.#outstanding += 1;
     const payload = this.#context.staging.allocateReserved(block * slotSizeBytes);
     if (payload === undefined) {
@@ -203,6 +206,15 @@ export class WriteOperation extends LockEntry {
         this.#request.status = IoStatus.ioError;
         this.#partDone();
       }
+    });
+  }
+
+  /** The block reads as zeros already; with FUA that must be durable, too, and what made it so may not be yet. */
+  #awaitZero(): void {
+    if (!this.#lineNow.isWriteBack || !this.#request.fua) return;
+    this.#outstanding += 1;
+    this.#context.log().flush(() => {
+      this.#partDone();
     });
   }
 

@@ -253,12 +253,13 @@ export class LogWriter {
     const { mutations, finishes } = frame;
     if (frame.needsFlush) this.#awaitedCount -= 1;
     this.#durableThrough = frame.endAddress;
+    // Before anyone is answered: whoever reads the log then must know where the segment before ends.
+    if (finishes !== undefined) {
+      this.#options.events.segmentFinished(finishes.segId, finishes.endAddress);
+    }
     for (const mutation of mutations) {
       if (!mutation.isWriteBack) mutation.onPublished(mutation);
       else if (mutation.fua) mutation.onDurable(mutation);
-    }
-    if (finishes !== undefined) {
-      this.#options.events.segmentFinished(finishes.segId, finishes.endAddress);
     }
   }
 
