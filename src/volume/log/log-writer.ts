@@ -389,6 +389,9 @@ export class LogWriter {
  * later frame by the time of the flush: nobody may look at them then.
  */
 function whoWaits(mutations: readonly Mutation[]): readonly Mutation[] {
-  const waits = (mutation: Mutation): boolean => !mutation.isWriteBack || mutation.fua;
-  return mutations.every(waits) ? mutations : mutations.filter(waits);
+  return mutations.every(waitsForFlush) ? mutations : mutations.filter(waitsForFlush);
+}
+
+function waitsForFlush(mutation: Mutation): boolean {
+  return !mutation.isWriteBack || mutation.fua;
 }
