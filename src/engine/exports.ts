@@ -1,4 +1,9 @@
-/** The pool's volumes and snapshots as NBD exports: NAME for a volume, NAME@SNAPSHOT for a snapshot (read-only). */
+/**
+ * The pool's volumes and snapshots as NBD exports: NAME for a volume, NAME@SNAPSHOT for a snapshot (read-only).
+ *
+ * When recovery found that acknowledged writes are missing and cannot say where, a volume's content may be older than what
+ * was promised: it is then offered as salvage:NAME only, so that nobody takes it for the volume by mistake.
+ */
 import { ErrorCode, OperationError } from '../base/errors.ts';
 import { formatSize } from '../base/units.ts';
 import { uuidText } from '../base/uuid.ts';
@@ -10,6 +15,9 @@ interface Shown {
   readonly volumeId: string;
   readonly snapshotId: string | undefined;
 }
+
+/** No volume's name has a colon. */
+const salvagePrefix = 'salvage:';
 
 export class PoolExports implements NbdExports {
   readonly #pool: Pool;
@@ -23,7 +31,7 @@ export class PoolExports implements NbdExports {
   list(): readonly NbdExportInfo[] {
     const infos: NbdExportInfo[] = [];
     for (const volume of this.#pool.volumes()) {
-      infos.push({ name: volume.name, description: this.#describe(volume) });
+      infos.push({ name: this.#headName(volume.name), description: this.#describe(volume) });
       for (const snapshot of volume.snapshotByName.values()) {
         infos.push({
           name: `${volume.name}@${snapshot.name}`,
@@ -38,7 +46,7 @@ export class PoolExports implements NbdExports {
     const [volumeName = '', snapshotName, ...rest] = name.split('@');
     try {
       if (rest.length > 0) done(undefined);
-      else if (snapshotName === undefined) done(this.#openVolume(volumeName));
+      else if (snapshotName === undefined) done(this.#openHead(volumeName));
       else this.#openSnapshot(volumeName, snapshotName, done);
     } catch (thrown) {
       if (!(thrown instanceof OperationError) || thrown.code !== ErrorCode.notFound) throw thrown;
@@ -62,6 +70,8 @@ export class PoolExports implements NbdExports {
 
   #describe(volume: ReturnType<Pool['volume']>): string {
     const size = formatSize(volume.sizeBytes);
+    if (this.#pool.isIncomplete)
+      return `what is left of ${volume.name}, ${size}: writes are missing`;
     if (volume.view === undefined) return `volume, ${size}`;
     const source = this.#pool.volumeById(volume.view.sourceUuid)?.name ?? 'a deleted volume';
     return `view of ${source} at ${volume.view.label}, ${size}`;
@@ -73,9 +83,20 @@ export class PoolExports implements NbdExports {
     return found;
   }
 
-  #openVolume(name: string): NbdOpenExport {
-    const volume = this.#pool.volume(name);
-    const device = this.#pool.volumeOpen(name);
+  #headName(volumeName: string): string {
+    return this.#pool.isIncomplete ? salvagePrefix + volumeName : volumeName;
+  }
+
+  /** Undefined when the name is not the one under which the head is offered. */
+  #openHead(name: string): NbdOpenExport | undefined {
+    if (!this.#pool.isIncomplete) return this.#openVolume(name, name);
+    if (!name.startsWith(salvagePrefix)) return undefined;
+    return this.#openVolume(name.slice(salvagePrefix.length), name);
+  }
+
+  #openVolume(volumeName: string, name: string): NbdOpenExport {
+    const volume = this.#pool.volume(volumeName);
+    const device = this.#pool.volumeOpen(volumeName);
     const opened: NbdOpenExport = {
       device,
       name,

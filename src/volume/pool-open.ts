@@ -124,7 +124,7 @@ class Opening {
     const pool = new Pool(
       parts.parts,
       { maintenance, moments, residency, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
-      reason,
+      reason === undefined ? undefined : { reason, isIncomplete: recovered.isIncomplete },
     );
     parts.attach(pool);
     const opened: OpenedPool = {

@@ -64,6 +64,8 @@ export class Pool {
   #isOpen = false;
   /** Why the pool is read-only; undefined = it is not. */
   readonly readOnlyReason: string | undefined;
+  /** Read-only because acknowledged writes are missing, nobody knows where: heads may show older content in their place. */
+  readonly isIncomplete: boolean;
 
   /** Made by `openPool` only. */
   constructor(
@@ -75,15 +77,16 @@ export class Pool {
       /** Bytes of recovered log behind the newest checkpoint. */
       readonly bytesSinceCheckpoint: number;
     },
-    readOnlyReason: string | undefined,
+    readOnly: { readonly reason: string; readonly isIncomplete: boolean } | undefined,
   ) {
     const { maintenance, moments, residency } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
-    this.#operator = new Operator(parts, maintenance, moments, readOnlyReason);
+    this.#operator = new Operator(parts, maintenance, moments, readOnly?.reason);
     this.#space = new Space(parts);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
-    this.readOnlyReason = readOnlyReason;
+    this.readOnlyReason = readOnly?.reason;
+    this.isIncomplete = readOnly?.isIncomplete ?? false;
     this.#operations = new Operations(parts.reader, {
       reader: parts.reader,
       staging: parts.staging,

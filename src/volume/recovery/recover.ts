@@ -66,6 +66,8 @@ export interface Recovered {
   readonly lastHlcMs: number;
   /** Why the pool must stay read-only: what acknowledged data is unreadable. Empty = all is well. */
   readonly faults: string[];
+  /** Acknowledged writes are missing and nobody knows which: older content shows in their place. */
+  readonly isIncomplete: boolean;
   readonly tailFrames: number;
   readonly logBytes: number;
   /** Records behind `endAddress` that could not be made durable in place: log them again before serving. */
@@ -103,6 +105,8 @@ class Recovery {
   readonly #segments: SegmentState[] = [];
   readonly #sealed: ManifestSegment[] = [];
   readonly #faults: string[] = [];
+  /** How many of the faults name a block that answers with an error, so that nothing wrong can be read there. */
+  #namedBlocks = 0;
   #durableThrough: number;
   #digest: Uint8Array = new Uint8Array(32);
   #lastHlcMs: number;
@@ -151,6 +155,7 @@ class Recovery {
       digest: this.#digest,
       lastHlcMs: this.#lastHlcMs,
       faults: this.#faults,
+      isIncomplete: this.#faults.length > this.#namedBlocks,
       tailFrames: this.#tailFrames,
       logBytes: this.#segments.reduce(
         (total, segment) => total + slotOf(segment.endAddress - 1) * slotSizeBytes,
@@ -301,6 +306,7 @@ class Recovery {
     });
     if (scan === undefined) throw new FormatError(`segment ${link.segId}: header unreadable`);
     this.#faults.push(...scan.faults);
+    if (!scan.isIncomplete) this.#namedBlocks += scan.faults.length;
     for (const entry of scan.entries) this.#apply(entry, source);
     this.#entriesBySegId.set(link.segId, scan.entries);
     this.#crcTables.add(link.segId, scan.slotCrcs, true);

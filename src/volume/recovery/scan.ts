@@ -47,6 +47,8 @@ export interface SegmentScan extends FooterContents {
   readonly endAddress: number;
   /** Where data blocks do not match their checksum, and where no frame could be read, in words. */
   readonly faults: readonly string[];
+  /** Some frame could not be read: nobody knows what it changed. */
+  readonly isIncomplete: boolean;
   /** Greatest durableThrough of all frames. */
   readonly durableThrough: number;
   readonly lastHlcMs: number;
@@ -139,6 +141,7 @@ class Scanner {
   readonly #frames: FooterFrame[] = [];
   readonly #entries: FooterEntry[] = [];
   readonly #faults: string[] = [];
+  #isIncomplete = false;
   readonly #slotCrcs: Uint32Array;
   readonly #digest = createHash('sha256');
   #durableThrough = 0;
@@ -173,6 +176,7 @@ class Scanner {
       slotCrcs: this.#slotCrcs,
       digest: this.#digest.digest(),
       faults: this.#faults,
+      isIncomplete: this.#isIncomplete,
       durableThrough: this.#durableThrough,
       lastHlcMs: this.#frames.at(-1)?.hlcMs ?? 0,
     };
@@ -191,6 +195,7 @@ class Scanner {
       const next = this.#reader.nextFrame(address + 1, epoch, limit);
       const to = next?.frame.address ?? Math.max(address + 1, Math.min(limit, durableLimit));
       const reason = readError === undefined ? '' : ` (${readError})`;
+      this.#isIncomplete = true;
       this.#faults.push(
         `${describeAddress(address)} to ${slotOf(to - 1)}: no readable frame${reason}; writes recorded there are lost`,
       );
