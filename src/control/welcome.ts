@@ -8,6 +8,7 @@ import type { Settings } from './settings.ts';
 const WELCOME_VOLUMES_MAX = 5;
 
 export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Volume[]): string {
+  if (pool.state === 'read-only') return readOnlyText(settings, pool);
   const { recovery } = pool;
   const before = recovery.wasClean ? 'closed cleanly before' : 'recovered';
   const opened = pool.epoch === 1 ? 'new' : before;
@@ -26,6 +27,27 @@ export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Vo
   const moreCount = volumes.length - WELCOME_VOLUMES_MAX;
   if (moreCount > 0) lines.push(`and ${moreCount} more: tidemark volume list`);
   return `${[...lines, '', ...nextLines(settings, volumes)].join('\n')}\n`;
+}
+
+/** Nothing else matters then. */
+function readOnlyText(settings: Settings, pool: Pool): string {
+  const { tcp, socketPath } = pool.nbd;
+  const socket = socketPath === undefined ? undefined : `nbd+unix:///?socket=${socketPath}`;
+  const uri = socket ?? `nbd://${tcp?.address ?? ''}:${tcp?.port ?? ''}`;
+  const cli = `npm run -s tidemark -- --data ${shellWord(settings.dataDir)}`;
+  const lines = [
+    '',
+    `tidemark opened pool ${pool.name} READ-ONLY: ${pool.stateReason ?? 'it is damaged'}`,
+    `data in ${settings.dataDir}`,
+    '',
+    'what to type next, in another terminal:',
+    `    ${cli} pool verify`,
+    `    nbdinfo --list ${shellWord(uri)}`,
+    "see 'When a pool is read-only' in docs/operators-guide.md",
+    '',
+    'Ctrl-C stops it.',
+  ];
+  return `${lines.join('\n')}\n`;
 }
 
 function nextLines(settings: Settings, volumes: readonly Volume[]): string[] {
