@@ -5,6 +5,7 @@
  *     node test/sim/main.ts --seed 1 --runs 1000             a thousand of them
  *     node test/sim/main.ts --kind rot --seed 1 --runs 100   damage under a pool's feet
  *     node test/sim/main.ts --kind fault --seed 1 --runs 100 a disk that refuses calls
+ *     node test/sim/main.ts --kind views --seed 1 --runs 100 views, clones, rollbacks and deletes in any order
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
  *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
  */
@@ -15,6 +16,7 @@ import { faultRun } from './fault-run.ts';
 import { longRun } from './long-run.ts';
 import { programs } from './programs.ts';
 import { rotRun } from './rot-run.ts';
+import { viewRun } from './view-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -53,6 +55,10 @@ function randomRun(seed: number): string {
   if (values.kind === 'fault') {
     const { lives, stops } = faultRun(options);
     return `faults, seed ${seed}: ${lives} lives, ${stops} stops`;
+  }
+  if (values.kind === 'views') {
+    const { lives, operations, crashes } = viewRun(options);
+    return `views, seed ${seed}: ${lives} lives, ${operations} operations, ${crashes} crashes`;
   }
   const { lives, operations } = longRun(options);
   return `seed ${seed}: ${lives} lives, ${operations} operations`;

@@ -1,0 +1,265 @@
+/**
+ * The client of a simulated pool with views: submits operations, tells the oracle what was asked and answered, and
+ * checks each refusal against the model. It never looks inside the store.
+ */
+import { present, unreachable } from '../../src/base/assert.ts';
+import type { Outcome } from '../../src/base/errors.ts';
+import {
+  type BlockDevice,
+  blockSizeBytes,
+  IoKind,
+  IoRequest,
+  IoStatus,
+} from '../../src/device/block-device.ts';
+import { AckMode } from '../../src/volume/catalogue/records.ts';
+import type { Pool } from '../../src/volume/pool.ts';
+import { stampedBytes } from './content.ts';
+import { Violation } from './oracle.ts';
+import type { StoreProcess } from './store-process.ts';
+import {
+  type CatalogueOp,
+  type DataOp,
+  describeViewOp,
+  endsDevices,
+  isDataOp,
+  refusalOf,
+  type ViewOp,
+} from './view-model.ts';
+import type { ViewOracle, ViewRecord } from './view-oracle.ts';
+
+/** Changes what the store is asked, behind the model's back: a store that does something else. */
+export type Mistake = (op: CatalogueOp) => CatalogueOp;
+
+export interface ViewClientOptions {
+  readonly process: StoreProcess;
+  readonly oracle: ViewOracle;
+  readonly onEvent: (what: string) => void;
+  readonly mistake: Mistake | undefined;
+}
+
+export class ViewClient {
+  readonly #process: StoreProcess;
+  readonly #oracle: ViewOracle;
+  readonly #onEvent: (what: string) => void;
+  readonly #mistake: Mistake;
+  readonly #deviceById = new Map<number, BlockDevice>();
+  #pendingCount = 0;
+  #lazyPendingCount = 0;
+  #catalogueOp: CatalogueOp | undefined;
+
+  constructor(options: ViewClientOptions) {
+    this.#process = options.process;
+    this.#oracle = options.oracle;
+    this.#onEvent = options.onEvent;
+    this.#mistake = options.mistake ?? ((op) => op);
+  }
+
+  /** Requests that have not been answered. */
+  get pendingCount(): number {
+    return this.#pendingCount;
+  }
+
+  /** Writes of write-back volumes that have not been answered. */
+  get lazyPendingCount(): number {
+    return this.#lazyPendingCount;
+  }
+
+  get isCatalogueBusy(): boolean {
+    return this.#catalogueOp !== undefined;
+  }
+
+  /** `fua`: a write-back volume answers when it is durable. */
+  submit(op: ViewOp, fua: boolean): void {
+    this.#pendingCount += 1;
+    if (isDataOp(op)) this.#submitData(op, fua);
+    else this.#submitCatalogue(op);
+  }
+
+  flush(volumeId: number): void {
+    const isWriteBack = this.#oracle.now.volumes.get(volumeId)?.isWriteBack === true;
+    const { lazyCount } = this.#oracle;
+    this.#pendingCount += 1;
+    const request = new IoRequest(() => {
+      this.#pendingCount -= 1;
+      this.#onEvent(`answer ${request.status} to flush of ${volumeId}`);
+      if (request.status !== IoStatus.ok) throw new Violation(`flush: status ${request.status}`);
+      if (isWriteBack) this.#oracle.flushed(lazyCount);
+    });
+    request.kind = IoKind.flush;
+    this.#device(volumeId).submit(request);
+  }
+
+  #device(volumeId: number): BlockDevice {
+    const known = this.#deviceById.get(volumeId);
+    if (known !== undefined) return known;
+    const device = this.#process.openVolume(this.#name(volumeId));
+    this.#deviceById.set(volumeId, device);
+    return device;
+  }
+
+  #name(volumeId: number): string {
+    return present(this.#oracle.now.volumes.get(volumeId), `volume ${volumeId}`).name;
+  }
+
+  #submitData(op: DataOp, fua: boolean): void {
+    const volume = this.#oracle.now.volumes.get(op.volume);
+    const isLazy = volume?.isWriteBack === true && !fua;
+    const request = new IoRequest(() => {
+      this.#pendingCount -= 1;
+      if (isLazy) this.#lazyPendingCount -= 1;
+      this.#settle(record, request.status);
+    });
+    request.offset = op.offset;
+    request.length = op.length;
+    request.fua = fua;
+    if (op.kind === 'write') {
+      const { volume: id, sequence, offset, length } = op;
+      const payload = present(this.#process.allocate(offset, length), 'staging for a small queue');
+      payload.fill(0, stampedBytes(id, sequence, offset, length), 0, length);
+      request.kind = IoKind.write;
+      request.payload = payload;
+    } else {
+      request.kind = op.kind === 'zero' ? IoKind.zero : IoKind.trim;
+      request.noHole = op.noHole;
+    }
+    this.#onEvent(`submit ${describeViewOp(op)}${fua ? ' (FUA)' : ''}`);
+    if (isLazy) this.#lazyPendingCount += 1;
+    const record = this.#oracle.submit(op, isLazy);
+    this.#device(op.volume).submit(request);
+  }
+
+  #settle(record: ViewRecord, status: IoStatus): void {
+    const { op } = record;
+    const what = describeViewOp(op);
+    this.#onEvent(`answer ${status} to ${what}`);
+    if (status === IoStatus.ok) {
+      this.#oracle.publish(record);
+      return;
+    }
+    if (!this.#mayRefuse(op, status)) throw new Violation(`${what} answered with status ${status}`);
+    this.#oracle.refuse(record);
+  }
+
+  /** A request that waited finds its place cut off, its volume moved to another line, or deleted. */
+  #mayRefuse(op: ViewOp, status: IoStatus): boolean {
+    const running = this.#catalogueOp;
+    if (running?.volume !== op.volume) return false;
+    if (status === IoStatus.invalid) return running.kind === 'volumeResize';
+    return status === IoStatus.shuttingDown && endsDevices(running);
+  }
+
+  #submitCatalogue(op: CatalogueOp): void {
+    this.#catalogueOp = op;
+    this.#onEvent(`submit ${describeViewOp(op)}`);
+    const record = this.#oracle.submit(op, false);
+    this.#call(this.#mistake(op), (outcome) => {
+      this.#pendingCount -= 1;
+      this.#catalogueOp = undefined;
+      this.#settleCatalogue(op, record, outcome);
+    });
+  }
+
+  #settleCatalogue(op: CatalogueOp, record: ViewRecord, outcome: Outcome<unknown>): void {
+    const refusal = refusalOf(this.#oracle.now, op);
+    const answer = outcome.ok ? 'done' : `${outcome.error.code}: ${outcome.error.message}`;
+    this.#onEvent(`${answer}: ${describeViewOp(op)}`);
+    if ((outcome.ok ? undefined : outcome.error.code) !== refusal) {
+      throw new Violation(`${describeViewOp(op)}: ${answer}, instead of ${refusal ?? 'done'}`);
+    }
+    if (!outcome.ok) {
+      this.#oracle.refuse(record);
+      return;
+    }
+    this.#oracle.publish(record);
+    if (endsDevices(op)) this.#requireEnded(op.volume);
+  }
+
+  /** A device that was open before must not reach the volume any more. */
+  #requireEnded(volumeId: number): void {
+    const device = this.#deviceById.get(volumeId);
+    if (device === undefined) return;
+    this.#deviceById.delete(volumeId);
+    const statuses: IoStatus[] = [];
+    const request = new IoRequest(() => {
+      statuses.push(request.status);
+    });
+    request.kind = IoKind.trim;
+    request.length = blockSizeBytes;
+    device.submit(request);
+    if (statuses[0] !== IoStatus.shuttingDown) {
+      throw new Violation(`an old device of volume ${volumeId} still takes requests`);
+    }
+  }
+
+  #call(op: CatalogueOp, done: (outcome: Outcome<unknown>) => void): void {
+    const { pool } = this.#process;
+    if (op.kind === 'volumeCreate') {
+      const { name, sizeBytes, isWriteBack } = op;
+      pool.volumeCreate({ name, sizeBytes, ack: ackMode(isWriteBack) }, done);
+      return;
+    }
+    if (op.kind === 'viewCreate') {
+      const { name, isClone } = op;
+      const source = this.#name(op.source);
+      pool.viewCreate({ source, name, at: momentText(op.at), isClone }, done);
+      return;
+    }
+    this.#change(pool, op, done);
+  }
+
+  #change(
+    pool: Pool,
+    op: Exclude<CatalogueOp, { kind: 'volumeCreate' | 'viewCreate' }>,
+    done: (outcome: Outcome<unknown>) => void,
+  ): void {
+    const name = this.#name(op.volume);
+    switch (op.kind) {
+      case 'viewRefresh':
+        pool.viewRefresh({ name, at: momentText(op.at) }, done);
+        break;
+      case 'viewPromote':
+        pool.viewPromote(name, done);
+        break;
+      case 'volumeRollback':
+        pool.volumeRollback({ name, to: momentText(op.to) }, done);
+        break;
+      case 'volumeUndo':
+        pool.volumeUndoRollback(name, done);
+        break;
+      case 'volumeSetAck':
+        pool.volumeSetAck({ name, ack: ackMode(op.isWriteBack) }, done);
+        break;
+      case 'volumeRename':
+        pool.volumeRename({ name, newName: op.name }, done);
+        break;
+      case 'volumeResize':
+        pool.volumeResize({ name, sizeBytes: op.sizeBytes, force: true }, done);
+        break;
+      case 'volumeDelete':
+        pool.volumeDelete({ name, force: true }, done);
+        break;
+      case 'snapshotCreate':
+        pool.snapshotCreate([{ volume: name, name: op.name }], done);
+        break;
+      case 'snapshotCut': {
+        const volumes = [op.volume, ...op.others].map((id) => this.#name(id));
+        const targets = volumes.map((volume) => ({ volume, name: op.name }));
+        pool.snapshotCreate(targets, done);
+        break;
+      }
+      case 'snapshotDelete':
+        pool.snapshotDelete({ volume: name, name: op.name }, done);
+        break;
+      default:
+        unreachable(op);
+    }
+  }
+}
+
+function momentText(snapshot: string | undefined): string {
+  return snapshot === undefined ? 'now' : `snapshot:${snapshot}`;
+}
+
+function ackMode(isWriteBack: boolean): AckMode {
+  return isWriteBack ? AckMode.writeBack : AckMode.durable;
+}
