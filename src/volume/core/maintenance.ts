@@ -148,7 +148,7 @@ export class Maintenance {
       progress(index, segments.length + 1);
       const segment = segments[index];
       if (segment === undefined) {
-        this.#rebuildManifest(segments, entryCount, areFootersEqual, done);
+        this.#rebuildManifest(entryCount, areFootersEqual, done);
         return;
       }
       if (!segment.isSealed) {
@@ -169,11 +169,14 @@ export class Maintenance {
   }
 
   #rebuildManifest(
-    segments: readonly (SegmentEnd & { isSealed: boolean })[],
     entryCount: number,
     areFootersEqual: boolean,
     done: (outcome: Outcome<RebuildReport>) => void,
   ): void {
+    // The log went on while footers were made again: the manifest is made from all that is durable now, and records
+    // published later come behind it.
+    this.flushManifest();
+    const segments = this.#ends();
     this.#ask<'rebuild-manifest'>({ kind: 'rebuild-manifest', segments }, (result) => {
       if (result.error !== undefined) {
         done(failure(rebuildFailed(result.error.message)));

@@ -5,8 +5,8 @@
  *     clone     view of now, promoted            rollback  same volume, new line from a snapshot; the old line stays
  *     promote   the view becomes a volume        undo      same volume, new line from the end of the one it left
  *
- * Nothing is copied: the new line's map is a fork of the moment's. Where the moment's map must be made first, the
- * operation waits for it outside the operator's queue, so others go on.
+ * Nothing is copied: the new line's map is a fork of the moment's. Where the moment's map must be made first (by replay, in
+ * slices), this and later catalogue operations wait for it; I/O goes on.
  */
 import { present } from '../../base/assert.ts';
 import { ErrorCode, failure, OperationError, success } from '../../base/errors.ts';
