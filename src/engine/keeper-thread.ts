@@ -6,7 +6,10 @@ import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.
 const { folder, settings } = workerData as KeeperThreadData;
-const keeper = new Keeper(settings, new SystemDisk(folder));
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+const keeper = new Keeper(settings, new SystemDisk(folder), (ms) => {
+  Atomics.wait(sleeper, 0, 0, ms);
+});
 
 parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
   if (message === keeperStop) {

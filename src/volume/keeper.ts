@@ -101,16 +101,21 @@ export interface KeeperError {
 }
 
 const zeroPieceBytes = 2 ** 20;
+/** Between two pieces: 7 segments a second at most. */
+const zeroPauseMs = 3;
 const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
 
 export class Keeper {
   readonly #settings: KeeperSettings;
   readonly #disk: Disk;
   readonly #seeds: Seeds;
+  readonly #pause: (ms: number) => void;
   #manifest: Manifest | undefined;
 
-  constructor(settings: KeeperSettings, disk: Disk) {
+  /** `pause` holds the keeper (and nothing else) for so many milliseconds. */
+  constructor(settings: KeeperSettings, disk: Disk, pause: (ms: number) => void) {
     this.#settings = settings;
+    this.#pause = pause;
     this.#disk = disk;
     this.#seeds = new Seeds(settings.poolUuid);
   }
@@ -159,8 +164,8 @@ export class Keeper {
     const file = this.#disk.open(path, { create: true });
     try {
       // A recycled file of full size has its blocks already; old content can never verify at new addresses.
-      if (file.size() < sizeBytes) writeZeros(file, sizeBytes);
-      file.flush();
+      if (file.size() < sizeBytes) this.#writeZeros(file, sizeBytes);
+      else file.flush();
     } catch (thrown) {
       file.close();
       this.#disk.remove(path);
@@ -168,6 +173,16 @@ export class Keeper {
     }
     file.close();
     this.#disk.flushFolder(segmentFolder);
+  }
+
+  /** Flushed in small pieces with pauses: one flush of a whole segment would hold up the commits beside it. */
+  #writeZeros(file: DiskFile, sizeBytes: number): void {
+    const zeros = new Uint8Array(Math.min(zeroPieceBytes, sizeBytes));
+    for (let at = 0; at < sizeBytes; at += zeros.length) {
+      if (at > 0) this.#pause(zeroPauseMs);
+      file.write([zeros.subarray(0, Math.min(zeros.length, sizeBytes - at))], at);
+      file.flush();
+    }
   }
 
   #source(segId: number): SegmentSource {
@@ -404,13 +419,6 @@ function segmentRow(
     entryCount: 'entryCount' in contents ? contents.entryCount : contents.entries.length,
     digest: contents.digest,
   };
-}
-
-function writeZeros(file: DiskFile, sizeBytes: number): void {
-  const zeros = new Uint8Array(Math.min(zeroPieceBytes, sizeBytes));
-  for (let at = 0; at < sizeBytes; at += zeros.length) {
-    file.write([zeros.subarray(0, Math.min(zeros.length, sizeBytes - at))], at);
-  }
 }
 
 function keeperError(thrown: unknown): KeeperError {

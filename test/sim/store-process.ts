@@ -311,7 +311,7 @@ export class StoreProcess {
         };
       },
       startKeeper: (settings, onResult) => {
-        const keeper = new Keeper(settings, this.#disk);
+        const keeper = new Keeper(settings, this.#disk, () => undefined);
         return {
           post: (job) => {
             if (this.#options.isKeeperStuck === true) return;

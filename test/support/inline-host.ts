@@ -67,7 +67,7 @@ export function inlineHost(
       };
     },
     startKeeper: (settings, onResult) => {
-      const keeper = new Keeper(settings, disk);
+      const keeper = new Keeper(settings, disk, () => undefined);
       closers.push(() => {
         keeper.close();
       });
