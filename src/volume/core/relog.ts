@@ -3,7 +3,7 @@ import { present } from '../../base/assert.ts';
 import { type CatalogueRecord, decodeRecord, encodeRecord } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
 import { isDataType, RecordType } from '../format/frame.ts';
-import { mapValue } from '../io/write-operation.ts';
+import { applyToMap } from '../io/write-operation.ts';
 import { catalogueMutation, Mutation } from '../log/mutation.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { isSameCut, type TailRecord } from '../recovery/tail.ts';
@@ -70,11 +70,7 @@ function dataMutation(parts: PoolParts, record: TailRecord, done: () => void): M
   mutation.writer = record.writer;
   mutation.onPublished = (published) => {
     const line = parts.lineById.get(record.line);
-    if (line !== undefined) {
-      line.lastPosition = published.position;
-      const value = mapValue(record.type, record.flags, published.address);
-      line.map.set(record.lba, record.blockCount, value);
-    }
+    if (line !== undefined) applyToMap(line, published);
     published.payload?.release();
     done();
   };

@@ -290,7 +290,7 @@ export class WriteOperation extends LockEntry {
 }
 
 /** Brings a published data mutation into the map of its line. */
-function applyToMap(line: Line, mutation: Mutation): void {
+export function applyToMap(line: Line, mutation: Mutation): void {
   const { type, lba, blockCount, address } = mutation;
   line.lastPosition = mutation.position;
   line.map.set(lba, blockCount, mapValue(type, mutation.flags, address));
