@@ -9,8 +9,8 @@
  */
 import { assert } from '../base/assert.ts';
 import { viewOf } from '../base/fields.ts';
+import { Turnstile, type Waiter } from '../device/turnstile.ts';
 import { type NbdLimits, readPieceBytes } from './limits.ts';
-import { Turnstile, type Waiter } from './turnstile.ts';
 
 export const smallBufferBytes = 16 * 1024;
 /** One read piece with its header, and some small replies beside it. */

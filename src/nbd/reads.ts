@@ -14,11 +14,11 @@
  */
 import { assert } from '../base/assert.ts';
 import { blockSizeBytes, ExtentState, IoKind, IoStatus } from '../device/block-device.ts';
+import type { Waiter } from '../device/turnstile.ts';
 import type { Lane } from './lane.ts';
 import { extentsFirstBytes, readExtentsMax, readPieceBytes } from './limits.ts';
 import type { OutputBuffer } from './output-pool.ts';
 import type { Part, Task } from './task.ts';
-import type { Waiter } from './turnstile.ts';
 import {
   ChunkFlag,
   encodeOffsetDataHeader,

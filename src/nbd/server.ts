@@ -17,12 +17,12 @@
  */
 import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
 import type { Staging } from '../device/staging.ts';
+import { StagingDoor } from '../device/staging-door.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
 import { OutputPool } from './output-pool.ts';
-import { StagingDoor } from './staging-door.ts';
 import { TaskPool } from './task.ts';
 import type { Shared } from './transmission.ts';
 

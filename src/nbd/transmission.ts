@@ -11,6 +11,7 @@
  * 3. Nothing is believed about lengths and offsets: every range is checked against the size the client was told.
  */
 import { type Extent, IoKind, IoStatus } from '../device/block-device.ts';
+import type { StagingDoor } from '../device/staging-door.ts';
 import { blockStatusReplyBytes, encodeBlockStatus, extentsFitting } from './block-status.ts';
 import type { Agreement, Lane } from './lane.ts';
 import {
@@ -25,7 +26,6 @@ import { type OutputPool, smallBufferBytes } from './output-pool.ts';
 import { Reads } from './reads.ts';
 import { Admission, Receiver, type RequestHeader, type RequestSink } from './receiver.ts';
 import { type Failure, Replies } from './replies.ts';
-import type { StagingDoor } from './staging-door.ts';
 import type { Part, PartOwner, Task, TaskPool } from './task.ts';
 import { NbdError } from './wire/error.ts';
 import { allocationContextId } from './wire/meta-context.ts';

@@ -8,9 +8,9 @@
  */
 import { blockSizeBytes, IoKind, IoStatus, writeAtomicBytes } from '../device/block-device.ts';
 import type { Payload } from '../device/staging.ts';
+import type { Waiter } from '../device/turnstile.ts';
 import type { Lane } from './lane.ts';
 import type { Part, Task } from './task.ts';
-import type { Waiter } from './turnstile.ts';
 import { CommandFlag } from './wire/request.ts';
 
 export class Writes implements Waiter {

@@ -1,8 +1,8 @@
 /**
- * The NBD room's way to staging: payload memory in the order of arrival, in two queues, because small and large
+ * The front ends' way to staging: payload memory in the order of arrival, in two queues, because small and large
  * payloads come from different parts of the slab and must not wait for each other.
  */
-import type { Payload, Staging } from '../device/staging.ts';
+import type { Payload, Staging } from './staging.ts';
 import { Turnstile, type Waiter } from './turnstile.ts';
 
 /** Payloads up to here come from staging's pages, larger ones from its chunks. */
