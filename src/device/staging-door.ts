@@ -2,8 +2,9 @@
  * The front ends' way to staging: payload memory in the order of arrival, in two queues, because small and large
  * payloads come from different parts of the slab and must not wait for each other.
  */
+
+import { Turnstile, type Waiter } from '../base/turnstile.ts';
 import type { Payload, Staging } from './staging.ts';
-import { Turnstile, type Waiter } from './turnstile.ts';
 
 /** Payloads up to here come from staging's pages, larger ones from its chunks. */
 const smallPayloadMaxBytes = 16 * 1024;

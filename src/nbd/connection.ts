@@ -16,13 +16,13 @@
  */
 import { present } from '../base/assert.ts';
 import { viewOf } from '../base/fields.ts';
+import { Output, type OutputOwner } from '../base/output.ts';
 import type { ByteStream, SecuredStream, StreamHandler, Timer, Timers } from '../base/ports.ts';
 import { concatenate } from './bytes.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { Handshake, type HandshakeOwner, type HandshakeResult } from './handshake.ts';
 import { handshakeOutputMaxBytes } from './limits.ts';
-import { Output, type OutputOwner } from './output.ts';
 import { type Shared, Transmission, type TransmissionOwner } from './transmission.ts';
 
 const bytesInTheClear = 'bytes came in the clear after STARTTLS';

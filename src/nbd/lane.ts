@@ -1,9 +1,10 @@
 /** What the parts of one connection's transmission phase share. */
+
+import type { Output } from '../base/output.ts';
+import type { OutputPool } from '../base/output-pool.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
 import type { NbdLimits } from './limits.ts';
-import type { Output } from './output.ts';
-import type { OutputPool } from './output-pool.ts';
 import type { Replies } from './replies.ts';
 import type { Task, TaskPool } from './task.ts';
 

@@ -1,6 +1,8 @@
 /** Every bound of the NBD room. What a client can make the server hold or wait for is limited by one of these. */
 
-export interface NbdLimits {
+import type { OutputPoolLimits } from '../base/output-pool.ts';
+
+export interface NbdLimits extends OutputPoolLimits {
   /** From accept to the transmission phase. */
   readonly handshakeMs: number;
   /** Handshakes under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
@@ -13,10 +15,6 @@ export interface NbdLimits {
   readonly bytesInFlightMax: number;
   /** Output of one connection that the kernel has not taken: beyond it no read is started. */
   readonly outputMaxBytes: number;
-  /** Memory for output of all connections together. */
-  readonly outputPoolMaxBytes: number;
-  /** Free output memory that is kept for the next burst instead of being given back to the system. */
-  readonly outputPoolKeepBytes: number;
   /** A connection that holds shared memory which others wait for, and moves nothing for this long, is dropped. */
   readonly stallMs: number;
   /** After we ended the stream the client has this long to close its side. */
@@ -42,8 +40,6 @@ export const nbdLimits: NbdLimits = {
 export const payloadAdvertisedBytes = 32 * mebibyte;
 /** Payload size accepted: clients exist that send more than was promised. */
 export const payloadMaxBytes = 64 * mebibyte;
-/** Data bytes of one read piece: what one output buffer holds. Measured: larger pieces fall out of the cache. */
-export const readPieceBytes = 256 * 1024;
 /** Reads longer than this ask for extents first, so that holes inside them travel as holes. */
 export const extentsFirstBytes = 64 * 1024;
 /** Requests of one connection taken in one turn: the others' turn comes then. Measured: 1 to 3 ms. */
@@ -52,10 +48,6 @@ export const requestsPerTurnMax = 1024;
 export const readExtentsMax = 256;
 /** Extents of one BLOCK_STATUS reply. The client asks again for the rest. */
 export const statusExtentsMax = 32_768;
-/** Small replies that may still join the output when reads no longer may. */
-export const smallRepliesMaxBytes = 64 * 1024;
-/** Collected output is handed to the kernel at once from here on, else at the end of the turn. */
-export const outputEagerBytes = 256 * 1024;
 /** Option data that is kept and understood. */
 export const optionDataMaxBytes = 64 * 1024;
 /** Longer option data is skipped and refused up to here; beyond it the connection is dropped. */

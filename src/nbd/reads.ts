@@ -13,11 +13,11 @@
  * 2. Nothing touches a task after its last part was submitted: it may be finished and reused by then.
  */
 import { assert } from '../base/assert.ts';
+import { type OutputBuffer, outputPieceBytes } from '../base/output-pool.ts';
+import type { Waiter } from '../base/turnstile.ts';
 import { blockSizeBytes, ExtentState, IoKind, IoStatus } from '../device/block-device.ts';
-import type { Waiter } from '../device/turnstile.ts';
 import type { Lane } from './lane.ts';
-import { extentsFirstBytes, readExtentsMax, readPieceBytes } from './limits.ts';
-import type { OutputBuffer } from './output-pool.ts';
+import { extentsFirstBytes, readExtentsMax } from './limits.ts';
 import type { Part, Task } from './task.ts';
 import {
   ChunkFlag,
@@ -101,7 +101,7 @@ export class Reads implements Waiter {
   #way(task: Task): Way {
     const mustBeOne = !this.#lane.isStructured || (task.flags & CommandFlag.dontFragment) !== 0;
     if (!mustBeOne) return task.length <= extentsFirstBytes ? 'whole' : 'split';
-    const isOnePiece = task.length <= readPieceBytes;
+    const isOnePiece = task.length <= outputPieceBytes;
     return isOnePiece ? 'whole' : 'assembled';
   }
 
@@ -234,7 +234,7 @@ export class Reads implements Waiter {
 
   /** Bytes from the cursor to the end of the piece: pieces end on block boundaries. */
   #pieceAt(task: Task): number {
-    return readPieceBytes - ((task.offset + task.cursor) % blockSizeBytes);
+    return outputPieceBytes - ((task.offset + task.cursor) % blockSizeBytes);
   }
 
   #sendHole(task: Task, holeBytes: number): void {
@@ -278,7 +278,7 @@ export class Reads implements Waiter {
 
   #buffersFor(task: Task): number {
     if (this.#way(task) !== 'assembled') return 1;
-    return 1 + Math.ceil(task.length / readPieceBytes);
+    return 1 + Math.ceil(task.length / outputPieceBytes);
   }
 
   #advanceAssembled(task: Task): boolean {
@@ -290,7 +290,7 @@ export class Reads implements Waiter {
         this.#settle(task);
         return true;
       }
-      const index = Math.ceil(task.cursor / readPieceBytes);
+      const index = Math.ceil(task.cursor / outputPieceBytes);
       const buffer = task.buffers[index];
       assert(buffer !== undefined, 'an assembled read has a buffer per piece');
       const headerBytes = index === 0 ? this.#headerBytes : 0;
@@ -324,7 +324,7 @@ export class Reads implements Waiter {
       task.buffers.push(this.#lane.output.reserveLarge(headerBytes + length));
       headerBytes = 0;
       left -= length;
-      length = Math.min(readPieceBytes, left);
+      length = Math.min(outputPieceBytes, left);
     }
   }
 

@@ -1,5 +1,5 @@
 /** Replies without data: success, and failures with a text for people where the client understands it. */
-import type { Output } from './output.ts';
+import type { Output } from '../base/output.ts';
 import type { Task } from './task.ts';
 import { NbdError, statusToError, statusToMessage } from './wire/error.ts';
 import {

@@ -15,6 +15,8 @@
  *
  * Listening is left to the host, exports and devices to the engine.
  */
+
+import { OutputPool } from '../base/output-pool.ts';
 import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
 import type { Staging } from '../device/staging.ts';
 import { StagingDoor } from '../device/staging-door.ts';
@@ -22,7 +24,6 @@ import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
-import { OutputPool } from './output-pool.ts';
 import { TaskPool } from './task.ts';
 import type { Shared } from './transmission.ts';
 

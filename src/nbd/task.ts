@@ -4,8 +4,8 @@
  *     Task (one NBD request) 1 ──▶ n Part (one IoRequest each: at most 1 MiB written or 256 KiB read)
  */
 import { assert, present } from '../base/assert.ts';
+import type { OutputBuffer } from '../base/output-pool.ts';
 import { type Extent, IoRequest, IoStatus } from '../device/block-device.ts';
-import type { OutputBuffer } from './output-pool.ts';
 import { Command } from './wire/request.ts';
 
 /** Who is told that the device finished a part. */

@@ -10,19 +10,14 @@
  * 2. A task is answered or its connection is gone before it is given back.
  * 3. Nothing is believed about lengths and offsets: every range is checked against the size the client was told.
  */
+
+import { type Output, smallRepliesMaxBytes } from '../base/output.ts';
+import { type OutputPool, smallBufferBytes } from '../base/output-pool.ts';
 import { type Extent, IoKind, IoStatus } from '../device/block-device.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
 import { blockStatusReplyBytes, encodeBlockStatus, extentsFitting } from './block-status.ts';
 import type { Agreement, Lane } from './lane.ts';
-import {
-  type NbdLimits,
-  payloadMaxBytes,
-  requestsPerTurnMax,
-  smallRepliesMaxBytes,
-  statusExtentsMax,
-} from './limits.ts';
-import type { Output } from './output.ts';
-import { type OutputPool, smallBufferBytes } from './output-pool.ts';
+import { type NbdLimits, payloadMaxBytes, requestsPerTurnMax, statusExtentsMax } from './limits.ts';
 import { Reads } from './reads.ts';
 import { Admission, Receiver, type RequestHeader, type RequestSink } from './receiver.ts';
 import { type Failure, Replies } from './replies.ts';

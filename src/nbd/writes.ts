@@ -6,9 +6,10 @@
  * 1. At most one payload per connection is half-filled; it is released when the connection ends.
  * 2. One connection holds at most its share of staging, or a single piece.
  */
+
+import type { Waiter } from '../base/turnstile.ts';
 import { blockSizeBytes, IoKind, IoStatus, writeAtomicBytes } from '../device/block-device.ts';
 import type { Payload } from '../device/staging.ts';
-import type { Waiter } from '../device/turnstile.ts';
 import type { Lane } from './lane.ts';
 import type { Part, Task } from './task.ts';
 import { CommandFlag } from './wire/request.ts';

@@ -7,14 +7,22 @@
  * 2. Large buffers in use never exceed the limit; small ones may (they carry replies without data, which are bounded
  *    per connection), so that an answer to a write never waits for memory.
  */
-import { assert } from '../base/assert.ts';
-import { viewOf } from '../base/fields.ts';
-import { Turnstile, type Waiter } from '../device/turnstile.ts';
-import { type NbdLimits, readPieceBytes } from './limits.ts';
+import { assert } from './assert.ts';
+import { viewOf } from './fields.ts';
+import { Turnstile, type Waiter } from './turnstile.ts';
 
 export const smallBufferBytes = 16 * 1024;
+/** Data bytes of one read piece: what one large buffer holds. Measured: larger pieces fall out of the cache. */
+export const outputPieceBytes = 256 * 1024;
 /** One read piece with its header, and some small replies beside it. */
-const largeBufferBytes = readPieceBytes + 4096;
+const largeBufferBytes = outputPieceBytes + 4096;
+
+export interface OutputPoolLimits {
+  /** Memory for output of all connections together. */
+  readonly outputPoolMaxBytes: number;
+  /** Free output memory that is kept for the next burst instead of being given back to the system. */
+  readonly outputPoolKeepBytes: number;
+}
 
 export class OutputBuffer {
   readonly bytes: Uint8Array;
@@ -44,7 +52,7 @@ export class OutputPool {
   /** Connections that need large buffers. */
   readonly turnstile = new Turnstile();
 
-  constructor(limits: NbdLimits) {
+  constructor(limits: OutputPoolLimits) {
     this.#largeMax = Math.max(1, Math.floor(limits.outputPoolMaxBytes / largeBufferBytes));
     this.#keepMax = Math.floor(limits.outputPoolKeepBytes / largeBufferBytes);
   }

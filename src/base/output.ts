@@ -12,10 +12,14 @@
  * 1. A byte is untouched from commit until the stream has reported it sent.
  * 2. `unsentBytes` counts what is reserved, ready or being sent.
  */
-import { assert, present } from '../base/assert.ts';
-import type { ByteStream } from '../base/ports.ts';
-import { outputEagerBytes, smallRepliesMaxBytes } from './limits.ts';
+import { assert, present } from './assert.ts';
 import { type OutputBuffer, type OutputPool, smallBufferBytes } from './output-pool.ts';
+import type { ByteStream } from './ports.ts';
+
+/** Small replies that may still join the output when reads no longer may. */
+export const smallRepliesMaxBytes = 64 * 1024;
+/** Collected output is handed to the kernel at once from here on, else at the end of the turn. */
+const outputEagerBytes = 256 * 1024;
 
 interface Range {
   readonly buffer: OutputBuffer;
