@@ -96,6 +96,18 @@ export function u16be(offset: number): Field {
   };
 }
 
+export function u24be(offset: number): Field {
+  return {
+    offset,
+    size: 3,
+    get: (view, at) => view.getUint8(at + offset) * 65_536 + view.getUint16(at + offset + 1, false),
+    set: (view, at, value) => {
+      view.setUint8(at + offset, value >>> 16);
+      view.setUint16(at + offset + 1, value & 0xffff, false);
+    },
+  };
+}
+
 export function u32be(offset: number): Field {
   return {
     offset,
