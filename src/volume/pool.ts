@@ -13,7 +13,7 @@
 import { present } from '../base/assert.ts';
 import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
 import { DiskError } from '../base/ports.ts';
-import type { BlockDevice } from '../device/block-device.ts';
+import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
@@ -34,6 +34,8 @@ import {
   volumeUndoRollback,
 } from './core/view-operations.ts';
 import {
+  identityOf,
+  luStateSave,
   type SnapshotTarget,
   snapshotCreate,
   snapshotDelete,
@@ -82,8 +84,11 @@ export class Pool {
     const { maintenance, moments, residency } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
-    this.#operator = new Operator(parts, maintenance, moments, readOnly?.reason);
     this.#space = new Space(parts);
+    this.#operator = new Operator(parts, maintenance, moments, {
+      readOnlyReason: readOnly?.reason,
+      admitsWrites: () => this.#space.admitsWrites(),
+    });
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
@@ -162,11 +167,21 @@ export class Pool {
   volumeOpen(name: string): BlockDevice {
     const volume = this.volume(name);
     const line = present(this.#parts.lineById.get(volume.line), 'line of a volume');
+    const { uuid, naa, serial } = volume;
     const view = {
       get name(): string {
         return volume.name;
       },
+      get luState(): Uint8Array | undefined {
+        return volume.luState;
+      },
+      saveLuState: (state: Uint8Array, done: (status: IoStatus) => void): void => {
+        luStateSave(this.#operator, { uuid, state: state.slice() }, done);
+      },
       line,
+      uuid,
+      naa,
+      serial,
     };
     const isReadOnly = this.readOnlyReason !== undefined;
     return new VolumeDevice(view, this.#operations, isReadOnly, () => this.#space.admitsWrites());
@@ -182,12 +197,9 @@ export class Pool {
         done(failure(new OperationError(ErrorCode.internal, message, hint)));
         return;
       }
-      const device = new SnapshotDevice(
-        `${volumeName}@${name}`,
-        snapshot.sizeBytes,
-        opened.map,
-        this.#operations,
-      );
+      const { sizeBytes, uuid } = snapshot;
+      const shown = { name: `${volumeName}@${name}`, sizeBytes, identity: identityOf(uuid) };
+      const device = new SnapshotDevice(shown, opened.map, this.#operations);
       const close = (): void => {
         opened.release();
       };

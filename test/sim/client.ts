@@ -131,6 +131,7 @@ export class Client {
         }
         this.#oracle.refuse(record);
         return;
+      case IoStatus.miscompare:
       case IoStatus.noSpace:
       case IoStatus.readOnly:
       // An error that a store answers while it lives is one before the log: the block to merge into cannot be read.

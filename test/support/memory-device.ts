@@ -7,11 +7,13 @@ import { assert } from '../../src/base/assert.ts';
 import {
   type BlockDevice,
   blockSizeBytes,
+  type DeviceIdentity,
   type Extent,
   ExtentState,
   IoKind,
   type IoRequest,
   IoStatus,
+  luStateMaxBytes,
   readMaxBytes,
   writeAtomicBytes,
 } from '../../src/device/block-device.ts';
@@ -30,19 +32,37 @@ export interface MemoryDeviceOptions {
   readonly name?: string;
   readonly sizeBytes: number;
   readonly isReadOnly?: boolean;
-  /** Bytes of the staging slab that payloads lie in. */
+  readonly isWriteBack?: boolean;
+  /** Bytes of the staging slab that payloads lie in. Devices with one slab are of one pool: they can be cloned from each other. */
   readonly slab: Uint8Array;
+  /** Default: one of its own. */
+  readonly identity?: DeviceIdentity;
+}
+
+let devicesMade = 0;
+
+/** A new identity, as a pool gives one. */
+export function memoryIdentity(): DeviceIdentity {
+  devicesMade += 1;
+  const uuid = new Uint8Array(16);
+  new DataView(uuid.buffer).setUint32(12, devicesMade);
+  const naa = uuid.slice();
+  naa.set([0x67, 0x46, 0x96, 0x40]);
+  return { uuid, naa, serial: `MEMORY${devicesMade}` };
 }
 
 export class MemoryDevice implements BlockDevice {
   readonly name: string;
+  readonly identity: DeviceIdentity;
   isReadOnly: boolean;
+  isWriteBack: boolean;
   sizeBytes: number;
+  luState: Uint8Array | undefined;
   /** Requests are done only when `release` is called. */
   isHolding = false;
   /** Blocks whose reads fail. */
   readonly badBlocks = new Set<number>();
-  /** Status that every write, zero and trim gets while it is set. */
+  /** Status that everything that would change the device gets while it is set. */
   changeStatus: IoStatus | undefined;
   /** What was submitted, newest last, while `isRecording`. */
   readonly record: { kind: IoKind; offset: number; length: number; fua: boolean }[] = [];
@@ -54,7 +74,9 @@ export class MemoryDevice implements BlockDevice {
   constructor(options: MemoryDeviceOptions) {
     this.name = options.name ?? 'memory';
     this.sizeBytes = options.sizeBytes;
+    this.identity = options.identity ?? memoryIdentity();
     this.isReadOnly = options.isReadOnly ?? false;
+    this.isWriteBack = options.isWriteBack ?? false;
     this.#slab = options.slab;
   }
 
@@ -99,6 +121,27 @@ export class MemoryDevice implements BlockDevice {
     done(this.#extents(offset, length, extentsMax));
   }
 
+  canCloneFrom(source: BlockDevice): boolean {
+    return source instanceof MemoryDevice && source.#slab === this.#slab;
+  }
+
+  saveLuState(state: Uint8Array, done: (status: IoStatus) => void): void {
+    const copy = state.slice();
+    const run = (): void => {
+      const status = this.#luStateRefusal(copy);
+      if (status === IoStatus.ok) this.luState = copy;
+      done(status);
+    };
+    if (this.isHolding) this.#held.push(run);
+    else run();
+  }
+
+  #luStateRefusal(state: Uint8Array): IoStatus {
+    if (this.isReadOnly) return IoStatus.readOnly;
+    if (state.length > luStateMaxBytes) return IoStatus.invalid;
+    return this.changeStatus ?? IoStatus.ok;
+  }
+
   #extents(offset: number, length: number, extentsMax: number): Extent[] {
     const extents: Extent[] = [];
     const end = Math.min(offset + length, this.sizeBytes);
@@ -124,10 +167,8 @@ export class MemoryDevice implements BlockDevice {
 
   #run(request: IoRequest): void {
     request.status = this.#perform(request);
-    if (request.kind === IoKind.write) {
-      request.payload?.release();
-      request.payload = undefined;
-    }
+    request.payload?.release();
+    request.payload = undefined;
     request.onDone(request);
   }
 
@@ -139,6 +180,9 @@ export class MemoryDevice implements BlockDevice {
     if (this.isReadOnly) return IoStatus.readOnly;
     if (this.changeStatus !== undefined) return this.changeStatus;
     if (kind === IoKind.write) return this.#write(request);
+    if (kind === IoKind.compareAndWrite) return this.#compareAndWrite(request);
+    if (kind === IoKind.orWrite) return this.#orWrite(request);
+    if (kind === IoKind.clone) return this.#clone(request);
     const isThick = kind === IoKind.zero && request.noHole;
     this.#clear(offset, length, isThick ? ExtentState.zero : ExtentState.hole);
     return IoStatus.ok;
@@ -148,7 +192,7 @@ export class MemoryDevice implements BlockDevice {
     const { offset, length, target } = request;
     assert(target !== undefined && target.length === length, 'a read has a target of its length');
     assert(length <= readMaxBytes, 'a read is at most readMaxBytes long');
-    if (this.badBlocks.size > 0 && this.#hasBadBlock(offset, length)) return IoStatus.ioError;
+    if (this.#failsAt(request)) return IoStatus.ioError;
     let isHole = true;
     let done = 0;
     while (done < length) {
@@ -170,12 +214,81 @@ export class MemoryDevice implements BlockDevice {
     return IoStatus.ok;
   }
 
-  #hasBadBlock(offset: number, length: number): boolean {
+  /** Whether a block of the range cannot be read; says which. */
+  #failsAt(request: IoRequest): boolean {
+    const { offset, length } = request;
+    if (this.badBlocks.size === 0) return false;
     const end = offset + length;
     for (let at = offset - (offset % blockSizeBytes); at < end; at += blockSizeBytes) {
-      if (this.badBlocks.has(at / blockSizeBytes)) return true;
+      if (!this.badBlocks.has(at / blockSizeBytes)) continue;
+      request.errorOffset = Math.max(offset, at);
+      return true;
     }
     return false;
+  }
+
+  /** What a reader of [offset, offset + length) sees. */
+  #content(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const within = (offset + done) % chunkBytes;
+      const count = Math.min(length - done, chunkBytes - within);
+      const chunk = this.#chunks.get((offset + done - within) / chunkBytes);
+      if (chunk !== undefined) bytes.set(chunk.bytes.subarray(within, within + count), done);
+      done += count;
+    }
+    return bytes;
+  }
+
+  #compareAndWrite(request: IoRequest): IoStatus {
+    const { offset, length, expected } = request;
+    if (length > writeAtomicBytes || expected?.length !== length) return IoStatus.invalid;
+    if (this.#failsAt(request)) return IoStatus.ioError;
+    const present = this.#content(offset, length);
+    const at = present.findIndex((byte, index) => byte !== expected[index]);
+    if (at < 0) return length === 0 ? IoStatus.ok : this.#write(request);
+    request.miscompareOffset = at;
+    return IoStatus.miscompare;
+  }
+
+  #orWrite(request: IoRequest): IoStatus {
+    const { offset, length, payload } = request;
+    if (length > writeAtomicBytes) return IoStatus.invalid;
+    if (this.#failsAt(request)) return IoStatus.ioError;
+    if (length === 0) return IoStatus.ok;
+    assert(payload !== undefined && payload.length === length, 'an OR write has its payload');
+    const bytes = new Uint8Array(length);
+    this.#copyOut(payload, 0, bytes);
+    const present = this.#content(offset, length);
+    payload.fill(
+      0,
+      bytes.map((byte, index) => byte | (present[index] ?? 0)),
+      0,
+      length,
+    );
+    return this.#write(request);
+  }
+
+  #clone(request: IoRequest): IoStatus {
+    const { offset, length, source, sourceOffset } = request;
+    const isWhole = [offset, length, sourceOffset].every((each) => each % blockSizeBytes === 0);
+    if (!isWhole || !(source instanceof MemoryDevice) || !this.canCloneFrom(source)) {
+      return IoStatus.invalid;
+    }
+    const isInside = sourceOffset >= 0 && sourceOffset + length <= source.sizeBytes;
+    const isOverlapping =
+      source === this && sourceOffset < offset + length && offset < sourceOffset + length;
+    if (!isInside || (isOverlapping && length > 0)) return IoStatus.invalid;
+    for (let at = 0; at < length; at += blockSizeBytes) {
+      const state = source.#stateOf(sourceOffset + at);
+      this.#clear(offset + at, blockSizeBytes, state);
+      if (state !== ExtentState.data) continue;
+      const within = (offset + at) % chunkBytes;
+      const chunk = this.#chunkAt((offset + at - within) / chunkBytes);
+      chunk.bytes.set(source.#content(sourceOffset + at, blockSizeBytes), within);
+    }
+    return IoStatus.ok;
   }
 
   #write(request: IoRequest): IoStatus {

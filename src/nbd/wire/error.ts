@@ -19,6 +19,8 @@ const errorByStatus: Readonly<Record<IoStatus, NbdError>> = {
   [IoStatus.readOnly]: NbdError.notPermitted,
   [IoStatus.invalid]: NbdError.invalid,
   [IoStatus.shuttingDown]: NbdError.shutdown,
+  // No NBD command compares.
+  [IoStatus.miscompare]: NbdError.io,
 };
 
 export function statusToError(status: IoStatus): NbdError {
@@ -33,6 +35,7 @@ const messageByStatus: Readonly<Record<IoStatus, string>> = {
   [IoStatus.readOnly]: 'the export cannot be written',
   [IoStatus.invalid]: 'the range is outside the device as it is now',
   [IoStatus.shuttingDown]: 'the server is stopping',
+  [IoStatus.miscompare]: 'the content is not what was expected',
 };
 
 export function statusToMessage(status: IoStatus): string {

@@ -66,6 +66,8 @@ export interface VolumeState {
   readonly createdMs: number;
   readonly createdPosition: number;
   readonly snapshotByName: Map<string, SnapshotState>;
+  /** What front ends keep for the identity (reservations, mode pages): latest only, not part of any history. */
+  luState: Uint8Array | undefined;
   /** What it is a view of; undefined for a volume of its own. */
   view: { readonly sourceUuid: Uint8Array; label: string } | undefined;
   /** Oldest first; the last one is the present. */
@@ -177,6 +179,9 @@ export class Catalogue {
       case 'snap-delete':
         this.#snapshotDelete(record.uuid);
         break;
+      case 'lu-state':
+        this.#volume(record.uuid).luState = record.state;
+        break;
       case 'epoch':
         this.#epochs.push(record);
         break;
@@ -208,6 +213,7 @@ export class Catalogue {
       createdMs: record.createdMs,
       createdPosition: position,
       snapshotByName: new Map(),
+      luState: undefined,
       view:
         record.kind === 'view' ? { sourceUuid: record.sourceUuid, label: record.label } : undefined,
       history: [

@@ -33,6 +33,8 @@ function volumeShape(volume: VolumeState): unknown {
     ack: volume.ack,
     createdMs: volume.createdMs,
     createdPosition: volume.createdPosition,
+    // Left out when there is none: checkpoints from before there were such states stay equal.
+    ...(volume.luState === undefined ? {} : { luState: toHex(volume.luState) }),
     view:
       volume.view === undefined
         ? null

@@ -26,6 +26,7 @@ const tag = {
   sourceUuid: 11,
   reason: 12,
   label: 13,
+  luState: 14,
   snapshotUuid: 16,
   consistency: 17,
   part: 32,
@@ -122,6 +123,13 @@ export interface SnapDelete {
   readonly line: number;
   readonly uuid: Uint8Array;
 }
+/** What a front end keeps for the volume's identity; replaces what was there. */
+export interface LuState {
+  readonly kind: 'lu-state';
+  readonly line: number;
+  readonly uuid: Uint8Array;
+  readonly state: Uint8Array;
+}
 export interface CheckpointPart {
   readonly kind: 'checkpoint';
   readonly part: number;
@@ -146,6 +154,7 @@ export type CatalogueRecord =
   | VolDelete
   | Snap
   | SnapDelete
+  | LuState
   | CheckpointPart
   | Epoch;
 
@@ -165,6 +174,7 @@ const typeByKind = {
   revert: RecordType.revert,
   snap: RecordType.snap,
   'snap-delete': RecordType.snapDelete,
+  'lu-state': RecordType.luState,
   checkpoint: RecordType.checkpoint,
   epoch: RecordType.epoch,
 } as const;
@@ -201,6 +211,8 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
         .number(tag.createdMs, record.createdMs);
     case 'snap-delete':
       return writer.bytes(tag.snapshotUuid, record.uuid);
+    case 'lu-state':
+      return writer.bytes(tag.volumeUuid, record.uuid).bytes(tag.luState, record.state);
     case 'checkpoint':
       return writer
         .number(tag.part, record.part)
@@ -322,6 +334,14 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
     (line, payload) => {
       const reader = new TlvReader(payload, 'SNAP_DELETE', [tag.snapshotUuid]);
       return { kind: 'snap-delete', line, uuid: uuidOf(reader, tag.snapshotUuid) };
+    },
+  ],
+  [
+    RecordType.luState,
+    (line, payload) => {
+      const reader = new TlvReader(payload, 'LU_STATE', [tag.volumeUuid, tag.luState]);
+      const state = reader.bytes(tag.luState);
+      return { kind: 'lu-state', line, uuid: uuidOf(reader, tag.volumeUuid), state };
     },
   ],
   [

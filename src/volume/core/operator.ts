@@ -25,6 +25,8 @@ export class Operator {
   readonly moments: MomentMaps;
   readonly #maintenance: Maintenance;
   readonly #readOnlyReason: string | undefined;
+  /** Whether the pool takes new data now. */
+  readonly admitsWrites: () => boolean;
   readonly #queue: (() => void)[] = [];
   #isOperating = false;
 
@@ -32,12 +34,13 @@ export class Operator {
     parts: PoolParts,
     maintenance: Maintenance,
     moments: MomentMaps,
-    readOnlyReason: string | undefined,
+    limits: { readonly readOnlyReason: string | undefined; readonly admitsWrites: () => boolean },
   ) {
     this.parts = parts;
     this.moments = moments;
     this.#maintenance = maintenance;
-    this.#readOnlyReason = readOnlyReason;
+    this.#readOnlyReason = limits.readOnlyReason;
+    this.admitsWrites = limits.admitsWrites;
   }
 
   get poolName(): string {

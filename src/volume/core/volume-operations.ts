@@ -1,6 +1,7 @@
 /** Catalogue operations on volumes and snapshots. */
 import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
+import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
 import type { AckMode, CatalogueRecord } from '../catalogue/records.ts';
 import { limits } from '../limits.ts';
@@ -12,14 +13,14 @@ export interface SnapshotTarget {
   readonly name: string;
 }
 
-/** A new identity: id, NAA and serial. */
-export function newIdentity(operator: Operator): {
-  readonly uuid: Uint8Array;
-  readonly naa: Uint8Array;
-  readonly serial: string;
-} {
-  const uuid = makeUuid(operator.parts.host.random);
+/** The identity that belongs to an id. */
+export function identityOf(uuid: Uint8Array): DeviceIdentity {
   return { uuid, naa: naaOf(uuid), serial: toHex(uuid).slice(0, 20).toUpperCase() };
+}
+
+/** A new identity: id, NAA and serial. */
+export function newIdentity(operator: Operator): DeviceIdentity {
+  return identityOf(makeUuid(operator.parts.host.random));
 }
 
 /** Throws OperationError conflict when the pool can hold no more volumes and views. */
@@ -194,4 +195,40 @@ export function snapshotDelete(
       finish(success({ name: target.name }));
     });
   });
+}
+
+/**
+ * Keeps what a front end wants kept for the volume's identity: latest only, not part of history. `state` stays as it is
+ * until `done`; calls are answered in order.
+ */
+export function luStateSave(
+  operator: Operator,
+  save: { readonly uuid: Uint8Array; readonly state: Uint8Array },
+  done: (status: IoStatus) => void,
+): void {
+  const { uuid, state } = save;
+  operator.operate<IoStatus>(
+    (outcome) => {
+      done(outcome.ok ? outcome.value : statusOf(outcome.error));
+    },
+    (finish) => {
+      const volume = operator.parts.catalogue.volumeById(uuid);
+      if (volume === undefined) {
+        finish(success(IoStatus.shuttingDown));
+      } else if (state.length > luStateMaxBytes) {
+        finish(success(IoStatus.invalid));
+      } else if (!operator.admitsWrites()) {
+        finish(success(IoStatus.noSpace));
+      } else {
+        operator.commit([{ kind: 'lu-state', line: volume.line, uuid, state }], () => {
+          finish(success(IoStatus.ok));
+        });
+      }
+    },
+  );
+}
+
+function statusOf(error: OperationError): IoStatus {
+  if (error.code === ErrorCode.readOnly) return IoStatus.readOnly;
+  return error.code === ErrorCode.noSpace ? IoStatus.noSpace : IoStatus.ioError;
 }

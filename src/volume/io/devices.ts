@@ -1,6 +1,7 @@
 /** The two block devices of the store: a volume's head, and a snapshot (read-only). */
 import {
   type BlockDevice,
+  type DeviceIdentity,
   type Extent,
   ExtentState,
   IoKind,
@@ -89,9 +90,13 @@ function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: nu
   return extents;
 }
 
-export interface VolumeView {
+/** What a device shows of its volume. */
+export interface VolumeView extends DeviceIdentity {
   readonly name: string;
   readonly line: Line;
+  readonly luState: Uint8Array | undefined;
+  /** As BlockDevice says; also when the line is gone. */
+  saveLuState(state: Uint8Array, done: (status: IoStatus) => void): void;
 }
 
 export class VolumeDevice implements BlockDevice {
@@ -121,6 +126,26 @@ export class VolumeDevice implements BlockDevice {
     return this.#volume.line.blockCount * slotSizeBytes;
   }
 
+  get isWriteBack(): boolean {
+    return this.#volume.line.isWriteBack;
+  }
+
+  get identity(): DeviceIdentity {
+    return this.#volume;
+  }
+
+  get luState(): Uint8Array | undefined {
+    return this.#volume.luState;
+  }
+
+  saveLuState(state: Uint8Array, done: (status: IoStatus) => void): void {
+    this.#volume.saveLuState(state, done);
+  }
+
+  canCloneFrom(source: BlockDevice): boolean {
+    return source instanceof VolumeDevice || source instanceof SnapshotDevice;
+  }
+
   submit(request: IoRequest): void {
     const { line } = this.#volume;
     if (line.isGone) finish(request, IoStatus.shuttingDown);
@@ -128,6 +153,7 @@ export class VolumeDevice implements BlockDevice {
     else if (request.kind === IoKind.read) this.#read(request);
     else if (request.kind === IoKind.flush) this.#flush(request);
     else if (this.isReadOnly) finish(request, IoStatus.readOnly);
+    else if (request.kind > IoKind.flush) finish(request, IoStatus.invalid);
     else if (request.length === 0) finish(request, IoStatus.ok);
     else if (request.kind === IoKind.write && !this.#admitsWrites()) {
       finish(request, IoStatus.noSpace);
@@ -161,13 +187,21 @@ export class SnapshotDevice implements BlockDevice {
   readonly name: string;
   readonly sizeBytes: number;
   readonly isReadOnly = true;
+  readonly isWriteBack = false;
+  readonly luState = undefined;
+  readonly identity: DeviceIdentity;
   readonly #map: BlockMap;
   readonly #operations: Operations;
 
   /** `map` stays the owner's; it must not change or be released while this device is in use. */
-  constructor(name: string, sizeBytes: number, map: BlockMap, operations: Operations) {
-    this.name = name;
-    this.sizeBytes = sizeBytes;
+  constructor(
+    snapshot: { readonly name: string; readonly identity: DeviceIdentity; sizeBytes: number },
+    map: BlockMap,
+    operations: Operations,
+  ) {
+    this.name = snapshot.name;
+    this.sizeBytes = snapshot.sizeBytes;
+    this.identity = snapshot.identity;
     this.#map = map;
     this.#operations = operations;
   }
@@ -178,6 +212,14 @@ export class SnapshotDevice implements BlockDevice {
     else if (request.kind !== IoKind.read) finish(request, IoStatus.readOnly);
     else if (request.length === 0) finish(request, IoStatus.ok);
     else this.#operations.read(request, this.#map);
+  }
+
+  saveLuState(_state: Uint8Array, done: (status: IoStatus) => void): void {
+    done(IoStatus.readOnly);
+  }
+
+  canCloneFrom(source: BlockDevice): boolean {
+    return source instanceof VolumeDevice || source instanceof SnapshotDevice;
   }
 
   extents(

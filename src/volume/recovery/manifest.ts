@@ -11,7 +11,7 @@ import { toHex } from '../../base/uuid.ts';
 import type { CatalogueRecord, Fork, Revert, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 
-const manifestSchemaVersion = 2;
+const manifestSchemaVersion = 3;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -32,7 +32,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS volume (
     uuid TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, line INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     naa TEXT NOT NULL, serial TEXT NOT NULL, ack INTEGER NOT NULL, created_ms INTEGER NOT NULL,
-    created_position INTEGER NOT NULL, view_source TEXT, view_label TEXT) WITHOUT ROWID;
+    created_position INTEGER NOT NULL, view_source TEXT, view_label TEXT, lu_state TEXT) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS line (
     id INTEGER PRIMARY KEY, volume TEXT NOT NULL, parent INTEGER NOT NULL, fork_position INTEGER NOT NULL,
     created_position INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
@@ -156,7 +156,7 @@ export class Manifest {
   #insertVolume(record: VolCreate | View, position: number): void {
     const isView = record.kind === 'view';
     this.#database
-      .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+      .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)')
       .run(
         toHex(record.uuid),
         record.name,
@@ -238,6 +238,11 @@ export class Manifest {
         break;
       case 'snap-delete':
         database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
+        break;
+      case 'lu-state':
+        database
+          .prepare('UPDATE volume SET lu_state = ? WHERE uuid = ?')
+          .run(toHex(record.state), toHex(record.uuid));
         break;
       case 'epoch':
         database
