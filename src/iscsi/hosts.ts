@@ -5,7 +5,7 @@
 
 /** Who asks. */
 export interface InitiatorIdentity {
-  /** Normalised, see `normaliseName`. What it claims to be: CHAP proves it later, if the host has secrets. */
+  /** Folded, see base/iscsi-name.ts. What it claims to be: CHAP proves it later, if the host has secrets. */
   readonly name: string;
   /** Address it connects from, without port: a host may be open only to loopback. */
   readonly address: string;
@@ -50,7 +50,7 @@ export type TargetAccess =
 export interface IscsiHosts {
   /** Every target that the initiator may see, for SendTargets. */
   targets(initiator: InitiatorIdentity): readonly TargetEntry[];
-  /** Whether the initiator may log in to `targetName` (normalised). */
+  /** Whether the initiator may log in to `targetName` (folded). */
   access(initiator: InitiatorIdentity, targetName: string): TargetAccess;
   /** What a discovery session of the initiator must prove; undefined = nothing. */
   discoveryChap(initiator: InitiatorIdentity): ChapCredentials | undefined;
