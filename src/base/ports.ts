@@ -39,10 +39,22 @@ export interface DiskFile {
   close(): void;
 }
 
+export interface OpenOptions {
+  /** Make the file when it is missing. */
+  readonly create: boolean;
+  /**
+   * Writes go to the device past the page cache where the file system can do that: nothing is copied, and no memory is
+   * touched for the first time. Pieces then come from `Disk.memory`, and positions and lengths are multiples of 4096.
+   */
+  readonly isDirect?: boolean;
+}
+
 /** A folder of files. Paths are relative to it, with `/`. */
 export interface Disk {
   /** Opens an existing file, or with `create` makes it when missing. Throws DiskError ENOENT. */
-  open(path: string, options: { readonly create: boolean }): DiskFile;
+  open(path: string, options: OpenOptions): DiskFile;
+  /** Zeroed shared memory of at least `bytes`, aligned so that files opened `isDirect` can write from it. */
+  memory(bytes: number): SharedArrayBuffer;
   /** Names in a folder, sorted; empty when the folder is missing. */
   list(folder: string): string[];
   /** Makes the folder and its parents; fine when it exists. */

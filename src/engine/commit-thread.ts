@@ -1,4 +1,7 @@
-/** Entry of the commit thread: sleeps on its bell, drains the ring, rings the main thread's bell. Blocks on the disk by design. */
+/**
+ * Entry of the commit thread: drains the ring, rings the main thread's bell, looks a moment for more, sleeps on its own bell.
+ * Blocks on the disk by design.
+ */
 import { workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { control } from '../volume/commit-ring.ts';
@@ -8,6 +11,23 @@ import type { CommitThreadData } from './thread-data.ts';
 // The engine starts this thread with exactly this.
 const { folder, shared } = workerData as CommitThreadData;
 const words = new Int32Array(shared.control);
+/**
+ * How long it looks before it sleeps: being woken takes about 40 us of the 250 us that a single durable write takes.
+ * Measured, 4 KiB durable writes: QD1 3,340/s without, 3,580/s with 60 us, 3,380/s with 150 us; QD32 35.7k, 39.5k, 40.9k.
+ */
+const lookMs = 0.06;
+const looksPerTime = 50;
+
+/** Returns when the bell was rung, or after `lookMs`. */
+function lookForMore(bell: number): void {
+  const end = performance.now() + lookMs;
+  while (performance.now() < end) {
+    for (let look = 0; look < looksPerTime; look += 1) {
+      if (Atomics.load(words, control.commitBell) !== bell) return;
+    }
+  }
+}
+
 const committer = new Committer(shared, new SystemDisk(folder), () => {
   Atomics.add(words, control.mainBell, 1);
   Atomics.notify(words, control.mainBell);
@@ -16,6 +36,7 @@ const committer = new Committer(shared, new SystemDisk(folder), () => {
 while (Atomics.load(words, control.stop) === 0) {
   const bell = Atomics.load(words, control.commitBell);
   committer.drain();
+  lookForMore(bell);
   Atomics.wait(words, control.commitBell, bell);
 }
 committer.close();

@@ -1,10 +1,13 @@
 /**
  * The Disk port over node:fs: one folder, synchronous calls, errors as DiskError with the POSIX code.
- * Data goes through the page cache; `flush` is fdatasync, `flushFolder` fsync of the directory.
+ * `flush` is fdatasync, `flushFolder` fsync of the directory. Data goes through the page cache, except what is written to files
+ * opened `isDirect`. Measured on a virtual machine with much free memory, 1 MiB writes with fdatasync: 360 us of CPU through the
+ * page cache (its pages are touched for the first time), 120 us past it; 132 KiB: 135 us and 60 us.
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+import { type Disk, DiskError, type DiskFile, type OpenOptions } from '../base/ports.ts';
+import { alignedMemory } from './memory.ts';
 
 /** IOV_MAX on Linux: a gathered write takes at most this many pieces. */
 const piecesPerCallMax = 1024;
@@ -22,13 +25,20 @@ function attempt<T>(path: string, call: () => T): T {
   }
 }
 
+/** The file system or device does not do direct I/O, or not like this. */
+function isRefusal(thrown: unknown): boolean {
+  return (thrown as NodeJS.ErrnoException).code === 'EINVAL';
+}
+
 class SystemDiskFile implements DiskFile {
   readonly path: string;
-  readonly #fd: number;
+  #fd: number;
+  #isDirect: boolean;
 
-  constructor(path: string, fd: number) {
+  constructor(path: string, fd: number, isDirect: boolean) {
     this.path = path;
     this.#fd = fd;
+    this.#isDirect = isDirect;
   }
 
   read(target: Uint8Array, position: number): number {
@@ -61,12 +71,34 @@ class SystemDiskFile implements DiskFile {
 
   write(pieces: readonly Uint8Array[], position: number): void {
     try {
-      let at = position;
-      for (let first = 0; first < pieces.length; first += piecesPerCallMax) {
-        at = this.#writeSome(pieces.slice(first, first + piecesPerCallMax), at);
-      }
+      this.#writeAll(pieces, position);
     } catch (thrown) {
-      rethrow(thrown, this.path);
+      if (!this.#isDirect || !isRefusal(thrown)) rethrow(thrown, this.path);
+      this.#leaveDirect();
+      this.#writeAgain(pieces, position);
+    }
+  }
+
+  #writeAgain(pieces: readonly Uint8Array[], position: number): void {
+    attempt(this.path, () => {
+      this.#writeAll(pieces, position);
+    });
+  }
+
+  /** The device wants another alignment than 4096: nothing was written. From here on through the page cache. */
+  #leaveDirect(): void {
+    attempt(this.path, () => {
+      const fd = fs.openSync(this.path, fs.constants.O_RDWR);
+      fs.closeSync(this.#fd);
+      this.#fd = fd;
+      this.#isDirect = false;
+    });
+  }
+
+  #writeAll(pieces: readonly Uint8Array[], position: number): void {
+    let at = position;
+    for (let first = 0; first < pieces.length; first += piecesPerCallMax) {
+      at = this.#writeSome(pieces.slice(first, first + piecesPerCallMax), at);
     }
   }
 
@@ -120,13 +152,25 @@ export class SystemDisk implements Disk {
     this.#root = root;
   }
 
-  open(path: string, options: { readonly create: boolean }): DiskFile {
+  open(path: string, options: OpenOptions): DiskFile {
     const full = join(this.#root, path);
     const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
-    return new SystemDiskFile(
-      full,
-      attempt(full, () => fs.openSync(full, flags, 0o600)),
-    );
+    return attempt(full, () => {
+      if (options.isDirect !== true) {
+        return new SystemDiskFile(full, fs.openSync(full, flags, 0o600), false);
+      }
+      try {
+        const fd = fs.openSync(full, flags | fs.constants.O_DIRECT, 0o600);
+        return new SystemDiskFile(full, fd, true);
+      } catch (thrown) {
+        if (!isRefusal(thrown)) throw thrown;
+        return new SystemDiskFile(full, fs.openSync(full, flags, 0o600), false);
+      }
+    });
+  }
+
+  memory(bytes: number): SharedArrayBuffer {
+    return alignedMemory(bytes);
   }
 
   list(folder: string): string[] {

@@ -77,22 +77,22 @@ export interface CommitShared {
   readonly durableThrough: number;
 }
 
+/** Where frame headers are built: bytes of memory that the disk writes from. */
+export const ringHeaderBytes = ringSlotCount * headerStride;
+
+/** `from.headers` holds at least `ringHeaderBytes`. */
 export function makeCommitShared(
-  staging: SharedArrayBuffer,
-  poolUuid: Uint8Array,
-  previousDigest: Uint8Array,
-  durableThrough: number,
+  from: Pick<
+    CommitShared,
+    'headers' | 'staging' | 'poolUuid' | 'previousDigest' | 'durableThrough'
+  >,
 ): CommitShared {
   return {
+    ...from,
     control: new SharedArrayBuffer(controlWords * 4),
     jobs: new SharedArrayBuffer(ringSlotCount * jobNumbers * 8),
     pieces: new SharedArrayBuffer(ringSlotCount * pieceCountMax * 8),
-    headers: new SharedArrayBuffer(ringSlotCount * headerStride),
     failure: new SharedArrayBuffer(failureBytes),
-    staging,
-    poolUuid,
-    previousDigest,
-    durableThrough,
   };
 }
 

@@ -140,7 +140,7 @@ export class Committer {
     this.#file?.close();
     const segId = numbers[job.segId] ?? 0;
     const creates = numbers[job.createsFile] === 1;
-    this.#file = this.#disk.open(segmentPath(segId), { create: creates });
+    this.#file = this.#disk.open(segmentPath(segId), { create: creates, isDirect: true });
     this.#isFolderDirty = creates;
     this.#previousCrc = finishSegmentHeader(
       segmentHeader,

@@ -111,6 +111,7 @@ export class Keeper {
   readonly #seeds: Seeds;
   readonly #pause: (ms: number) => void;
   #manifest: Manifest | undefined;
+  #zeros: Uint8Array | undefined;
 
   /** `pause` holds the keeper (and nothing else) for so many milliseconds. */
   constructor(settings: KeeperSettings, disk: Disk, pause: (ms: number) => void) {
@@ -161,7 +162,7 @@ export class Keeper {
     const path = segmentPath(job.segId);
     if (job.recycledPath !== undefined) this.#disk.rename(job.recycledPath, path);
     const sizeBytes = this.#settings.segmentSlots * slotSizeBytes;
-    const file = this.#disk.open(path, { create: true });
+    const file = this.#disk.open(path, { create: true, isDirect: true });
     try {
       // A recycled file of full size has its blocks already; old content can never verify at new addresses.
       if (file.size() < sizeBytes) this.#writeZeros(file, sizeBytes);
@@ -177,7 +178,8 @@ export class Keeper {
 
   /** Flushed in small pieces with pauses: one flush of a whole segment would hold up the commits beside it. */
   #writeZeros(file: DiskFile, sizeBytes: number): void {
-    const zeros = new Uint8Array(Math.min(zeroPieceBytes, sizeBytes));
+    this.#zeros ??= new Uint8Array(this.#disk.memory(zeroPieceBytes));
+    const zeros = this.#zeros.subarray(0, Math.min(zeroPieceBytes, sizeBytes));
     for (let at = 0; at < sizeBytes; at += zeros.length) {
       if (at > 0) this.#pause(zeroPauseMs);
       file.write([zeros.subarray(0, Math.min(zeros.length, sizeBytes - at))], at);

@@ -10,7 +10,7 @@ import { type Disk, DiskError } from '../base/ports.ts';
 import { makeUuid } from '../base/uuid.ts';
 import { Staging } from '../device/staging.ts';
 import { encodeRecord } from './catalogue/records.ts';
-import { makeCommitShared } from './commit-ring.ts';
+import { makeCommitShared, ringHeaderBytes } from './commit-ring.ts';
 import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
@@ -119,11 +119,11 @@ class Opening {
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
-    const { maintenance, residency } = parts;
+    const { maintenance } = parts;
     const moments = new MomentMaps(parts.parts);
     const pool = new Pool(
       parts.parts,
-      { maintenance, moments, residency, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
+      { maintenance, moments, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
       reason === undefined ? undefined : { reason, isIncomplete: recovered.isIncomplete },
     );
     parts.attach(pool);
@@ -263,14 +263,13 @@ class Opening {
   ): {
     parts: PoolParts;
     maintenance: Maintenance;
-    residency: Residency;
     attach: (pool: Pool) => void;
   } {
     const host = this.#host;
     const { leaves, crcTables, isReadOnly } = memory;
     const settings = { ...this.#options.settings, segmentSlots: superblock.segmentSlots };
     const seeds = new Seeds(superblock.poolUuid);
-    const staging = new Staging(new SharedArrayBuffer(settings.stagingBytes));
+    const staging = new Staging(host.disk.memory(settings.stagingBytes));
     const files = new SegmentFiles(host.disk, limits.openFilesMax);
     const residency = new Residency(this.#options.pageCacheBytes);
     const segmentById = new Map(recovered.segments.map((segment) => [segment.segId, segment]));
@@ -309,7 +308,6 @@ class Opening {
     return {
       parts,
       maintenance,
-      residency,
       attach: (pool) => {
         late.pool = pool;
       },
@@ -322,12 +320,13 @@ class Opening {
   ): PoolWriter {
     const host = this.#host;
     const { superblock, recovered, settings, segmentById } = from;
-    const shared = makeCommitShared(
-      from.staging.slab,
-      superblock.poolUuid,
-      recovered.digest,
-      recovered.endAddress,
-    );
+    const shared = makeCommitShared({
+      headers: host.disk.memory(ringHeaderBytes),
+      staging: from.staging.slab,
+      poolUuid: superblock.poolUuid,
+      previousDigest: recovered.digest,
+      durableThrough: recovered.endAddress,
+    });
     const clock = new HybridClock(host.clock, superblock.hlcMsHighWater);
     const commit = host.startCommit(shared, () => {
       log.onProgress();

@@ -47,7 +47,6 @@ import {
 } from './core/volume-operations.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
-import type { Residency } from './io/residency.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
 
@@ -75,13 +74,12 @@ export class Pool {
     helpers: {
       readonly maintenance: Maintenance;
       readonly moments: MomentMaps;
-      readonly residency: Residency;
       /** Bytes of recovered log behind the newest checkpoint. */
       readonly bytesSinceCheckpoint: number;
     },
     readOnly: { readonly reason: string; readonly isIncomplete: boolean } | undefined,
   ) {
-    const { maintenance, moments, residency } = helpers;
+    const { maintenance, moments } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
     this.#space = new Space(parts);
@@ -95,7 +93,6 @@ export class Pool {
     this.#operations = new Operations(parts.reader, {
       reader: parts.reader,
       staging: parts.staging,
-      residency,
       log: () => present(parts.writer, 'log of a writable pool').log,
     });
   }

@@ -95,6 +95,7 @@ export function brokenDisk(disk: Disk, variant: StoreVariant | undefined, side: 
   if (variant === undefined) return disk;
   return {
     open: (path, options) => brokenFile(disk.open(path, options), variant, side),
+    memory: (bytes) => disk.memory(bytes),
     list: (folder) => disk.list(folder),
     makeFolder: (folder) => {
       disk.makeFolder(folder);

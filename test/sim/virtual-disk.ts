@@ -7,7 +7,7 @@
  *
  * When the process is dead (`kill`) every call throws SimulatedCrash: nothing of a dead process reaches the image.
  */
-import { type Disk, DiskError, type DiskFile } from '../../src/base/ports.ts';
+import { type Disk, DiskError, type DiskFile, type OpenOptions } from '../../src/base/ports.ts';
 import type { SeededRandom } from './random.ts';
 import { pageSizeBytes, type VirtualFile } from './virtual-file.ts';
 import { normalPath, type VirtualImage } from './virtual-image.ts';
@@ -120,7 +120,11 @@ export class VirtualDisk implements Disk {
     return this.#supervisor;
   }
 
-  open(path: string, options: { readonly create: boolean }): DiskFile {
+  memory(bytes: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(bytes);
+  }
+
+  open(path: string, options: OpenOptions): DiskFile {
     const name = normalPath(path);
     let file = this.image.file(name);
     this.enter(file === undefined && options.create ? 'create' : 'open', name);

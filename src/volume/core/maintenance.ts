@@ -238,7 +238,7 @@ export class Maintenance {
   }
 
   #sealed(result: ResultOf<'seal'>): void {
-    const { segmentById, crcTables, host } = this.#parts;
+    const { segmentById, crcTables, host, reader } = this.#parts;
     if (result.sealed === undefined) {
       // The frames stay what they are; the segment is read without its footer until it is sealed at the next open.
       host.log.error('segment not sealed', {
@@ -250,6 +250,7 @@ export class Maintenance {
     const segment: SegmentState | undefined = segmentById.get(result.segId);
     if (segment !== undefined) segment.crcPlace = result.sealed.crcPlace;
     crcTables.sealed(result.segId);
+    reader.wasRead(result.segId, result.sealed.segment.endSlot);
     this.#segments.push(result.sealed.segment);
     this.#scheduleManifest();
   }

@@ -10,7 +10,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { viewOf } from '../../base/fields.ts';
 import { type Clock, DiskError, type Log } from '../../base/ports.ts';
-import { describeAddress, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
+import { addressOf, describeAddress, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import type { CrcTables } from '../log/crc-tables.ts';
 import type { Residency } from './residency.ts';
@@ -64,6 +64,11 @@ export class BlockReader {
     } catch (thrown) {
       return this.#failed(address, thrown);
     }
+  }
+
+  /** The whole segment was read just now: sealing does that, and what was written past the page cache is in it from then on. */
+  wasRead(segId: number, slots: number): void {
+    this.#options.residency.touch(addressOf(segId, 0), slots);
   }
 
   #readLater(address: number, count: number, target: Uint8Array, done: RunDone): void {

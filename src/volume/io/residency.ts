@@ -2,13 +2,11 @@
  * Residency predictor: is this part of the log likely in the page cache? A synchronous read of a cached block takes 1.1 us,
  * a hop through the thread pool about 10 us of CPU; a synchronous read that misses blocks every client.
  *
- * One stamp per 64 KiB, set on write and read. The clock advances with the bytes touched: after as many bytes as the cache
+ * One stamp per block, set when it was read: log writes go past the cache. The clock advances with the bytes touched: after as many bytes as the cache
  * is thought to hold, a stamp is too old. When synchronous reads turn out slow anyway, prediction stops for a while.
  */
 import { segIdOf, slotOf, slotSizeBytes, slotsPerSegmentMax } from '../format/address.ts';
 
-const slotsPerChunk = 16;
-const chunkBytes = slotsPerChunk * slotSizeBytes;
 /** The cache is aged in this many steps. */
 const generations = 8;
 /** A synchronous read slower than this was no cache hit. */
@@ -29,7 +27,7 @@ export class Residency {
 
   /** `cacheBytes`: how much the page cache may hold for us. */
   constructor(cacheBytes: number) {
-    this.#bytesPerGeneration = Math.max(chunkBytes, cacheBytes / generations);
+    this.#bytesPerGeneration = Math.max(slotSizeBytes, cacheBytes / generations);
   }
 
   /** Whether `count` slots from `address` on are probably cached. */
@@ -40,28 +38,26 @@ export class Residency {
     }
     const stamps = this.#stamps.get(segIdOf(address));
     if (stamps === undefined) return false;
-    const slot = slotOf(address);
-    const last = Math.floor((slot + count - 1) / slotsPerChunk);
-    for (let chunk = Math.floor(slot / slotsPerChunk); chunk <= last; chunk += 1) {
-      if ((stamps[chunk] ?? 0) + generations <= this.#generation) return false;
+    const first = slotOf(address);
+    for (let slot = first; slot < first + count; slot += 1) {
+      if ((stamps[slot] ?? 0) + generations <= this.#generation) return false;
     }
     return true;
   }
 
-  /** `count` slots from `address` on were written or read just now. */
+  /** `count` slots from `address` on were read just now. */
   touch(address: number, count: number): void {
     const segId = segIdOf(address);
     let stamps = this.#stamps.get(segId);
     if (stamps === undefined) {
-      stamps = new Uint16Array(slotsPerSegmentMax / slotsPerChunk);
+      stamps = new Uint16Array(slotsPerSegmentMax);
       this.#stamps.set(segId, stamps);
     }
-    const slot = slotOf(address);
-    const last = Math.floor((slot + count - 1) / slotsPerChunk);
-    for (let chunk = Math.floor(slot / slotsPerChunk); chunk <= last; chunk += 1) {
-      if (stamps[chunk] !== this.#generation) {
-        stamps[chunk] = this.#generation;
-        this.#bytesInGeneration += chunkBytes;
+    const first = slotOf(address);
+    for (let slot = first; slot < first + count; slot += 1) {
+      if (stamps[slot] !== this.#generation) {
+        stamps[slot] = this.#generation;
+        this.#bytesInGeneration += slotSizeBytes;
       }
     }
     if (this.#bytesInGeneration >= this.#bytesPerGeneration) this.#age();

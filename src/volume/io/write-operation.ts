@@ -19,12 +19,10 @@ import { holeValue, zeroValue } from '../map/block-map.ts';
 import type { BlockReader } from './block-reader.ts';
 import type { Line } from './line.ts';
 import { LockEntry } from './range-lock.ts';
-import type { Residency } from './residency.ts';
 
 export interface WriteContext {
   readonly reader: BlockReader;
   readonly staging: Staging;
-  readonly residency: Residency;
   /** The log; undefined while the pool is read-only. */
   readonly log: () => LogWriter;
 }
@@ -256,9 +254,6 @@ export class WriteOperation extends LockEntry {
   #published(mutation: Mutation): void {
     const line = this.#lineNow;
     if (!line.isGone) applyToMap(line, mutation);
-    if (mutation.type === RecordType.write) {
-      this.#context.residency.touch(mutation.address, mutation.blockCount);
-    }
     mutation.payload?.release();
     mutation.payload = undefined;
     if (!mutation.fua) this.#answered();
