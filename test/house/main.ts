@@ -49,13 +49,20 @@ interface VitestReport {
   }[];
 }
 
-/** Runs a program of node_modules/.bin in a process group of its own; at the time limit the whole group is ended. */
-async function runProgram(stage: Stage, extraArgs: readonly string[]): Promise<Exit> {
+/**
+ * Runs a program of node_modules/.bin in a process group of its own; at the time limit the whole group is ended.
+ * `temporary` is its folder for temporary files.
+ */
+async function runProgram(
+  stage: Stage,
+  extraArgs: readonly string[],
+  temporary: string,
+): Promise<Exit> {
   const script = fs.realpathSync(path.join(root, 'node_modules/.bin', stage.program));
   const child = spawn(process.execPath, [script, ...stage.args, ...extraArgs], {
     cwd: root,
     detached: true,
-    env: { ...process.env, NO_COLOR: '1' },
+    env: { ...process.env, NO_COLOR: '1', TMPDIR: temporary },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const chunks: Buffer[] = [];
@@ -76,6 +83,22 @@ async function runProgram(stage: Stage, extraArgs: readonly string[]): Promise<E
   clearTimeout(limit);
   // Some tools colour their output in CI whatever NO_COLOR says.
   return { isOk, output: stripVTControlCharacters(Buffer.concat(chunks).toString()) };
+}
+
+/** Ends what a stage left running: whoever names its temporary folder. Returns the command lines. */
+function endLeftovers(temporary: string): string[] {
+  const found: string[] = [];
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const args = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      if (!args.some((arg) => arg.includes(temporary))) continue;
+      process.kill(Number(pid), 'SIGKILL');
+      found.push(args.join(' ').trim());
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return found;
 }
 
 function readReport(file: string): VitestReport | undefined {
@@ -101,15 +124,21 @@ function countsOf(report: VitestReport | undefined, isOk: boolean): Counts & { t
 
 async function runStage(stage: Stage): Promise<StageResult> {
   const startedMs = Date.now();
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-house-'));
+  // Short: paths of unix sockets have at most 107 bytes.
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tm-'));
+  const temporary = path.join(folder, 't');
+  fs.mkdirSync(temporary);
   const file = path.join(folder, 'report.json');
   const isSuite = stage.kind === 'suite';
   const extra = isSuite ? ['--reporter=default', '--reporter=json', `--outputFile=${file}`] : [];
-  const { isOk, output } = await runProgram(stage, extra);
+  const exit = await runProgram(stage, extra, temporary);
+  const left = endLeftovers(temporary);
+  const isOk = exit.isOk && left.length === 0;
+  const output = [exit.output, ...left.map((line) => `left running: ${line}`)].join('\n');
   const counts = isSuite
     ? countsOf(readReport(file), isOk)
     : { passed: isOk ? 1 : 0, failed: isOk ? 0 : 1, skipped: 0, titles: [] };
-  fs.rmSync(folder, { recursive: true });
+  fs.rmSync(folder, { recursive: true, force: true });
   const { titles, ...numbers } = counts;
   const seconds = (Date.now() - startedMs) / 1000;
   return { stage, seconds, output, skippedTitles: titles, ...numbers };

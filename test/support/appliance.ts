@@ -1,8 +1,8 @@
 /**
  * A real appliance for tests and benchmarks: the daemon and its engine, as `npm start` starts them, in a temporary
- * folder, with NBD on a unix socket (and TCP on a port the kernel picks).
+ * folder, with NBD on a unix socket (and TCP and iSCSI on ports the kernel picks).
  *
- *     Appliance.start() ──▶ node src/main.ts --data DIR --nbd-socket DIR/nbd.sock --nbd-port 0
+ *     Appliance.start() ──▶ node src/main.ts --data DIR --nbd-socket DIR/nbd.sock --nbd-port 0 --iscsi-port 0
  *           │ api('GET', '/v1/pool') over DIR/data/run/daemon.sock
  *           └ remove(): daemon and engine are gone, the folder too
  */
@@ -17,6 +17,7 @@ import { Background, until } from './run.ts';
 const root = path.resolve(import.meta.dirname, '../..');
 const startWithinMs = 60_000;
 const apiTimeoutMs = 60_000;
+const goneWithinMs = 10_000;
 
 export interface ApplianceOptions {
   /** Folder to work in; a temporary one when absent. */
@@ -50,7 +51,7 @@ export class Appliance {
     this.nbdSocket = path.join(this.folder, 'nbd.sock');
     this.#args = [
       path.join(root, 'src/main.ts'),
-      ...['--data', this.dataFolder, '--nbd-socket', this.nbdSocket, '--nbd-port', '0'],
+      ...['--data', this.dataFolder, '--nbd-socket', this.nbdSocket, '--nbd-port', '0', '--iscsi-port', '0'],
       ...(options.args ?? []),
     ];
     this.#daemon = new Background(process.execPath, this.#args, { cwd: this.folder });
@@ -105,7 +106,7 @@ export class Appliance {
   /** SIGKILL to the engine, at once. Returns when the process is gone; the daemon starts another. */
   async killEngine(pid: number): Promise<void> {
     process.kill(pid, 'SIGKILL');
-    await until('the engine is gone', 10_000, () => !isAlive(pid));
+    await until('the engine is gone', goneWithinMs, () => !isAlive(pid));
   }
 
   async killDaemon(): Promise<void> {
@@ -178,11 +179,13 @@ export class Appliance {
     return { program, args: ['--data', this.dataFolder, ...args] };
   }
 
-  /** Ends daemon and engine cleanly; the folder stays. */
+  /** Ends daemon and engine cleanly; the folder stays. An engine whose daemon was killed is ended too. */
   async stop(): Promise<void> {
-    const pid = await this.enginePid().catch(() => undefined);
     await this.#daemon.stop();
-    if (pid !== undefined && isAlive(pid)) process.kill(pid, 'SIGKILL');
+    for (const pid of enginesOf(this.dataFolder)) {
+      process.kill(pid, 'SIGKILL');
+      await until('the engine is gone', goneWithinMs, () => !isAlive(pid));
+    }
   }
 
   /** Ends everything and deletes the folder. */
@@ -200,6 +203,30 @@ export function isAlive(pid: number): boolean {
   }
   // A zombie still answers; it is dead all the same.
   return !/^State:\s+Z/m.test(readStatus(pid));
+}
+
+/** Engines that work in this data folder, whoever started them. */
+function enginesOf(dataFolder: string): number[] {
+  return fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      const args = readCommandLine(pid);
+      return (
+        args.some((arg) => arg.endsWith('engine/process.ts')) &&
+        args.some((arg) => arg.startsWith(`${dataFolder}/`)) &&
+        isAlive(pid)
+      );
+    });
+}
+
+function readCommandLine(pid: number): string[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
 }
 
 function readStatus(pid: number): string {
