@@ -8,19 +8,27 @@
  */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildApi } from './api/server.ts';
+import { buildApi, type Controls } from './api/server.ts';
 import { OperationError, toError } from './base/errors.ts';
 import type { Log } from './base/ports.ts';
+import { Catalog } from './catalog/catalog.ts';
+import { HostControl } from './control/host-control.ts';
+import { IscsiControl } from './control/iscsi-control.ts';
 import { LAST_WORDS_BYTES, STOP_WITHIN_MS } from './control/limits.ts';
+import { LunControl } from './control/lun-control.ts';
 import { PoolControl } from './control/pool-control.ts';
+import { PortalControl } from './control/portal-control.ts';
+import { SessionControl } from './control/session-control.ts';
 import { parseSettings, type Settings, settingsHelp } from './control/settings.ts';
 import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
 import { TlsControl } from './control/tls-control.ts';
 import { welcomeText } from './control/welcome.ts';
 import { connectEngine } from './engine/client.ts';
+import type { NbdListen, NbdTls } from './engine/protocol.ts';
 import { systemClock, systemRandom } from './host/clock.ts';
 import { isProcessAlive, processSignal, spawnDetached } from './host/process.ts';
 import {
+  ensurePrivateFile,
   fileSize,
   prepareFolder,
   readTail,
@@ -72,6 +80,7 @@ interface RunPaths {
   readonly daemonLog: string;
   readonly lock: string;
   readonly pid: string;
+  readonly catalog: string;
 }
 
 async function serve(settings: Settings, environment: DaemonEnvironment): Promise<number> {
@@ -96,41 +105,60 @@ async function serve(settings: Settings, environment: DaemonEnvironment): Promis
       fileLog.error('the daemon ends by its own mistake', { error: error.stack });
     });
     const log = bothLogs(fileLog, humanLog(systemClock, environment.print));
-    return await serveLocked(settings, paths, { environment, log, fileLog });
+    // Secrets are in it: nobody else may read it, also when somebody put a copy of it back.
+    ensurePrivateFile(paths.catalog);
+    const catalog = new Catalog(paths.catalog);
+    try {
+      return await serveLocked(settings, paths, { environment, log, fileLog, catalog });
+    } finally {
+      catalog.close();
+    }
   } finally {
     removeFile(paths.pid);
     lock.release();
   }
 }
 
-interface DaemonLogs {
+interface DaemonParts {
   readonly environment: DaemonEnvironment;
+  readonly catalog: Catalog;
   /** What a person should see, too. */
   readonly log: Log;
   readonly fileLog: Log;
 }
 
-async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs): Promise<number> {
-  const { environment, log, fileLog } = logs;
+async function serveLocked(
+  settings: Settings,
+  paths: RunPaths,
+  parts: DaemonParts,
+): Promise<number> {
+  const { environment, log, fileLog, catalog } = parts;
   const tls = new TlsControl(settings, systemClock, log);
   const listenerTls = await tls.listenerTls();
+  const clock = systemClock;
+  const firstVolume = FIRST_VOLUME.name;
+  const timers = systemTimers;
+  const iscsi = new IscsiControl({ settings, firstVolume, catalog, timers, clock, log });
   const supervisor = new EngineSupervisor(
     {
       pool: POOL,
       logPath: paths.engineLog,
-      nbd: {
-        tcp: {
-          address: settings.listenAddress,
-          port: settings.nbdPort,
-          ...(listenerTls === undefined ? {} : { tls: listenerTls }),
-        },
-        socketPath: settings.nbdSocketPath,
+      nbd: nbdListen(settings, listenerTls),
+      configureIscsi: async (door, open) => {
+        await iscsi.attach(door, open);
       },
     },
     supervisorHost(settings, paths, environment.engineEntry, log),
   );
-  const control = new PoolControl(supervisor, systemClock);
-  const api = buildApi(control, tls, fileLog);
+  const controls: Controls = {
+    pool: new PoolControl(supervisor, iscsi, clock),
+    hosts: new HostControl(supervisor, iscsi, clock),
+    luns: new LunControl(supervisor, iscsi, clock),
+    sessions: new SessionControl(supervisor, iscsi),
+    portals: new PortalControl(iscsi),
+    tls,
+  };
+  const api = buildApi(controls, fileLog);
   const stopAsked = Promise.withResolvers<string>();
   onStopSignal(stopAsked.resolve, (signal) => {
     log.warn(`${signal} again: leaving at once; the engine finishes closing by itself`);
@@ -143,7 +171,7 @@ async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs
       supervisor.start().then(() => true),
       stopAsked.promise.then(() => false),
     ]);
-    if (isServing) await greet(settings, control, logs);
+    if (isServing) await greet(settings, controls.pool, parts);
   } catch (thrown) {
     fileLog.error('start failed', { error: toError(thrown).message });
     await supervisor.abandon(STOP_WITHIN_MS);
@@ -153,23 +181,32 @@ async function serveLocked(settings: Settings, paths: RunPaths, logs: DaemonLogs
   const signal = await stopAsked.promise;
   log.info(`${signal}: stopping`);
   await api.close();
+  iscsi.stop();
   await supervisor.stop(STOP_WITHIN_MS);
   log.info('stopped');
   return 0;
 }
 
-async function greet(settings: Settings, control: PoolControl, logs: DaemonLogs): Promise<void> {
+function nbdListen(settings: Settings, tls: NbdTls | undefined): NbdListen {
+  const tcp = { address: settings.listenAddress, port: settings.nbdPort };
+  return {
+    tcp: tls === undefined ? tcp : { ...tcp, tls },
+    socketPath: settings.nbdSocketPath,
+  };
+}
+
+async function greet(settings: Settings, control: PoolControl, parts: DaemonParts): Promise<void> {
   const pool = await control.poolShow();
-  logs.environment.print(welcomeText(settings, pool, await control.volumeList()));
+  parts.environment.print(welcomeText(settings, pool, await control.volumeList()));
   if (isOpenToAll(settings)) {
-    logs.log.warn(
+    parts.log.warn(
       `NBD on ${settings.listenAddress} is neither encrypted nor does it ask who connects: ` +
         'use --nbd-tls required with --nbd-tls-client-certificates required or --nbd-tls-psk',
     );
   }
   const { poolSizeBytes } = settings;
   if (poolSizeBytes !== undefined && poolSizeBytes !== pool.capacityBytes) {
-    logs.log.warn(
+    parts.log.warn(
       `the pool's capacity is ${pool.capacityBytes} bytes, not the ${poolSizeBytes} given: ` +
         '--pool-size is for a new pool; change this one with: tidemark pool resize',
     );
@@ -191,6 +228,7 @@ function runPaths(settings: Settings): RunPaths {
     daemonLog: `${folder}/daemon.log`,
     lock: `${folder}/daemon.lock`,
     pid: `${folder}/daemon.pid`,
+    catalog: `${settings.dataDir}/catalog.db`,
   };
   for (const path of [paths.apiSocket, paths.engineSocket, settings.nbdSocketPath]) {
     checkSocketPath(path);

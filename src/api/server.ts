@@ -4,19 +4,40 @@
  */
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Log } from '../base/ports.ts';
+import type { HostControl } from '../control/host-control.ts';
+import type { LunControl } from '../control/lun-control.ts';
 import type { PoolControl } from '../control/pool-control.ts';
+import type { PortalControl } from '../control/portal-control.ts';
+import type { SessionControl } from '../control/session-control.ts';
 import type { TlsControl } from '../control/tls-control.ts';
 import { installErrors } from './errors.ts';
+import { installHostRoutes } from './host.ts';
 import { API_CONNECTIONS_MAX, REQUEST_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS } from './limits.ts';
+import { installLunRoutes } from './lun.ts';
 import { installOperationRoutes } from './operation.ts';
 import { installPoolRoutes } from './pool.ts';
+import { installPortalRoutes } from './portal.ts';
+import { installSessionRoutes } from './session.ts';
 import { installSnapshotRoutes } from './snapshot.ts';
 import { installTlsRoutes } from './tls.ts';
 import { installViewRoutes } from './view.ts';
 import { installVolumeRoutes } from './volume.ts';
 
-/** Builds the API over `control` and `tls`; the caller has it listen and closes it. `log` gets a line per request that changes something. */
-export function buildApi(control: PoolControl, tls: TlsControl, log: Log): FastifyInstance {
+/** Who does what the API is asked for. */
+export interface Controls {
+  readonly pool: PoolControl;
+  readonly hosts: HostControl;
+  readonly luns: LunControl;
+  readonly sessions: SessionControl;
+  readonly portals: PortalControl;
+  readonly tls: TlsControl;
+}
+
+/**
+ * Builds the API over `controls`; the caller has it listen and closes it. `log` gets a line per request that changes something, and no
+ * body: there may be a secret in it.
+ */
+export function buildApi(controls: Controls, log: Log): FastifyInstance {
   const app = Fastify({
     logger: false,
     bodyLimit: REQUEST_BODY_MAX_BYTES,
@@ -36,11 +57,16 @@ export function buildApi(control: PoolControl, tls: TlsControl, log: Log): Fasti
     const { method, url } = request;
     log.info(`${method} ${url}`, { status: reply.statusCode, durationMs: reply.elapsedTime });
   });
-  installPoolRoutes(app, control);
-  installVolumeRoutes(app, control);
-  installViewRoutes(app, control);
-  installSnapshotRoutes(app, control);
-  installOperationRoutes(app, control);
+  const { pool, hosts, luns, sessions, portals, tls } = controls;
+  installPoolRoutes(app, pool);
+  installVolumeRoutes(app, pool);
+  installViewRoutes(app, pool);
+  installSnapshotRoutes(app, pool);
+  installHostRoutes(app, hosts, sessions);
+  installLunRoutes(app, luns);
+  installSessionRoutes(app, sessions);
+  installPortalRoutes(app, portals);
+  installOperationRoutes(app, pool);
   installTlsRoutes(app, tls);
   return app;
 }

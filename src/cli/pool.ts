@@ -1,6 +1,7 @@
 /** tidemark pool ... */
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
 import type {
   Operation,
   PoolRebuildOperation,
@@ -8,7 +9,7 @@ import type {
 } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
-import { count, facts, formatDuration, formatTime } from './format.ts';
+import { facts, formatDuration, formatTime } from './format.ts';
 import type { Session } from './session.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 

@@ -1,9 +1,10 @@
 /** tidemark volume rollback and history: going to another moment, and the way back. */
 import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
 import type { Line, Volume, VolumeHistory } from '../contract/volume.ts';
 import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
-import { count, formatDate, formatTime, table } from './format.ts';
+import { formatDate, formatTime, table } from './format.ts';
 import { momentArgument } from './moment-argument.ts';
 import type { Session } from './session.ts';
 

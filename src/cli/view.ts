@@ -1,9 +1,10 @@
 /** tidemark view ... */
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
 import type { View, ViewList } from '../contract/view.ts';
 import type { Deleted, Volume } from '../contract/volume.ts';
-import { count, facts, formatTime, table } from './format.ts';
+import { facts, formatTime, table } from './format.ts';
 import { momentArgument, momentHelp } from './moment-argument.ts';
 import type { Session } from './session.ts';
 import { hasConsent, madeText, volumeFacts, withConsentOptions } from './volume.ts';

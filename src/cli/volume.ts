@@ -1,9 +1,10 @@
 /** tidemark volume ... */
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
 import type { Ack, Deleted, Volume, VolumeList } from '../contract/volume.ts';
 import { ackFacts, ackOption, riskLine } from './ack.ts';
-import { count, facts, formatTime, table } from './format.ts';
+import { facts, formatTime, table } from './format.ts';
 import { type RollbackOptions, volumeHistory, volumeRollback } from './rollback.ts';
 import type { Session } from './session.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';

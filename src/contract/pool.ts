@@ -50,6 +50,13 @@ export const Pool = Type.Object({
     ),
     socketPath: Type.Optional(Type.String()),
   }),
+  iscsi: Type.Object({
+    targetName: Type.String(),
+    /** Those that are open. */
+    portals: Type.Array(
+      Type.Object({ address: Type.String(), port: Type.Number(), group: Type.Number() }),
+    ),
+  }),
 });
 export type Pool = Static<typeof Pool>;
 

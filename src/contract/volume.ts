@@ -18,10 +18,21 @@ export const volumeFields = {
   ack: Ack,
   createdMs: TimeMs,
   snapshotCount: Type.Number(),
-  /** Clients that have it open now. */
+  /** NBD clients that have it open now. */
   connectionCount: Type.Number(),
+  /** iSCSI sessions of initiators that see it as a LUN. */
+  sessionCount: Type.Number(),
   /** Where NBD clients reach it. */
   nbdUris: Type.Array(Type.String()),
+  /** Hosts that see it, and where their initiators find it. */
+  luns: Type.Array(
+    Type.Object({
+      host: Type.String(),
+      lun: Type.Number(),
+      isReadOnly: Type.Boolean(),
+      iscsiUris: Type.Array(Type.String()),
+    }),
+  ),
 };
 
 export const Volume = Type.Object({

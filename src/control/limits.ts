@@ -34,3 +34,5 @@ export const SHARED_KEYS_MAX = 256;
 export const AUTHORITY_DAYS = 3650;
 export const CERTIFICATE_DAYS = 730;
 export const RENEW_BEFORE_DAYS = 30;
+/** A portal that could not be opened is tried again after this: its address may be there by then. */
+export const PORTAL_RETRY_MS = 10_000;

@@ -11,12 +11,13 @@ export function nbdUris(nbd: NbdListening, exportName: string): string[] {
   }
   if (nbd.tcp !== undefined) {
     const scheme = nbd.tcp.tls === undefined ? 'nbd' : 'nbds';
-    uris.push(`${scheme}://${host(nbd.tcp.address)}:${nbd.tcp.port}/${path}`);
+    uris.push(`${scheme}://${uriHost(nbd.tcp.address)}:${nbd.tcp.port}/${path}`);
   }
   return uris;
 }
 
-function host(address: string): string {
+/** An address as the host of a URI. */
+export function uriHost(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1';
   if (address === '::') return '[::1]';
   return address.includes(':') ? `[${address}]` : address;

@@ -17,6 +17,8 @@ import type {
   ViewInfo,
   VolumeInfo,
 } from '../engine/protocol.ts';
+import type { IscsiControl } from './iscsi-control.ts';
+import { iscsiUris } from './iscsi-uris.ts';
 import { nbdUris } from './nbd-uris.ts';
 import { Operations } from './operations.ts';
 import type { EngineInfo } from './supervisor.ts';
@@ -34,9 +36,11 @@ export interface EngineAccess {
 export class PoolControl {
   readonly operations: Operations;
   readonly #engine: EngineAccess;
+  readonly #iscsi: IscsiControl;
 
-  constructor(engine: EngineAccess, clock: Clock) {
+  constructor(engine: EngineAccess, iscsi: IscsiControl, clock: Clock) {
     this.#engine = engine;
+    this.#iscsi = iscsi;
     this.operations = new Operations(clock);
   }
 
@@ -105,7 +109,9 @@ export class PoolControl {
   }
 
   async volumeDelete(name: string, force: boolean): Promise<void> {
+    const { uuid } = await this.#engine.call('volumeShow', { name });
     await this.#engine.call('volumeDelete', { name, force });
+    await this.#iscsi.volumeDeleted(uuid);
   }
 
   /** All views, or those of `source`. */
@@ -134,7 +140,9 @@ export class PoolControl {
   }
 
   async viewDelete(name: string, force: boolean): Promise<void> {
+    const { uuid } = await this.#engine.call('volumeShow', { name });
     await this.#engine.call('viewDelete', { name, force });
+    await this.#iscsi.volumeDeleted(uuid);
   }
 
   async snapshotList(volume: string): Promise<Snapshot[]> {
@@ -159,15 +167,35 @@ export class PoolControl {
 
   #pool(status: PoolStatus): Pool {
     const { pid, startedMs, restartCount, nbd } = this.#engine.info();
-    return { ...status, engine: { pid, startedMs, restartCount }, nbd };
+    const { targetName, portals } = this.#iscsi.listening;
+    const open = portals
+      .filter(({ fault }) => fault === undefined)
+      .map(({ address, port, group }) => ({ address, port, group }));
+    return {
+      ...status,
+      engine: { pid, startedMs, restartCount },
+      nbd,
+      iscsi: { targetName, portals: open },
+    };
   }
 
   #view(info: ViewInfo): View {
-    return { ...info, nbdUris: nbdUris(this.#engine.info().nbd, info.name) };
+    return { ...info, ...this.#clients(info) };
   }
 
   #volume(info: VolumeInfo): Volume {
-    return { ...info, nbdUris: nbdUris(this.#engine.info().nbd, info.name) };
+    return { ...info, ...this.#clients(info) };
+  }
+
+  /** Where clients reach it, and which hosts see it. */
+  #clients({ name, uuid }: VolumeInfo): Pick<Volume, 'nbdUris' | 'luns'> {
+    const luns = this.#iscsi.catalog.volumeLuns(uuid).map(({ host, lun, isReadOnly }) => ({
+      host,
+      lun,
+      isReadOnly,
+      iscsiUris: iscsiUris(this.#iscsi.listening, lun),
+    }));
+    return { nbdUris: nbdUris(this.#engine.info().nbd, name), luns };
   }
 }
 

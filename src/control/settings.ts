@@ -19,8 +19,8 @@ export interface Settings {
   readonly nbdTlsClientCertificates: TlsMode;
   /** Absolute path of a file of shared keys. */
   readonly nbdTlsKeysPath: string | undefined;
-  /** Reserved for the iSCSI portal. */
-  readonly iscsiPort: number;
+  /** Port of the iSCSI portal on `listenAddress`; undefined = no iSCSI. */
+  readonly iscsiPort: number | undefined;
   /** Reserved for the web console and the remote API. */
   readonly httpsPort: number;
   /** Capacity of a pool that is made now; undefined = the engine's default. */
@@ -76,7 +76,7 @@ const rows = [
     flag: 'iscsi-port',
     variable: 'TIDEMARK_ISCSI_PORT',
     value: 'N',
-    help: 'reserved for iSCSI (default 3260)',
+    help: 'iSCSI port (default 3260; 0 picks a free one; off = no iSCSI)',
   },
   {
     flag: 'https-port',
@@ -130,7 +130,7 @@ export function parseSettings(
     nbdPort: port(text('nbd-port'), 10_809),
     nbdSocketPath: resolvePath(text('nbd-socket')?.text ?? `${dataDir}/run/nbd.sock`),
     ...tlsSettings(text, resolvePath),
-    iscsiPort: port(text('iscsi-port'), 3260),
+    iscsiPort: portOrOff(text('iscsi-port'), 3260),
     httpsPort: port(text('https-port'), 8443),
     poolSizeBytes: poolSize === undefined ? undefined : size(poolSize),
   };
@@ -188,6 +188,10 @@ function parseFlags(
 
 function variableByFlag(flag: SettingFlag): string {
   return rows.find((row) => row.flag === flag)?.variable ?? '';
+}
+
+function portOrOff(given: Given | undefined, byDefault: number): number | undefined {
+  return given?.text === 'off' ? undefined : port(given, byDefault);
 }
 
 function port(given: Given | undefined, byDefault: number): number {

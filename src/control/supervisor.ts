@@ -15,7 +15,13 @@
 import { OperationError, toError } from '../base/errors.ts';
 import type { Clock, Log, Random, Timers } from '../base/ports.ts';
 import { type CallOptions, EngineGoneError } from '../engine/client.ts';
-import type { EngineMethod, EngineMethods, NbdListen, NbdListening } from '../engine/protocol.ts';
+import type {
+  EngineMethod,
+  EngineMethods,
+  IscsiListening,
+  NbdListen,
+  NbdListening,
+} from '../engine/protocol.ts';
 import { RestartBackoff } from './backoff.ts';
 import { lastWords, mainReason } from './last-words.ts';
 import {
@@ -70,6 +76,8 @@ export interface SupervisorSettings {
   readonly nbd: NbdListen;
   /** For messages: where the engine's log is. */
   readonly logPath: string;
+  /** Tells an engine that was attached to all about iSCSI, of which `open` is open already. Rejects when it must be tried again. */
+  readonly configureIscsi: (door: EngineDoor, open: IscsiListening | undefined) => Promise<void>;
 }
 
 export interface EngineInfo {
@@ -87,6 +95,8 @@ interface Session {
   /** Absent when an earlier daemon started this engine. */
   readonly child: EngineProcess | undefined;
   nbd: NbdListening;
+  /** What iSCSI had open when it was attached to. */
+  readonly iscsi: IscsiListening | undefined;
 }
 
 const EXIT_POOL_LOCKED = 3;
@@ -259,8 +269,8 @@ export class EngineSupervisor {
     }
     try {
       const hello = await door.call('hello', {}, { timeoutMs: HELLO_TIMEOUT_MS });
-      const { pid, startedMs, nbd } = hello;
-      return { door, pid, startedMs, nbd, child: child?.pid === pid ? child : undefined };
+      const { pid, startedMs, nbd, iscsi } = hello;
+      return { door, pid, startedMs, nbd, iscsi, child: child?.pid === pid ? child : undefined };
     } catch (thrown) {
       const reason = toError(thrown).message;
       this.#host.log.warn(`the engine of pool ${this.#settings.pool} does not say hello`, {
@@ -284,7 +294,7 @@ export class EngineSupervisor {
     return exit;
   }
 
-  /** Sets the listeners; at the first start a failure is the operator's to solve, later it is tried again. */
+  /** Sets the listeners of NBD, then hosts and portals of iSCSI; at the first start a failure is the operator's to solve, later it is tried again. */
   async #keepListening(session: Session): Promise<void> {
     const backoff = new RestartBackoff(this.#host.random);
     while (!this.#mustStop() && this.#session === session) {
@@ -295,6 +305,7 @@ export class EngineSupervisor {
         session.nbd = opened.nbd;
         // A port that was picked stays, so that clients find the engine again after a restart.
         this.#wantedNbd = keepPickedPort(this.#wantedNbd, opened.nbd);
+        await this.#settings.configureIscsi(session.door, session.iscsi);
         this.#announce(session);
         return;
       } catch (thrown) {
@@ -305,7 +316,7 @@ export class EngineSupervisor {
           return;
         }
         const delayMs = backoff.delayMs(0);
-        this.#host.log.error(`NBD listeners: ${error.message}; trying again in ${delayMs} ms`);
+        this.#host.log.error(`listeners: ${error.message}; trying again in ${delayMs} ms`);
         await this.#pause(delayMs);
       }
     }

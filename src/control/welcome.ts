@@ -22,11 +22,15 @@ export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Vo
   if (volumes.length === 0) lines.push('no volumes yet');
   for (const volume of volumes.slice(0, WELCOME_VOLUMES_MAX)) {
     lines.push(`volume ${volume.name} (${formatSize(volume.sizeBytes)})`);
-    for (const uri of volume.nbdUris) lines.push(`    ${uri}`);
+    for (const uri of volumeUris(volume)) lines.push(`    ${uri}`);
   }
   const moreCount = volumes.length - WELCOME_VOLUMES_MAX;
   if (moreCount > 0) lines.push(`and ${moreCount} more: tidemark volume list`);
   return `${[...lines, '', ...nextLines(settings, volumes)].join('\n')}\n`;
+}
+
+function volumeUris({ nbdUris, luns }: Volume): string[] {
+  return [...nbdUris, ...new Set(luns.flatMap(({ iscsiUris }) => iscsiUris))];
 }
 
 /** Nothing else matters then. */
@@ -66,6 +70,8 @@ function nextLines(settings: Settings, volumes: readonly Volume[]): string[] {
       `    ${cli} snapshot create ${first.name} before`,
     );
   }
+  const [iscsiUri] = first?.luns.flatMap(({ iscsiUris }) => iscsiUris) ?? [];
+  if (iscsiUri !== undefined) lines.push(`    qemu-img info ${shellWord(iscsiUri)}`);
   if (settings.nbdTls === 'required') lines.push(`    ${cli} tls client NAME`);
   return [...lines, `    ${cli} pool status`, `    ${cli} --help`, '', 'Ctrl-C stops it.'];
 }

@@ -53,6 +53,10 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
         nbd: parts.listeners.current,
       }),
     listen: async ({ nbd }) => ({ nbd: await parts.listeners.apply(nbd) }),
+    iscsiConfigure: async ({ iscsi: { targetName } }) =>
+      await Promise.resolve({ iscsi: { targetName, portals: [] } }),
+    sessionList: async () => await Promise.resolve([]),
+    sessionDrop: async () => await Promise.resolve({ droppedCount: 0 }),
     ...poolHandlers(parts),
     ...volumeHandlers(parts),
     ...viewHandlers(parts),
@@ -329,6 +333,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,
+    sessionCount: 0,
   };
 }
 

@@ -24,6 +24,8 @@ export interface VolumeInfo {
   readonly snapshotCount: number;
   /** NBD connections that have it open now. */
   readonly connectionCount: number;
+  /** iSCSI sessions of initiators that see it as a LUN. */
+  readonly sessionCount: number;
 }
 
 /** A TimeView: a writable volume over a moment of another. */
@@ -144,14 +146,105 @@ export interface NbdListening {
   readonly socketPath?: string;
 }
 
+export interface IscsiPortal {
+  readonly address: string;
+  readonly port: number;
+  /** Portal group tag. */
+  readonly group: number;
+}
+
+/** What one side of CHAP knows. */
+export interface IscsiChap {
+  readonly user: string;
+  /** Hex digits. */
+  readonly secret: string;
+}
+
+export interface IscsiLun {
+  readonly lun: number;
+  /** A volume that does not exist is no LUN. */
+  readonly volumeUuid: string;
+  readonly isReadOnly: boolean;
+}
+
+/** Who may log in, and what they see. */
+export interface IscsiHost {
+  readonly name: string;
+  /** Names as they are compared. */
+  readonly initiators: readonly string[];
+  /** Every initiator that no host names; true for at most one host. */
+  readonly isAnyInitiator: boolean;
+  /** Sessions may come from loopback addresses only. */
+  readonly isLoopbackOnly: boolean;
+  /** The initiator proves itself with this; absent: it need not. */
+  readonly chapIn?: IscsiChap;
+  /** The target proves itself with this, when it is asked to. */
+  readonly chapOut?: IscsiChap;
+  readonly luns: readonly IscsiLun[];
+}
+
+/** All that there is of iSCSI: what is not in it ends. */
+export interface IscsiWanted {
+  readonly targetName: string;
+  /** Port 0 picks a free one. */
+  readonly portals: readonly IscsiPortal[];
+  readonly hosts: readonly IscsiHost[];
+}
+
+/** What is open: one entry for each portal that was wanted, in that order. */
+export interface IscsiListening {
+  readonly targetName: string;
+  readonly portals: readonly (IscsiPortal & {
+    /** Why nobody can come in there; absent: it is open. */
+    readonly fault?: string;
+  })[];
+}
+
+export interface IscsiSession {
+  /** TSIH: the target's number for the session. */
+  readonly id: number;
+  /** Name of the host that the initiator belongs to; absent for a discovery session of somebody unknown. */
+  readonly host?: string;
+  readonly kind: 'normal' | 'discovery';
+  readonly initiatorName: string;
+  readonly initiatorAlias?: string;
+  /** 12 hex digits. */
+  readonly isid: string;
+  readonly targetName: string;
+  /** Where the initiator connects from. */
+  readonly address: string;
+  /** Where it came in. */
+  readonly portal: string;
+  readonly sinceMs: number;
+  /** LUN numbers that it sees. */
+  readonly luns: readonly number[];
+  readonly commandCount: number;
+  /** Bytes read by the initiator, and written. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
 /** Every method: its parameters and its result. */
 export interface EngineMethods {
   hello: {
     params: Record<string, never>;
-    result: { pool: string; pid: number; startedMs: number; version: string; nbd: NbdListening };
+    result: {
+      pool: string;
+      pid: number;
+      startedMs: number;
+      version: string;
+      nbd: NbdListening;
+      /** Absent until it was configured. */
+      iscsi?: IscsiListening;
+    };
   };
   /** Desired NBD listeners; the engine opens and closes until it matches and answers what is open. */
   listen: { params: { nbd: NbdListen }; result: { nbd: NbdListening } };
+  /** Desired state of iSCSI; LUNs are there before a portal opens. Sessions that may not be there any more end. */
+  iscsiConfigure: { params: { iscsi: IscsiWanted }; result: { iscsi: IscsiListening } };
+  sessionList: { params: Record<string, never>; result: readonly IscsiSession[] };
+  /** Ends sessions by id; the initiators may come back at once. */
+  sessionDrop: { params: { ids: readonly number[] }; result: { droppedCount: number } };
   poolStatus: { params: Record<string, never>; result: PoolStatus };
   poolResize: { params: { capacityBytes: number }; result: PoolStatus };
   /** Long: progress comes as `progress` events with the request's id. */
@@ -167,7 +260,7 @@ export interface EngineMethods {
   volumeSet: { params: { name: string; ack: AckName }; result: VolumeInfo };
   /** An independent volume with the present content of `source`; copies nothing. */
   volumeClone: { params: { source: string; name: string }; result: VolumeInfo };
-  /** With open connections needs `disconnect`. The state before stays reachable: volumeUndoRollback, volumeHistory. */
+  /** With clients needs `disconnect`: NBD connections are dropped; iSCSI sessions stay and are told. The state before stays reachable: volumeUndoRollback, volumeHistory. */
   volumeRollback: {
     params: { name: string; to: string; disconnect: boolean };
     result: VolumeInfo;
@@ -189,7 +282,7 @@ export interface EngineMethods {
     params: { name: string; sizeBytes: number; force: boolean };
     result: VolumeInfo;
   };
-  /** With snapshots or open connections needs `force`; error `needs-force` names them. */
+  /** With snapshots, open connections or LUN maps needs `force`; error `needs-force` names them. */
   volumeDelete: { params: { name: string; force: boolean }; result: { name: string } };
   snapshotList: { params: { volume: string }; result: readonly SnapshotInfo[] };
   snapshotCreate: { params: { volume: string; name: string }; result: SnapshotInfo };

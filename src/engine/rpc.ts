@@ -14,6 +14,7 @@ import { AssertionError } from '../base/assert.ts';
 import { OperationError, toError } from '../base/errors.ts';
 import type { Log, Timers } from '../base/ports.ts';
 import { listenText, type TextStream } from '../host/unix-socket.ts';
+import { isIds, isIscsiWanted } from './iscsi-params.ts';
 import type {
   EngineAnswerLine,
   EngineErrorShape,
@@ -106,12 +107,24 @@ export class LineSplitter {
   }
 }
 
-type ParamKind = 'text' | 'size' | 'flag' | 'duration' | 'nbd' | 'ack' | 'optional ack';
+type ParamKind =
+  | 'text'
+  | 'size'
+  | 'flag'
+  | 'duration'
+  | 'nbd'
+  | 'iscsi'
+  | 'ids'
+  | 'ack'
+  | 'optional ack';
 
 /** What each method must be given: the daemon may be of another version than the engine it attaches to. */
 const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamKind>> } = {
   hello: {},
   listen: { nbd: 'nbd' },
+  iscsiConfigure: { iscsi: 'iscsi' },
+  sessionList: {},
+  sessionDrop: { ids: 'ids' },
   poolStatus: {},
   poolResize: { capacityBytes: 'size' },
   poolVerify: {},
@@ -309,6 +322,8 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   duration: isCount,
   flag: (value) => typeof value === 'boolean',
   nbd: isNbdListen,
+  iscsi: isIscsiWanted,
+  ids: isIds,
   ack: isAck,
   'optional ack': (value) => value === undefined || isAck(value),
 };

@@ -1,5 +1,6 @@
 /** The folder DIR/run of a daemon: made, locked against a second daemon, and read for the last words of an engine. */
 import {
+  chmodSync,
   closeSync,
   fstatSync,
   mkdirSync,
@@ -64,6 +65,12 @@ const SQLITE_BUSY = 5;
 /** Replaces a small file. */
 export function writeSmallFile(path: string, text: string): void {
   writeFileSync(path, text, { mode: 0o600 });
+}
+
+/** Makes an empty file when there is none; afterwards only its owner may read or write it. */
+export function ensurePrivateFile(path: string): void {
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
 }
 
 /** Removes a file; fine when it is missing. */

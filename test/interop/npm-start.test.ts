@@ -15,7 +15,16 @@ describeWith(['libnbd-bin'], 'npm start', () => {
 
   beforeAll(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-npm-'));
-    const args = ['start', '--', '--data', path.join(folder, 'data'), '--nbd-port', '0'];
+    const args = [
+      'start',
+      '--',
+      '--data',
+      path.join(folder, 'data'),
+      '--nbd-port',
+      '0',
+      '--iscsi-port',
+      '0',
+    ];
     npm = new Background('npm', args, { cwd: root });
   });
 

@@ -51,7 +51,16 @@ export class Appliance {
     this.nbdSocket = path.join(this.folder, 'nbd.sock');
     this.#args = [
       path.join(root, 'src/main.ts'),
-      ...['--data', this.dataFolder, '--nbd-socket', this.nbdSocket, '--nbd-port', '0', '--iscsi-port', '0'],
+      ...[
+        '--data',
+        this.dataFolder,
+        '--nbd-socket',
+        this.nbdSocket,
+        '--nbd-port',
+        '0',
+        '--iscsi-port',
+        '0',
+      ],
       ...(options.args ?? []),
     ];
     this.#daemon = new Background(process.execPath, this.#args, { cwd: this.folder });

@@ -33,7 +33,9 @@ export class DaemonUnderTest implements AsyncDisposable {
 
   /** Starts a daemon beside whatever runs already, without waiting for anything. */
   launch(args: readonly string[] = ['--nbd-port', '0']): Background {
-    const daemon = new Background(process.execPath, [this.#entry, '--data', this.folder, ...args]);
+    const ports = args.includes('--iscsi-port') ? [] : ['--iscsi-port', '0'];
+    const all = [this.#entry, '--data', this.folder, ...ports, ...args];
+    const daemon = new Background(process.execPath, all);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -52,7 +52,10 @@ const server = await serveEngineRpc(
     hello: async () => {
       const { pid } = process;
       const hello = { pool: values.pool, pid, startedMs, version: 'fake', nbd: opened.nbd };
-      return await Promise.resolve(hello);
+      const { iscsi } = pool;
+      return await Promise.resolve(
+        iscsi === undefined ? hello : { ...hello, iscsi: pool.listening(iscsi) },
+      );
     },
     listen: async ({ nbd }) => ({ nbd: await listen(nbd) }),
     stop: async () => {

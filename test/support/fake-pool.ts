@@ -2,6 +2,9 @@
 import { OperationError } from '../../src/base/errors.ts';
 import type {
   AckName,
+  IscsiListening,
+  IscsiSession,
+  IscsiWanted,
   LineInfo,
   PoolStatus,
   SnapshotInfo,
@@ -32,6 +35,12 @@ type PoolHandlers = Omit<EngineHandlers, 'hello' | 'listen' | 'stop'>;
 export class FakePool {
   readonly name: string;
   state: FakeState;
+  /** What the engine was told about iSCSI last. */
+  iscsi: IscsiWanted | undefined;
+  /** Initiators that are logged in. */
+  sessions: IscsiSession[] = [];
+  /** Addresses at which no portal can be opened. */
+  badAddresses: string[] = [];
   /** What `pool verify` finds. */
   faults: string[] = [];
   /** Runs after every change. */
@@ -48,6 +57,16 @@ export class FakePool {
   }
 
   readonly handlers: PoolHandlers = {
+    iscsiConfigure: async ({ iscsi }) => {
+      this.iscsi = iscsi;
+      return { iscsi: await answer(this.listening(iscsi)) };
+    },
+    sessionList: async () => await answer(this.sessions),
+    sessionDrop: async ({ ids }) => {
+      const before = this.sessions.length;
+      this.sessions = this.sessions.filter(({ id }) => !ids.includes(id));
+      return await answer({ droppedCount: before - this.sessions.length });
+    },
     poolStatus: async () => await answer(this.#status()),
     poolResize: async ({ capacityBytes }) => {
       this.state.capacityBytes = capacityBytes;
@@ -184,6 +203,17 @@ export class FakePool {
     },
   };
 
+  /** Port 0 becomes 3260, as if that one had been free. */
+  listening({ targetName, portals }: IscsiWanted): IscsiListening {
+    const opened = portals.map((portal) => {
+      const { address, port } = portal;
+      if (!this.badAddresses.includes(address))
+        return { ...portal, port: port === 0 ? 3260 : port };
+      return { ...portal, fault: `cannot listen on ${address}:${port}: EADDRNOTAVAIL` };
+    });
+    return { targetName, portals: opened };
+  }
+
   volumeCreate(name: string, sizeBytes: number, ack: AckName = 'durable'): VolumeInfo {
     if (this.state.volumes.some((each) => each.name === name)) {
       throw new OperationError(
@@ -205,6 +235,7 @@ export class FakePool {
       createdMs: Date.now(),
       snapshotCount: 0,
       connectionCount: 0,
+      sessionCount: 0,
     });
     this.state.lines[uuid] = [];
     this.#newLine(name, 'created', '');

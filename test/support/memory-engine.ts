@@ -1,7 +1,7 @@
 /** An engine in memory behind the supervisor's interface: enough of one for tests of the API and the CLI. */
 import type { OperationError } from '../../src/base/errors.ts';
 import type { EngineAccess } from '../../src/control/pool-control.ts';
-import type { EngineInfo } from '../../src/control/supervisor.ts';
+import type { EngineDoor, EngineInfo } from '../../src/control/supervisor.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
 import { FakePool } from './fake-pool.ts';
 
@@ -19,6 +19,12 @@ export class MemoryEngine implements EngineAccess {
       options?.onProgress ?? (() => undefined),
     );
   };
+
+  /** A connection to it, which closes when `gone` is resolved. */
+  readonly gone = Promise.withResolvers<void>();
+  door(): EngineDoor {
+    return { closed: this.gone.promise, call: this.call, close: () => undefined };
+  }
 
   info(): EngineInfo {
     if (this.failure !== undefined) throw this.failure;

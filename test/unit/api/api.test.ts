@@ -5,11 +5,10 @@ import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildApi } from '../../../src/api/server.ts';
 import { ErrorCode, OperationError } from '../../../src/base/errors.ts';
-import { PoolControl } from '../../../src/control/pool-control.ts';
+import { controlPlane } from '../../support/control-plane.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
 import { tlsIn } from '../../support/tls.ts';
-import { VirtualTime } from '../../support/virtual-time.ts';
 
 let folder: string;
 let engine: MemoryEngine;
@@ -29,9 +28,9 @@ afterAll(() => {
   fs.rmSync(folder, { recursive: true });
 });
 
-beforeEach(() => {
+beforeEach(async () => {
   engine = new MemoryEngine();
-  api = buildApi(new PoolControl(engine, new VirtualTime()), tlsIn(folder), log);
+  api = buildApi((await controlPlane(engine, tlsIn(folder))).controls, log);
   logged.length = 0;
 });
 

@@ -7,9 +7,9 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildApi } from '../../../src/api/server.ts';
 import { OperationError } from '../../../src/base/errors.ts';
 import { runCommandLine } from '../../../src/cli/program.ts';
-import { PoolControl } from '../../../src/control/pool-control.ts';
 import { systemTimers } from '../../../src/host/timers.ts';
 import { routesOf } from '../../support/api-routes.ts';
+import { controlPlane } from '../../support/control-plane.ts';
 import { containing, matching } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
 import { tlsIn } from '../../support/tls.ts';
@@ -34,7 +34,7 @@ beforeEach(async () => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
   fs.mkdirSync(path.join(folder, 'run'));
   engine = new MemoryEngine();
-  api = buildApi(new PoolControl(engine, new VirtualTime()), tlsIn(folder), silent);
+  api = buildApi((await controlPlane(engine, tlsIn(folder))).controls, silent);
   api.addHook('onRequest', async (request) => {
     usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
     await Promise.resolve();

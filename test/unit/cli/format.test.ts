@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { count, facts, formatDuration, formatTime, table } from '../../../src/cli/format.ts';
+import { count } from '../../../src/base/words.ts';
+import { facts, formatDuration, formatTime, table } from '../../../src/cli/format.ts';
 
 describe('tables', () => {
   it('align columns, numbers at the right, without blanks at line ends', () => {

@@ -7,7 +7,12 @@ import {
   type SupervisorHost,
 } from '../../../src/control/supervisor.ts';
 import { EngineGoneError } from '../../../src/engine/client.ts';
-import type { NbdListen, NbdListening, NbdTls } from '../../../src/engine/protocol.ts';
+import type {
+  IscsiListening,
+  NbdListen,
+  NbdListening,
+  NbdTls,
+} from '../../../src/engine/protocol.ts';
 import { matching } from '../../support/matching.ts';
 import { settled, VirtualTime } from '../../support/virtual-time.ts';
 
@@ -67,6 +72,9 @@ class Machine implements SupervisorHost {
     warn: (message: string): void => this.#line(message),
     error: (message: string): void => this.#line(message),
   };
+  /** For each time that an engine was told about iSCSI: which one, its NBD port by then, and the target it had open before. */
+  readonly configured: unknown[] = [];
+  iscsiError: OperationError | undefined;
   readonly #behaviours: Behaviour[];
 
   constructor(...behaviours: Behaviour[]) {
@@ -124,7 +132,14 @@ function doorOf(engine: Engine): EngineDoor {
     await Promise.resolve();
     if (!engine.isAlive) throw new EngineGoneError('closed');
     if (method === 'hello')
-      return { pool: 'main', pid: engine.pid, startedMs: 1, version: 'x', nbd: engine.nbd };
+      return {
+        pool: 'main',
+        pid: engine.pid,
+        startedMs: 1,
+        version: 'x',
+        nbd: engine.nbd,
+        iscsi: { targetName: `target-${engine.pid}`, portals: [] },
+      };
     if (method === 'listen') {
       if (engine.behaviour.listenError !== undefined) throw engine.behaviour.listenError;
       engine.wanted = (params as { nbd: NbdListen }).nbd;
@@ -159,7 +174,18 @@ const tls = { certificatePem: 'certificate', keyPem: 'key' };
 
 function supervisorOn(machine: Machine, secured: { readonly tls?: NbdTls } = {}): EngineSupervisor {
   const nbd = { tcp: { address: '127.0.0.1', port: 0, ...secured } };
-  return new EngineSupervisor({ pool: 'main', nbd, logPath: '/d/main.log' }, machine);
+  const configureIscsi = async (
+    _door: unknown,
+    open: IscsiListening | undefined,
+  ): Promise<void> => {
+    await Promise.resolve();
+    machine.configured.push([machine.engine.pid, machine.engine.nbd.tcp?.port, open?.targetName]);
+    if (machine.iscsiError !== undefined) throw machine.iscsiError;
+  };
+  return new EngineSupervisor(
+    { pool: 'main', nbd, logPath: '/d/main.log', configureIscsi },
+    machine,
+  );
 }
 
 /** Starts, lets time pass, and returns what came of it: undefined, or the error. */
@@ -368,7 +394,7 @@ describe('the supervisor, when an engine ends', () => {
     await started(supervisor, machine, 0);
     machine.engine.end({ code: 1, signal: undefined });
     await machine.time.pass(1000);
-    const tries = machine.lines.filter((line) => line.startsWith('NBD listeners: port in use'));
+    const tries = machine.lines.filter((line) => line.startsWith('listeners: port in use'));
     expect(tries.length).toBeGreaterThan(2);
     expect(supervisor.info().pid).toBe(101);
   });
