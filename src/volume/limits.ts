@@ -45,6 +45,10 @@ export const limits = {
   prepareTakesMax: 12,
   /** Frames handed to the commit side at once: one being flushed, one behind it, so neither side waits for the other. */
   framesInFlightMax: 2,
+  /** A compare-and-write or OR write of at most this many bytes goes before bulk writes that wait for the log. */
+  urgentBytesMax: 65_536,
+  /** Records of a clone in one frame: more than `writeAtomicBytes` can need, and small beside a frame's 2,048. */
+  clonePartsMax: 1024,
   /** Write-back volumes: what was written is flushed after this long even if nobody asks. */
   writeBackFlushMs: 1000,
   /** Segment files open on the main thread. */

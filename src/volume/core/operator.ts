@@ -93,6 +93,23 @@ export class Operator {
     log.append(mutation);
   }
 
+  /** `lockLine` for several lines, in order of their ids: whoever holds one waits only for higher ones. */
+  lockLines(lineIds: readonly number[], action: (release: () => void) => void): void {
+    const [first, ...others] = [...new Set(lineIds)].sort((left, right) => left - right);
+    this.lockLine(present(first, 'line to lock'), (release) => {
+      if (others.length === 0) {
+        action(release);
+        return;
+      }
+      this.lockLines(others, (releaseOthers) => {
+        action(() => {
+          releaseOthers();
+          release();
+        });
+      });
+    });
+  }
+
   /** Waits until nothing is in flight on a line and keeps everything else out until `release` is called. */
   lockLine(lineId: number, action: (release: () => void) => void): void {
     const line = present(this.parts.lineById.get(lineId), 'line of a volume');

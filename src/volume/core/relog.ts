@@ -4,7 +4,8 @@ import { type CatalogueRecord, decodeRecord, encodeRecord } from '../catalogue/r
 import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
 import { isDataType, RecordType } from '../format/frame.ts';
 import { applyToMap } from '../io/write-operation.ts';
-import { catalogueMutation, Mutation } from '../log/mutation.ts';
+import { limits } from '../limits.ts';
+import { catalogueMutation, type DataPart, Mutation } from '../log/mutation.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { isSameCut, type TailRecord } from '../recovery/tail.ts';
 import { applyRecord } from './apply-record.ts';
@@ -29,6 +30,7 @@ const notRepeated: ReadonlySet<number> = new Set([
 export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: () => void): void {
   const { parts } = pool;
   const moved = new Map<number, number>();
+  const movedBlocks: MovedBlocks = new Map();
   const log = present(parts.writer, 'log of a writable pool').log;
   let index = 0;
   const records = tail.filter((record) => !notRepeated.has(record.type));
@@ -40,7 +42,7 @@ export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: (
     }
     if (isDataType(record.type)) {
       index += 1;
-      log.append(dataMutation(parts, record, step));
+      for (const mutation of dataMutations(parts, record, movedBlocks, step)) log.append(mutation);
       return;
     }
     const end = records.findIndex((other, at) => at > index && !isSameCut(record, other));
@@ -51,7 +53,42 @@ export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: (
   step();
 }
 
-function dataMutation(parts: PoolParts, record: TailRecord, done: () => void): Mutation {
+/** New addresses of data blocks of the tail, by their old ones: clones that follow them share those. */
+type MovedBlocks = Map<number, number>;
+
+/** One mutation, or several when a CLONE has come apart; `done` runs when the last one is published. */
+function dataMutations(
+  parts: PoolParts,
+  record: TailRecord,
+  moved: MovedBlocks,
+  done: () => void,
+): Mutation[] {
+  if (record.type !== RecordType.clone) {
+    return [
+      dataMutation(parts, record, (published) => {
+        for (let block = 0; block < published.dataBlocks; block += 1) {
+          moved.set(record.address + block, published.address + block);
+        }
+        done();
+      }),
+    ];
+  }
+  const shared = clonedParts(record, moved);
+  const mutations: Mutation[] = [];
+  for (let at = 0; at < shared.length; at += limits.clonePartsMax) {
+    const isLast = at + limits.clonePartsMax >= shared.length;
+    const mutation = dataMutation(parts, record, isLast ? done : () => undefined);
+    mutation.parts = shared.slice(at, at + limits.clonePartsMax);
+    mutations.push(mutation);
+  }
+  return mutations;
+}
+
+function dataMutation(
+  parts: PoolParts,
+  record: TailRecord,
+  done: (published: Mutation) => void,
+): Mutation {
   const mutation = new Mutation();
   // A tail is a few frames at most, and records follow one another: there is always room.
   if (record.type === RecordType.write) {
@@ -72,9 +109,25 @@ function dataMutation(parts: PoolParts, record: TailRecord, done: () => void): M
     const line = parts.lineById.get(record.line);
     if (line !== undefined) applyToMap(line, published);
     published.payload?.release();
-    done();
+    done(published);
   };
   return mutation;
+}
+
+/** Records for the blocks that a CLONE shares, where they are now: neighbours need not be neighbours any more. */
+function clonedParts(record: TailRecord, moved: MovedBlocks): DataPart[] {
+  const parts: DataPart[] = [];
+  for (let block = 0; block < record.blockCount; block += 1) {
+    const address = moved.get(record.address + block) ?? record.address + block;
+    const before = parts.at(-1);
+    if (before !== undefined && before.address + before.blockCount === address) {
+      parts[parts.length - 1] = { ...before, blockCount: before.blockCount + 1 };
+    } else {
+      const lba = record.lba + block;
+      parts.push({ type: RecordType.clone, flags: record.flags, lba, blockCount: 1, address });
+    }
+  }
+  return parts;
 }
 
 /** New positions of catalogue records of the tail, by their frame's and their own old position: lines may begin there. */

@@ -85,7 +85,7 @@ export function viewCreate(
     checkVolumeRoom(operator);
     const named = namedMoment(operator, source, options.at);
     const records = viewRecords(operator, source, options, named);
-    withFork(operator, { moment: named.moment, source }, finish, (from) => {
+    withFork(operator, { moment: named.moment, source, left: undefined }, finish, (from) => {
       const published = (): void => {
         from.release();
         finish(success(operator.volume(options.name)));
@@ -234,26 +234,44 @@ interface ForkFrom {
   readonly release: () => void;
 }
 
+interface ForkOptions {
+  readonly moment: Moment | undefined;
+  readonly source: VolumeState;
+  /** A volume that leaves its line for the new one: blocked, what is in flight finished. */
+  readonly left: VolumeState | undefined;
+}
+
 /** Makes the map of a moment ready to fork, or keeps the head of `source` still until the fork has its position. */
 function withFork<T>(
   operator: Operator,
-  from: { readonly moment: Moment | undefined; readonly source: VolumeState },
+  { moment, source, left }: ForkOptions,
   done: Done<T>,
   action: (from: ForkFrom) => void,
 ): void {
-  const { moment, source } = from;
-  if (moment !== undefined) {
-    withMoment(operator, moment, done, (opened) => {
-      const release = (): void => {
-        opened.release();
-      };
-      action({ fork: () => opened.map.fork(), release });
+  const leftLines = left === undefined ? [] : [left.line];
+  if (moment === undefined) {
+    operator.lockLines([source.line, ...leftLines], (release) => {
+      const head = present(operator.parts.lineById.get(source.line), 'line of a volume');
+      action({ fork: () => head.map.fork(), release });
     });
     return;
   }
-  operator.lockLine(source.line, (release) => {
-    const head = present(operator.parts.lineById.get(source.line), 'line of a volume');
-    action({ fork: () => head.map.fork(), release });
+  withMoment(operator, moment, done, (opened) => {
+    const fork = (): BlockMap => opened.map.fork();
+    const close = (): void => {
+      opened.release();
+    };
+    if (left === undefined) {
+      action({ fork, release: close });
+      return;
+    }
+    operator.lockLines(leftLines, (release) => {
+      const releaseBoth = (): void => {
+        close();
+        release();
+      };
+      action({ fork, release: releaseBoth });
+    });
   });
 }
 
@@ -265,25 +283,23 @@ function revert(
   finish: Done<VolumeState>,
 ): void {
   const { catalogue, host } = operator.parts;
-  withFork(operator, to, finish, (from) => {
-    operator.lockLine(volume.line, (release) => {
-      const record: CatalogueRecord = {
-        kind: 'revert',
-        line: catalogue.takeLine(),
-        uuid: volume.uuid,
-        parentLine: to.moment?.line ?? to.source.line,
-        forkPosition: to.moment?.cut,
-        sizeBytes: to.moment?.sizeBytes ?? to.source.sizeBytes,
-        reason: to.reason,
-        label: to.label,
-        createdMs: Math.floor(host.clock.wallMs()),
-      };
-      const published = (): void => {
-        from.release();
-        release();
-        finish(success(volume));
-      };
-      operator.commit([record], published, from.fork);
-    });
+  const { moment, source, reason, label } = to;
+  withFork(operator, { moment, source, left: volume }, finish, (from) => {
+    const record: CatalogueRecord = {
+      kind: 'revert',
+      line: catalogue.takeLine(),
+      uuid: volume.uuid,
+      parentLine: moment?.line ?? source.line,
+      forkPosition: moment?.cut,
+      sizeBytes: moment?.sizeBytes ?? source.sizeBytes,
+      reason,
+      label,
+      createdMs: Math.floor(host.clock.wallMs()),
+    };
+    const published = (): void => {
+      from.release();
+      finish(success(volume));
+    };
+    operator.commit([record], published, from.fork);
   });
 }

@@ -11,7 +11,7 @@
  * 1. At most 2,048 descriptors and 4 MiB in all; descriptors are in position order.
  * 2. The header's checksum covers the header blocks whole, so it covers every data block's checksum too: a frame whose
  *    header and data blocks verify is exactly what was committed there in that epoch.
- * 3. Catalogue payloads are inline; only WRITE has data blocks.
+ * 3. Catalogue payloads are inline; only WRITE has data blocks. CLONE names blocks that lie before its frame.
  */
 import { crc32c } from '../../base/crc32c.ts';
 import { u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
@@ -237,7 +237,7 @@ export interface Descriptor {
   readonly lba: number;
   /** Blocks that the record covers, from nBlocks or (ZERO, TRIM) aux. */
   readonly blockCount: number;
-  /** Address of the first data block; 0 when the record has none. */
+  /** Address of the first data block (CLONE: of the first block that it shares); 0 when the record has none. */
   readonly address: number;
   readonly timeDelta: number;
   readonly writer: number;
@@ -270,6 +270,11 @@ export function decodeDescriptor(
   if (isWrite && dataSlot + nBlocks > frame.dataBlocks) {
     throw new FormatError(`frame at ${frame.address}: data of record ${index} out of range`);
   }
+  if (type === RecordType.clone && (aux === 0 || aux + nBlocks > frame.address)) {
+    throw new FormatError(
+      `frame at ${frame.address}: record ${index} shares what is not before it`,
+    );
+  }
   const payloadLength = hasPayload ? aux % payloadLengthUnit : 0;
   const offsetInInline = hasPayload ? Math.floor(aux / payloadLengthUnit) : 0;
   if (offsetInInline + payloadLength > frame.inlineBytes) {
@@ -288,7 +293,11 @@ export function decodeDescriptor(
     flags: descriptorLayout.flags.get(view, at),
     lba: descriptorLayout.lba.get(view, at),
     blockCount: type === RecordType.zero || type === RecordType.trim ? aux : nBlocks,
-    address: isWrite ? frame.address + frame.headerBlocks + dataSlot : 0,
+    address: isWrite
+      ? frame.address + frame.headerBlocks + dataSlot
+      : type === RecordType.clone
+        ? aux
+        : 0,
     timeDelta: descriptorLayout.timeDelta.get(view, at),
     writer: descriptorLayout.writer.get(view, at),
     payloadOffset,

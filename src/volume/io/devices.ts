@@ -8,10 +8,13 @@ import {
   type IoRequest,
   IoStatus,
   readMaxBytes,
+  writeAtomicBytes,
 } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import { type BlockMap, zeroValue } from '../map/block-map.ts';
+import { AtomicOperation } from './atomic-operation.ts';
 import type { BlockReader } from './block-reader.ts';
+import { CloneOperation, type CloneSource } from './clone-operation.ts';
 import type { Line } from './line.ts';
 import { ReadOperation } from './read-operation.ts';
 import { type WriteContext, WriteOperation } from './write-operation.ts';
@@ -22,6 +25,8 @@ export class Operations {
   readonly #context: WriteContext;
   readonly #freeReads: ReadOperation[] = [];
   readonly #freeWrites: WriteOperation[] = [];
+  readonly #freeAtomics: AtomicOperation[] = [];
+  readonly #freeClones: CloneOperation[] = [];
 
   constructor(reader: BlockReader, context: WriteContext) {
     this.#reader = reader;
@@ -44,6 +49,7 @@ export class Operations {
     });
   }
 
+  /** Write, zero or trim. */
   write(request: IoRequest, line: Line): void {
     const operation =
       this.#freeWrites.pop() ??
@@ -51,6 +57,25 @@ export class Operations {
         this.#freeWrites.push(finished);
       });
     operation.begin(request, line);
+  }
+
+  /** compareAndWrite or orWrite. */
+  atomic(request: IoRequest, line: Line): void {
+    const operation =
+      this.#freeAtomics.pop() ??
+      new AtomicOperation(this.#context, (finished) => {
+        this.#freeAtomics.push(finished);
+      });
+    operation.begin(request, line);
+  }
+
+  clone(request: IoRequest, line: Line, source: CloneSource): void {
+    const operation =
+      this.#freeClones.pop() ??
+      new CloneOperation(this.#context, (finished) => {
+        this.#freeClones.push(finished);
+      });
+    operation.begin(request, line, source);
   }
 }
 
@@ -65,6 +90,21 @@ function isInside(request: IoRequest, sizeBytes: number): boolean {
   const { offset, length } = request;
   if (request.kind === IoKind.read && length > readMaxBytes) return false;
   return offset >= 0 && length >= 0 && offset + length <= sizeBytes;
+}
+
+/** What is compared or merged fits one frame, and there are as many bytes to compare with as to write. */
+function isAtomic({ kind, length, expected }: IoRequest): boolean {
+  if (length > writeAtomicBytes) return false;
+  return kind === IoKind.orWrite || expected?.length === length;
+}
+
+/** Whole blocks inside the source that the destination does not overlap. */
+function isCloneable(request: IoRequest, sourceBytes: number, isSameLine: boolean): boolean {
+  const { offset, length, sourceOffset } = request;
+  const isWhole = [offset, length, sourceOffset].every((each) => each % slotSizeBytes === 0);
+  if (!isWhole || sourceOffset < 0 || sourceOffset + length > sourceBytes) return false;
+  const isApart = sourceOffset + length <= offset || offset + length <= sourceOffset;
+  return isApart || !isSameLine || length === 0;
 }
 
 /** Extents of [offset, offset + length) in a map, at most `extentsMax`. */
@@ -143,7 +183,16 @@ export class VolumeDevice implements BlockDevice {
   }
 
   canCloneFrom(source: BlockDevice): boolean {
-    return source instanceof VolumeDevice || source instanceof SnapshotDevice;
+    return deviceIn(this.#operations, source) !== undefined;
+  }
+
+  isIn(operations: Operations): boolean {
+    return operations === this.#operations;
+  }
+
+  get cloneSource(): CloneSource {
+    const { line } = this.#volume;
+    return { line, map: line.map };
   }
 
   submit(request: IoRequest): void {
@@ -153,11 +202,37 @@ export class VolumeDevice implements BlockDevice {
     else if (request.kind === IoKind.read) this.#read(request);
     else if (request.kind === IoKind.flush) this.#flush(request);
     else if (this.isReadOnly) finish(request, IoStatus.readOnly);
-    else if (request.kind > IoKind.flush) finish(request, IoStatus.invalid);
+    else if (request.kind === IoKind.clone) this.#clone(request);
     else if (request.length === 0) finish(request, IoStatus.ok);
-    else if (request.kind === IoKind.write && !this.#admitsWrites()) {
-      finish(request, IoStatus.noSpace);
-    } else this.#operations.write(request, line);
+    else if (request.kind === IoKind.zero || request.kind === IoKind.trim) {
+      this.#operations.write(request, line);
+    } else this.#add(request);
+  }
+
+  /** What adds data to the pool. */
+  #add(request: IoRequest): void {
+    const { line } = this.#volume;
+    const isPlain = request.kind === IoKind.write;
+    if (!isPlain && !isAtomic(request)) finish(request, IoStatus.invalid);
+    else if (!this.#admitsWrites()) finish(request, IoStatus.noSpace);
+    else if (isPlain) this.#operations.write(request, line);
+    else this.#operations.atomic(request, line);
+  }
+
+  #clone(request: IoRequest): void {
+    const { line } = this.#volume;
+    const source = deviceIn(this.#operations, request.source);
+    if (source === undefined) {
+      finish(request, IoStatus.invalid);
+      return;
+    }
+    const { cloneSource } = source;
+    if (cloneSource.line?.isGone === true) finish(request, IoStatus.shuttingDown);
+    else if (!isCloneable(request, source.sizeBytes, cloneSource.line === line)) {
+      finish(request, IoStatus.invalid);
+    } else if (request.length === 0) finish(request, IoStatus.ok);
+    else if (!this.#admitsWrites()) finish(request, IoStatus.noSpace);
+    else this.#operations.clone(request, line, cloneSource);
   }
 
   extents(
@@ -219,7 +294,15 @@ export class SnapshotDevice implements BlockDevice {
   }
 
   canCloneFrom(source: BlockDevice): boolean {
-    return source instanceof VolumeDevice || source instanceof SnapshotDevice;
+    return deviceIn(this.#operations, source) !== undefined;
+  }
+
+  isIn(operations: Operations): boolean {
+    return operations === this.#operations;
+  }
+
+  get cloneSource(): CloneSource {
+    return { line: undefined, map: this.#map };
   }
 
   extents(
@@ -231,4 +314,13 @@ export class SnapshotDevice implements BlockDevice {
     const isValid = offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
     done(isValid ? extentsOf(this.#map, offset, length, extentsMax) : []);
   }
+}
+
+/** The device when it is one of the pool that `operations` belongs to. */
+function deviceIn(
+  operations: Operations,
+  device: BlockDevice | undefined,
+): VolumeDevice | SnapshotDevice | undefined {
+  const isOurs = device instanceof VolumeDevice || device instanceof SnapshotDevice;
+  return isOurs && device.isIn(operations) ? device : undefined;
 }

@@ -1,8 +1,9 @@
 /**
  * Range lock of a line, in 4 KiB blocks. Whole-block writes enter as shared: they only wait for exclusive holders, never
  * for each other (publication in log order makes overlapping ones right). Whoever must read before it writes (sub-block
- * writes, later COMPARE AND WRITE and CLONE) enters exclusively: it waits for everything in flight on its range, and holds
- * the range until it is published.
+ * writes, COMPARE AND WRITE, ORWRITE, CLONE) enters exclusively: it waits for everything in flight on its range, and holds
+ * the range until it is published. Who needs two ranges of one line (CLONE within it) enters both as one entry; who needs
+ * ranges of several lines enters the lines in order of their ids. So nobody who waits in a line is waited for there.
  *
  *     active: shared [0,8) · shared [4,6) · exclusive [10,11)
  *     waiting (first come, first served): exclusive [5,6)   shared [5,7) waits behind it
@@ -17,6 +18,9 @@ export class LockEntry {
   /** First block and first block behind. */
   start = 0;
   end = 0;
+  /** Second range, empty for most. */
+  otherStart = 0;
+  otherEnd = 0;
   isExclusive = false;
   /** Runs when a waiting entry becomes active. */
   onGranted: () => void = unset;
@@ -29,8 +33,19 @@ function unset(): void {
 }
 
 function conflicts(left: LockEntry, right: LockEntry): boolean {
+  if (!left.isExclusive && !right.isExclusive) return false;
+  if (left.start < right.end && right.start < left.end) return true;
+  return (left.otherEnd > 0 || right.otherEnd > 0) && conflictsOtherwise(left, right);
+}
+
+/** Whether a second range meets a range. Empty ranges meet none. */
+function conflictsOtherwise(left: LockEntry, right: LockEntry): boolean {
+  const meets = (start: number, end: number, from: number, to: number): boolean =>
+    start < to && from < end && start < end && from < to;
   return (
-    (left.isExclusive || right.isExclusive) && left.start < right.end && right.start < left.end
+    meets(left.otherStart, left.otherEnd, right.start, right.end) ||
+    meets(left.start, left.end, right.otherStart, right.otherEnd) ||
+    meets(left.otherStart, left.otherEnd, right.otherStart, right.otherEnd)
   );
 }
 

@@ -286,14 +286,20 @@ export class WriteOperation extends LockEntry {
 
 /** Brings a published data mutation into the map of its line. */
 export function applyToMap(line: Line, mutation: Mutation): void {
-  const { type, lba, blockCount, address } = mutation;
-  line.lastPosition = mutation.position;
+  const { parts, type, lba, blockCount, address } = mutation;
+  line.lastPosition = mutation.position + mutation.descriptorCount - 1;
+  if (parts !== undefined) {
+    for (const part of parts) {
+      line.map.set(part.lba, part.blockCount, mapValue(part.type, part.flags, part.address));
+    }
+    return;
+  }
   line.map.set(lba, blockCount, mapValue(type, mutation.flags, address));
 }
 
 /** What a data record puts into the map. */
 export function mapValue(type: number, flags: number, address: number): number {
-  if (type === RecordType.write) return address;
+  if (type === RecordType.write || type === RecordType.clone) return address;
   return type === RecordType.zero && (flags & flagNoHole) !== 0 ? zeroValue : holeValue;
 }
 

@@ -19,7 +19,7 @@ import {
   RecordType,
 } from '../format/frame.ts';
 import { ticksPerMs } from './hybrid-clock.ts';
-import type { Mutation } from './mutation.ts';
+import type { DataPart, Mutation } from './mutation.ts';
 
 /** timeDelta is 16 bits: a frame spans at most 655 ms. */
 const timeDeltaMax = 65_535;
@@ -99,7 +99,9 @@ export function buildFrame(
   const dataStart = place.address + plan.headerBlocks;
   for (const mutation of mutations) {
     mutation.position = positionOf(place.address, state.descriptor);
-    if (mutation.records === undefined) {
+    if (mutation.parts !== undefined) {
+      writePartDescriptors(state, mutation, mutation.parts);
+    } else if (mutation.records === undefined) {
       mutation.address = mutation.dataBlocks === 0 ? 0 : dataStart + state.dataSlot;
       writeDataDescriptor(state, mutation);
     } else {
@@ -141,6 +143,30 @@ function writeDataDescriptor(state: BuildState, mutation: Mutation): void {
   if (isWrite) {
     listPages(state, mutation);
     state.dataSlot += mutation.blockCount;
+  }
+}
+
+/** CLONE, ZERO and TRIM records that share a frame. */
+function writePartDescriptors(
+  state: BuildState,
+  mutation: Mutation,
+  parts: readonly DataPart[],
+): void {
+  const { view } = state;
+  for (const part of parts) {
+    const at = frameFixedBytes + state.descriptor * descriptorBytes;
+    const isClone = part.type === RecordType.clone;
+    descriptorLayout.line.set(view, at, mutation.line);
+    descriptorLayout.type.set(view, at, part.type);
+    descriptorLayout.flags.set(view, at, part.flags);
+    descriptorLayout.nBlocks.set(view, at, isClone ? part.blockCount : 0);
+    descriptorLayout.lba.set(view, at, part.lba);
+    descriptorLayout.aux.set(view, at, isClone ? part.address : part.blockCount);
+    descriptorLayout.dataSlot.set(view, at, 0);
+    descriptorLayout.timeDelta.set(view, at, timeDelta(state, mutation));
+    descriptorLayout.writer.set(view, at, mutation.writer);
+    descriptorLayout.payloadCrc.set(view, at, 0);
+    state.descriptor += 1;
   }
 }
 

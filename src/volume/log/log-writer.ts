@@ -86,6 +86,8 @@ export class LogWriter {
   readonly #frames: FrameInFlight[];
   #queue: Mutation[] = [];
   #queueHead = 0;
+  /** How many of the queue, from its head on, were put there by `appendUrgent`. */
+  #urgentCount = 0;
   #submitted = 0;
   /** Frames whose writing was taken note of, and those whose flush was. */
   #written = 0;
@@ -153,6 +155,23 @@ export class LogWriter {
   append(mutation: Mutation): void {
     mutation.ticks = this.#options.clock.now();
     this.#queue.push(mutation);
+    this.#schedulePump();
+  }
+
+  /**
+   * Queues a small mutation before those that wait for a frame (behind other urgent ones). The caller holds the exclusive
+   * lock of its blocks, so none of those touches them, and the order among them does not matter.
+   */
+  appendUrgent(mutation: Mutation): void {
+    const at = this.#queueHead + this.#urgentCount;
+    // Times grow along the log: it has the time of the one that it goes before.
+    mutation.ticks = this.#queue[at]?.ticks ?? this.#options.clock.now();
+    this.#queue.splice(at, 0, mutation);
+    this.#urgentCount += 1;
+    this.#schedulePump();
+  }
+
+  #schedulePump(): void {
     if (this.#isPumpScheduled) return;
     this.#isPumpScheduled = true;
     this.#options.timers.defer(() => {
@@ -309,6 +328,7 @@ export class LogWriter {
     }
     const mutations = this.#queue.slice(this.#queueHead, this.#queueHead + plan.count);
     this.#queueHead += plan.count;
+    this.#urgentCount = Math.max(0, this.#urgentCount - plan.count);
     const time = this.#nextTime(mutations[0]?.ticks ?? 0);
     const address = addressOf(this.#segId, this.#nextSlot);
     const place = { slot: index, address, epoch: this.#options.tail.epoch, ...time };

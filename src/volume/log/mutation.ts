@@ -2,6 +2,7 @@
  * Mutation: one thing that changes the state of the pool and waits for its place in the log.
  *
  *     data:      one descriptor; WRITE brings a payload of whole blocks
+ *                or several that share a frame and bring none (a CLONE with the holes of its source)
  *     catalogue: one or more records that share a frame (all SNAPs of one cut)
  *
  * The log owns it from `append` until `onPublished` (with `fua`: until `onDurable`); then `position` and `address` say where
@@ -18,6 +19,16 @@ export interface CatalogueEntry {
   readonly payload: Uint8Array;
 }
 
+/** One of several data records without a payload of its own. */
+export interface DataPart {
+  readonly type: RecordType;
+  readonly flags: number;
+  readonly lba: number;
+  readonly blockCount: number;
+  /** CLONE: address of the first block that is shared; else 0. */
+  readonly address: number;
+}
+
 export class Mutation {
   type: RecordType = RecordType.write;
   flags = 0;
@@ -28,6 +39,8 @@ export class Mutation {
   /** WRITE: whole blocks, from page `firstPage` of the payload on. */
   payload: Payload | undefined = undefined;
   firstPage = 0;
+  /** Instead of type, flags, lba and blockCount: several records in one frame. `type` is clone then. */
+  parts: readonly DataPart[] | undefined = undefined;
   writer = 0;
   /** Hybrid clock at `append`. */
   ticks = 0;
@@ -47,7 +60,7 @@ export class Mutation {
   onDurable: (mutation: Mutation) => void = unset;
 
   get descriptorCount(): number {
-    return this.records === undefined ? 1 : this.records.length;
+    return this.records?.length ?? this.parts?.length ?? 1;
   }
 
   get dataBlocks(): number {

@@ -77,6 +77,7 @@ const paintedTypes: ReadonlySet<number> = new Set([
   RecordType.write,
   RecordType.zero,
   RecordType.trim,
+  RecordType.clone,
 ]);
 
 /** Second pass. */

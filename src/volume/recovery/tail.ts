@@ -13,6 +13,8 @@ export interface TailRecord {
   readonly lba: number;
   readonly blockCount: number;
   readonly writer: number;
+  /** WRITE: address of its first block; CLONE: of the first block that it shares; else 0. */
+  readonly address: number;
   /** Where it was: records of one frame that were one cut stay one. */
   readonly position: number;
   /** WRITE: the blocks. Catalogue records: the payload. */
@@ -60,7 +62,8 @@ function readRecord(
     bytes = header.slice(payloadOffset, payloadOffset + payloadLength);
   }
   const position = positionOf(frame.address, index);
-  return bytes && { type, flags, line, lba, blockCount, writer, position, bytes };
+  const { address } = descriptor;
+  return bytes && { type, flags, line, lba, blockCount, writer, address, position, bytes };
 }
 
 /** Whether two records belong to one catalogue group (the SNAPs of one cut). */
