@@ -1,4 +1,4 @@
-/** The goals for NBD on durable volumes, as ratios to the peers measured in the same run. */
+/** The goals for durable volumes, as ratios to the peers measured in the same run. */
 import type { Acknowledges } from './peers.ts';
 
 export interface Goal {
@@ -24,4 +24,15 @@ export const goals: readonly Goal[] = [
   { job: '1m write QD4', against: 'best durable peer', isPeer: isDurable, ratioMin: 1 },
   { job: '4k read QD1', against: 'best peer', isPeer: isAny, ratioMin: 0.9 },
   { job: '4k write QD1', against: 'best durable peer', isPeer: isDurable, ratioMin: 0.9 },
+];
+
+const isTgt = (name: string): boolean => name.startsWith('tgt');
+const isDurableTgt = (name: string, acknowledges: Acknowledges): boolean =>
+  isTgt(name) && isDurable(name, acknowledges);
+
+export const iscsiGoals: readonly Goal[] = [
+  { job: '4k read QD32', against: 'best tgt', isPeer: isTgt, ratioMin: 2 },
+  { job: '4k write QD32', against: 'tgt, cache off', isPeer: isDurableTgt, ratioMin: 3 },
+  { job: '1m read QD32', against: 'best tgt', isPeer: isTgt, ratioMin: 1.5 },
+  { job: '1m write QD32', against: 'tgt, cache off', isPeer: isDurableTgt, ratioMin: 1.5 },
 ];

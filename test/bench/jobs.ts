@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { run } from '../support/run.ts';
 import { deviceSizeBytes, jobTimeoutMs } from './limits.ts';
+import { runTimed } from './timed-run.ts';
 
 export interface Job {
   readonly name: string;
@@ -114,18 +115,10 @@ async function runFio(job: Job, args: readonly string[], target: JobTarget): Pro
   };
 }
 
-/** nbdcopy's own processor time, from the clock that a shell keeps of its children. */
 async function runCopy(direction: 'in' | 'out', target: JobTarget): Promise<Measured> {
   const [from, to] = direction === 'in' ? [target.source, target.uri] : [target.uri, 'null:'];
-  const script = 'nbdcopy --connections=1 --flush --no-extents "$1" "$2" && times';
-  const startedMs = performance.now();
-  const result = await run('bash', ['-c', script, 'copy', from, to], { timeoutMs: jobTimeoutMs });
-  const wallSeconds = (performance.now() - startedMs) / 1000;
-  const children = result.stdout.trim().split('\n')[1] ?? '';
-  const clientSeconds = [...children.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
-    (sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds),
-    0,
-  );
+  const args = ['--connections=1', '--flush', '--no-extents', from, to];
+  const { clientSeconds, wallSeconds } = await runTimed('nbdcopy', args, jobTimeoutMs);
   const sizeBytes = fs.statSync(path.resolve(target.source)).size;
   const operations = Math.ceil(sizeBytes / 262_144);
   return { rate: sizeBytes / mebi / wallSeconds, operations, clientSeconds, wallSeconds };

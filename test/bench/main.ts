@@ -1,14 +1,18 @@
 /** Entry of `npm run bench`: reads what to measure from the command line. */
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchIscsi } from './iscsi.ts';
 import { benchNbd } from './nbd.ts';
 import { benchRecovery } from './recovery.ts';
 import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
+import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|snapshots|recovery|segments [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
+  iscsi            beside tgt with its write cache on and off
+  suites           libiscsi's test suites on tidemark and on tgt, as a table
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
   segments         durable writes with and without prepared segments
@@ -43,6 +47,13 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   nbd: async () => {
     const only = values.only === '' ? [] : values.only.split(',');
     await benchNbd({ rounds, seconds, isTcp: values.tcp, folder: values.folder, only });
+  },
+  iscsi: async () => {
+    const only = values.only === '' ? [] : values.only.split(',');
+    await benchIscsi({ rounds, seconds, folder: values.folder, only });
+  },
+  suites: async () => {
+    await compareSuites(values.only === '' ? [] : values.only.split(','));
   },
   snapshots: async () => {
     await benchSnapshots({ count: Number(values.count), rounds, seconds });

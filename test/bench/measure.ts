@@ -1,6 +1,6 @@
-/** Runs one job on one server and says what it cost whom; repeats it when other programs disturbed it. */
+/** Measures one job on one server and says what it cost whom; repeats it when other programs disturbed it. */
 import { run } from '../support/run.ts';
-import { type Job, type JobTarget, type Measured, runJob } from './jobs.ts';
+import type { Measured } from './jobs.ts';
 import { foreignShareMax, preTouchBytes, repeatsMax } from './limits.ts';
 import { machineSeconds, processSeconds } from './processor-time.ts';
 
@@ -15,11 +15,14 @@ function secondsOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + processSeconds(pid), 0);
 }
 
-async function sampleOnce(job: Job, target: JobTarget, pids: readonly number[]): Promise<Sample> {
+async function sampleOnce(
+  measure: () => Promise<Measured>,
+  pids: readonly number[],
+): Promise<Sample> {
   const own = process.cpuUsage();
   const machineBefore = machineSeconds();
   const serverBefore = secondsOf(pids);
-  const measured = await runJob(job, target);
+  const measured = await measure();
   const server = secondsOf(pids) - serverBefore;
   const machine = machineSeconds() - machineBefore;
   const bench = process.cpuUsage(own);
@@ -34,13 +37,12 @@ async function sampleOnce(job: Job, target: JobTarget, pids: readonly number[]):
 
 /** The least disturbed of at most `1 + repeatsMax` tries; the first quiet one ends it. */
 export async function sample(
-  job: Job,
-  target: JobTarget,
+  measure: () => Promise<Measured>,
   pids: readonly number[],
 ): Promise<Sample> {
-  let best = await sampleOnce(job, target, pids);
+  let best = await sampleOnce(measure, pids);
   for (let repeat = 0; repeat < repeatsMax && best.foreignShare > foreignShareMax; repeat += 1) {
-    const next = await sampleOnce(job, target, pids);
+    const next = await sampleOnce(measure, pids);
     if (next.foreignShare < best.foreignShare) best = next;
   }
   return best;

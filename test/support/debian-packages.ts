@@ -7,16 +7,23 @@ import fs from 'node:fs';
 
 /** Program that proves the package is there, by package name. Absolute paths and names on the PATH. */
 export const debianPackages = {
+  'busybox-static': '/bin/busybox',
+  cpio: '/usr/bin/cpio',
   e2fsprogs: '/sbin/mkfs.ext4',
   fio: '/usr/bin/fio',
   fuse3: '/usr/bin/fusermount3',
+  'libiscsi-bin': '/usr/bin/iscsi-test-cu',
   'libnbd-bin': '/usr/bin/nbdinfo',
   mount: '/usr/bin/mount',
   'nbd-client': '/usr/sbin/nbd-client',
   'nbd-server': '/usr/bin/nbd-server',
   nbdkit: '/usr/bin/nbdkit',
   'python3-libnbd': '/usr/lib/python3/dist-packages/nbd.py',
+  'qemu-block-extra': '/usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so',
+  'qemu-system-x86': '/usr/bin/qemu-system-x86_64',
   'qemu-utils': '/usr/bin/qemu-img',
+  'sg3-utils': '/usr/bin/sg_persist',
+  tgt: '/usr/sbin/tgtd',
   xfsprogs: '/sbin/mkfs.xfs',
 } as const;
 export type DebianPackage = keyof typeof debianPackages;

@@ -141,9 +141,7 @@ function addModules(tree: string, root: string, release: string): void {
   const folder = `lib/modules/${release}`;
   const dependencies = new Map<string, readonly string[]>();
   const fileByName = new Map<string, string>();
-  for (const line of fs
-    .readFileSync(path.join(root, folder, 'modules.dep'), 'utf8')
-    .split('\n')) {
+  for (const line of fs.readFileSync(path.join(root, folder, 'modules.dep'), 'utf8').split('\n')) {
     const [file = '', needs = ''] = line.split(':');
     if (file === '') continue;
     dependencies.set(file, needs.trim() === '' ? [] : needs.trim().split(' '));

@@ -105,3 +105,10 @@ export class Tgt implements AsyncDisposable {
     await this.stop();
   }
 }
+
+/**
+ * Parameters that turn a unit's write cache off: the caching mode page with WCE=0, which tgt obeys with an fdatasync
+ * after every write (its own configuration tool sends the same page).
+ */
+export const writeCacheOff =
+  'mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0';
