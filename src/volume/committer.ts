@@ -5,6 +5,7 @@
  *     drain:  [frame 7: checksum, write] [frame 8: checksum, write] ── fdatasync ──▶ durable = 9
  *
  * A batch of frames that only write-back volumes wrote is flushed when a FLUSH wants it or when enough bytes have gathered.
+ * Such frames, unless large, go into the page cache (QD32: 41k writes/s; past it 22k), those that are flushed at once go past it.
  *
  * Invariants
  * 1. A segment is flushed before anything is written to the next one, so a valid segment header vouches for all before it.
@@ -30,6 +31,9 @@ import { blockCrcOffset, finishFrame } from './format/frame.ts';
 import { finishSegmentHeader } from './format/segment-header.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 
+/** Larger frames go past the page cache in any case (write-back, 1 MiB: 417 MiB/s into it, 562 past it). */
+const directBlocksMin = 64;
+
 export class Committer {
   readonly #ring: CommitRing;
   readonly #disk: Disk;
@@ -38,7 +42,11 @@ export class Committer {
   /** One view per staging page, made on first use: views are not free and pages are reused all the time. */
   readonly #pageViews: (Uint8Array | undefined)[];
   readonly #onAdvance: () => void;
+  /** The open segment. Flushed through this one: it was opened first, so it hears of every failed write-back. */
   #file: DiskFile | undefined;
+  /** The same file, for frames that nobody waits for; opened when there is one. */
+  #cachedFile: DiskFile | undefined;
+  #segmentPath = '';
   #isFolderDirty = false;
   #isFileDirty = false;
   /** Running digest of the open segment; undefined before the first. */
@@ -109,8 +117,21 @@ export class Committer {
 
   /** Closes the file; nothing may be submitted afterwards. */
   close(): void {
+    this.#closeSegment();
+  }
+
+  #closeSegment(): void {
+    this.#cachedFile?.close();
+    this.#cachedFile = undefined;
     this.#file?.close();
     this.#file = undefined;
+  }
+
+  /** Where the frame is written through. */
+  #target(isDirect: boolean): DiskFile | undefined {
+    if (isDirect) return this.#file;
+    this.#cachedFile ??= this.#disk.open(this.#segmentPath, { create: false });
+    return this.#cachedFile;
   }
 
   #writeFrame(slot: number): void {
@@ -128,7 +149,11 @@ export class Committer {
     this.#digest?.update(header);
     pieces[0] = opensSegment ? whole.subarray(0, slotSizeBytes + headerBytes) : header;
     const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
-    this.#file?.write(pieces, firstSlot * slotSizeBytes);
+    const isDirect =
+      opensSegment ||
+      numbers[job.needsFlush] === 1 ||
+      (numbers[job.dataBlocks] ?? 0) >= directBlocksMin;
+    this.#target(isDirect)?.write(pieces, firstSlot * slotSizeBytes);
     this.#isFileDirty = true;
     this.#unflushedBytes += headerBytes + (numbers[job.dataBlocks] ?? 0) * slotSizeBytes;
     this.#writtenThrough =
@@ -137,10 +162,11 @@ export class Committer {
 
   #openSegment(numbers: Float64Array, segmentHeader: Uint8Array): void {
     this.#flush();
-    this.#file?.close();
+    this.#closeSegment();
     const segId = numbers[job.segId] ?? 0;
     const creates = numbers[job.createsFile] === 1;
-    this.#file = this.#disk.open(segmentPath(segId), { create: creates, isDirect: true });
+    this.#segmentPath = segmentPath(segId);
+    this.#file = this.#disk.open(this.#segmentPath, { create: creates, isDirect: true });
     this.#isFolderDirty = creates;
     this.#previousCrc = finishSegmentHeader(
       segmentHeader,
