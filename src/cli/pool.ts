@@ -8,9 +8,9 @@ import type {
   PoolVerifyOperation,
 } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
+import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
 import { facts, formatDuration, formatTime } from './format.ts';
-import type { Session } from './session.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 
 /** First and longest wait between two looks at a running operation. */
@@ -130,9 +130,17 @@ function poolText(pool: Pool, nowMs: number): string {
       `process ${engine.pid}, since ${formatTime(engine.startedMs, nowMs)}, ${count(engine.restartCount, 'restart')}`,
     ],
     ['nbd', listenerText(nbd)],
+    ['iscsi', iscsiText(pool.iscsi)],
     ['uuid', pool.uuid],
   );
   return facts(pairs);
+}
+
+function iscsiText({ targetName, portals }: Pool['iscsi']): string {
+  const places = portals.map(({ address, port }) =>
+    address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+  );
+  return places.length === 0 ? 'off' : `${places.join(', ')}, target ${targetName}`;
 }
 
 function listenerText(nbd: Pool['nbd']): string {

@@ -1,8 +1,12 @@
 /** The whole command line, built over whatever terminal and clock it is given. */
 import { Command, CommanderError } from 'commander';
+import { type GlobalOptions, Session, type SessionHost } from './command-session.ts';
 import { CommandFailure, ExitCode, failureText } from './failure.ts';
+import { addHostCommands } from './host.ts';
+import { addLunCommands } from './lun.ts';
 import { addPoolCommands } from './pool.ts';
-import { type GlobalOptions, Session, type SessionHost } from './session.ts';
+import { addPortalCommands } from './portal.ts';
+import { addSessionCommands } from './session.ts';
 import { addSnapshotCommands } from './snapshot.ts';
 import { addTlsCommands } from './tls.ts';
 import { addViewCommands } from './view.ts';
@@ -63,6 +67,10 @@ function buildProgram(line: CommandLine, host: SessionHost): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addViewCommands(program, session);
+  addHostCommands(program, session);
+  addLunCommands(program, session);
+  addSessionCommands(program, session);
+  addPortalCommands(program, session);
   addTlsCommands(program, session);
   return program;
 }

@@ -3,10 +3,10 @@ import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
 import type { Line, Volume, VolumeHistory } from '../contract/volume.ts';
+import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
 import { formatDate, formatTime, table } from './format.ts';
 import { momentArgument } from './moment-argument.ts';
-import type { Session } from './session.ts';
 
 /** Snapshots of one line that are named in a table; of more only the first, the last and their number. */
 const NAMED_SNAPSHOTS_MAX = 4;
@@ -56,8 +56,8 @@ export async function volumeHistory(session: Session, name: string, path: string
 async function askFirst(session: Session, rollback: Rollback): Promise<void> {
   const { name, path, to, disconnect } = rollback;
   const volume = await session.send<Volume>('GET', path);
-  const { connectionCount } = volume;
-  if (connectionCount > 0 && !disconnect) throw isOpen(volume);
+  const { connectionCount, sessionCount } = volume;
+  if (connectionCount + sessionCount > 0 && !disconnect) throw isOpen(volume);
   const change =
     to === undefined
       ? await undoWarning(session, rollback)
@@ -66,8 +66,12 @@ async function askFirst(session: Session, rollback: Rollback): Promise<void> {
     connectionCount > 0
       ? ` ${count(connectionCount, 'client')} ${connectionCount === 1 ? 'is' : 'are'} disconnected.`
       : '';
+  const told =
+    sessionCount > 0
+      ? ` ${count(sessionCount, 'iSCSI session')} ${sessionCount === 1 ? 'stays, and is' : 'stay, and are'} told that the content changed.`
+      : '';
   const way = `What it holds now stays reachable: tidemark volume rollback ${name} --undo`;
-  await session.confirm(`${change}${dropped}\n${way}`, name);
+  await session.confirm(`${change}${dropped}${told}\n${way}`, name);
 }
 
 async function rollbackWarning(
@@ -97,10 +101,15 @@ async function undoWarning(session: Session, { name, path }: Rollback): Promise<
 }
 
 function isOpen(volume: Volume): CommandFailure {
-  const { name, connectionCount } = volume;
-  const clients = count(connectionCount, 'client');
-  const message = `${name} is open by ${clients}, and its content would change under ${connectionCount === 1 ? 'it' : 'them'}`;
-  const hint = 'disconnect the clients, or give --disconnect to drop the connections';
+  const { name, connectionCount, sessionCount } = volume;
+  const users = [
+    ...(connectionCount === 0 ? [] : [count(connectionCount, 'client')]),
+    ...(sessionCount === 0 ? [] : [count(sessionCount, 'iSCSI session')]),
+  ];
+  const isOne = connectionCount + sessionCount === 1;
+  const message = `${name} is open by ${users.join(' and ')}, and its content would change under ${isOne ? 'it' : 'them'}`;
+  const hint =
+    'unmount it there first; or give --disconnect: NBD connections are dropped, iSCSI sessions stay and are told';
   return new CommandFailure(ExitCode.failed, { code: 'conflict', message, hint });
 }
 

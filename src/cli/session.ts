@@ -1,78 +1,90 @@
-/** What every command has at hand: the API, the terminal, the clock, and how to print. */
-import { resolve } from 'node:path';
-import type { Clock, Timers } from '../base/ports.ts';
-import type { Terminal } from '../host/terminal.ts';
-import { ApiClient, type Method } from './api-client.ts';
-import { CommandFailure, ExitCode } from './failure.ts';
+/** tidemark session ... */
+import type { Command } from 'commander';
+import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
+import type { Session, SessionList, SessionsDropped } from '../contract/session.ts';
+import type { Session as CommandSession } from './command-session.ts';
+import { usageFailure } from './failure.ts';
+import { formatTime, table } from './format.ts';
 
-/** Options of every command. */
-export interface GlobalOptions {
-  readonly data: string;
-  readonly json: boolean;
+/** LUN numbers of one session that are named in a table. */
+const NAMED_LUNS_MAX = 6;
+
+interface HostOption {
+  readonly host?: string;
 }
 
-export interface SessionHost {
-  readonly terminal: Terminal;
-  readonly clock: Clock;
-  readonly timers: Timers;
-}
-
-export class Session {
-  readonly terminal: Terminal;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly isJson: boolean;
-  readonly #api: ApiClient;
-
-  constructor(options: GlobalOptions, host: SessionHost) {
-    this.terminal = host.terminal;
-    this.clock = host.clock;
-    this.timers = host.timers;
-    this.isJson = options.json;
-    this.#api = new ApiClient(`${resolve(options.data)}/run/daemon.sock`);
-  }
-
-  /** One request; the answer has the shape that the contract gives this path. Throws CommandFailure. */
-  async send<T>(method: Method, path: string, body?: unknown): Promise<T> {
-    return await this.#api.send<T>(method, path, body);
-  }
-
-  /** Prints an answer: as the API's JSON with `--json`, else as `render` words it. */
-  show<T>(answer: T, render: (answer: T) => string): void {
-    const text = this.isJson ? JSON.stringify(answer, undefined, 2) : render(answer);
-    this.terminal.out(`${text}\n`);
-  }
-
-  /**
-   * Has a person confirm what `warning` says by typing `name`; without a terminal nobody can, and the command fails
-   * with a hint at `--force`.
-   */
-  async confirm(warning: string, name: string): Promise<void> {
-    if (!this.terminal.isInteractive) {
-      const hint = 'give --force to do it all the same';
-      throw new CommandFailure(ExitCode.failed, { code: 'needs-force', message: warning, hint });
-    }
-    this.terminal.error(`${warning}\n`);
-    const answer = await this.terminal.ask(`Type ${name} to go on: `);
-    if (answer?.trim() === name) return;
-    const message = 'not confirmed, nothing was done';
-    throw new CommandFailure(ExitCode.failed, { code: 'needs-force', message });
-  }
-
-  /** Runs `request`; when the API wants force for it, asks a person for `name` and runs it with force. */
-  async withConsent<T>(name: string, request: (force: boolean) => Promise<T>): Promise<T> {
-    try {
-      return await request(false);
-    } catch (thrown) {
-      if (!(thrown instanceof CommandFailure) || thrown.code !== 'needs-force') throw thrown;
-      await this.confirm(thrown.message, name);
-      return await request(true);
-    }
-  }
-
-  async sleep(delayMs: number): Promise<void> {
-    await new Promise<void>((resolveSleep) => {
-      this.timers.after(delayMs, resolveSleep);
+export function addSessionCommands(program: Command, session: () => CommandSession): void {
+  const noun = program
+    .command('session')
+    .description('iSCSI sessions: initiators that are logged in');
+  noun
+    .command('list')
+    .description('all sessions, or those of a host')
+    .option('--host <host>', 'only those of this host')
+    .action(async (options: HostOption) => {
+      await sessionList(session(), options.host);
     });
+  noun
+    .command('drop [id]')
+    .description('end a session, or all of a host; the initiators may log in again at once')
+    .option('--host <host>', 'all sessions of this host')
+    .action(async (id: string | undefined, options: HostOption) => {
+      await sessionDrop(session(), id, options.host);
+    });
+}
+
+async function sessionList(session: CommandSession, host: string | undefined): Promise<void> {
+  const query = host === undefined ? '' : `?host=${encodeURIComponent(host)}`;
+  const list = await session.send<SessionList>('GET', `/v1/sessions${query}`);
+  session.show(list, ({ sessions }) => {
+    if (sessions.length === 0) return 'nobody is logged in';
+    const nowMs = session.clock.wallMs();
+    const rows = sessions.map((each) => rowOf(each, nowMs));
+    const head = ['ID', 'HOST', 'INITIATOR', 'FROM', 'PORTAL', 'SINCE', 'LUNS', ...counters];
+    const text = table(head, rows, new Set(['ID', ...counters]));
+    const targets = [...new Set(sessions.map((each) => each.targetName))];
+    return `${text}\ntarget ${targets.filter((name) => name !== '').join(', ') || 'none yet'}`;
+  });
+}
+
+const counters = ['COMMANDS', 'READ', 'WRITTEN'] as const;
+
+function rowOf(each: Session, nowMs: number): string[] {
+  const { initiatorName, initiatorAlias } = each;
+  return [
+    String(each.id),
+    each.host ?? '-',
+    initiatorAlias === undefined ? initiatorName : `${initiatorName} (${initiatorAlias})`,
+    each.address,
+    each.portal,
+    formatTime(each.sinceMs, nowMs),
+    each.kind === 'discovery' ? 'discovery' : lunsText(each.luns),
+    String(each.commandCount),
+    formatSize(each.bytesRead),
+    formatSize(each.bytesWritten),
+  ];
+}
+
+function lunsText(luns: readonly number[]): string {
+  if (luns.length === 0) return 'none';
+  const shown = luns.slice(0, NAMED_LUNS_MAX).join(',');
+  return luns.length > NAMED_LUNS_MAX ? `${shown},... (${luns.length})` : shown;
+}
+
+async function sessionDrop(
+  session: CommandSession,
+  id: string | undefined,
+  host: string | undefined,
+): Promise<void> {
+  if ((id === undefined) === (host === undefined)) {
+    throw usageFailure('give either the id of a session or --host', 'see: tidemark session list');
   }
+  if (id !== undefined && !/^\d{1,9}$/.test(id)) {
+    throw usageFailure(`"${id}" is no id of a session`, 'see: tidemark session list');
+  }
+  const path =
+    host === undefined ? `/v1/sessions/${id}` : `/v1/hosts/${encodeURIComponent(host)}/sessions`;
+  const answer = await session.send<SessionsDropped>('DELETE', path);
+  session.show(answer, ({ droppedCount }) => `${count(droppedCount, 'session')} ended`);
 }

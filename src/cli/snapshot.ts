@@ -3,9 +3,10 @@ import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
 import type { Deleted } from '../contract/volume.ts';
+import type { Session } from './command-session.ts';
+import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { formatTime, table } from './format.ts';
-import type { Session } from './session.ts';
-import { hasConsent, volumePath, withConsentOptions } from './volume.ts';
+import { volumePath } from './volume.ts';
 
 export function addSnapshotCommands(program: Command, session: () => Session): void {
   const snapshot = program
@@ -31,7 +32,7 @@ export function addSnapshotCommands(program: Command, session: () => Session): v
     });
   withConsentOptions(snapshot.command('delete <volume> <name>'))
     .description('forget a moment of a volume')
-    .action(async (volume: string, name: string, options: Parameters<typeof hasConsent>[0]) => {
+    .action(async (volume: string, name: string, options: Consent) => {
       await snapshotDelete(session(), { volume, name }, hasConsent(options));
     });
 }

@@ -4,9 +4,9 @@ import type { Command } from 'commander';
 import { OperationError } from '../base/errors.ts';
 import type { Certificate, TlsClient, TlsStatus } from '../contract/tls.ts';
 import { makePrivateFolder } from '../host/tls-files.ts';
+import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
 import { facts, formatDate } from './format.ts';
-import type { Session } from './session.ts';
 
 export function addTlsCommands(program: Command, session: () => Session): void {
   const tls = program.command('tls').description('certificates of NBD over TLS');

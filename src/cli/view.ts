@@ -4,10 +4,11 @@ import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
 import type { View, ViewList } from '../contract/view.ts';
 import type { Deleted, Volume } from '../contract/volume.ts';
+import type { Session } from './command-session.ts';
+import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { facts, formatTime, table } from './format.ts';
 import { momentArgument, momentHelp } from './moment-argument.ts';
-import type { Session } from './session.ts';
-import { hasConsent, madeText, volumeFacts, withConsentOptions } from './volume.ts';
+import { lostUsers, madeText, volumeFacts } from './volume.ts';
 
 export function addViewCommands(program: Command, session: () => Session): void {
   const view = program
@@ -48,7 +49,7 @@ function addChanging(view: Command, session: () => Session): void {
     .command('refresh <name>')
     .description('show another moment of the source; clients find it under the same name and ids')
     .requiredOption('--at <moment>', momentHelp)
-    .option('--disconnect', 'drop the connections of clients that have it open')
+    .option('--disconnect', 'do it while clients have it open: NBD is dropped, iSCSI is told')
     .action(async (name: string, options: { at: string; disconnect?: boolean }) => {
       const wanted = { at: momentArgument(options.at), disconnect: options.disconnect === true };
       await viewRefresh(session(), name, wanted);
@@ -63,7 +64,7 @@ function addChanging(view: Command, session: () => Session): void {
     });
   withConsentOptions(view.command('delete <name>'))
     .description('delete a view and its snapshots; its source stays as it is')
-    .action(async (name: string, options: Parameters<typeof hasConsent>[0]) => {
+    .action(async (name: string, options: Consent) => {
       await viewDelete(session(), name, hasConsent(options));
     });
 }
@@ -87,7 +88,7 @@ async function viewList(session: Session, source: string | undefined): Promise<v
       each.at,
       formatSize(each.sizeBytes),
       String(each.snapshotCount),
-      String(each.connectionCount),
+      String(each.connectionCount + each.sessionCount),
       formatTime(each.createdMs, nowMs),
     ]);
     const head = ['NAME', 'VIEW OF', 'AT', 'SIZE', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
@@ -135,10 +136,12 @@ async function deleteAfterAsking(
 ): Promise<Deleted> {
   if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
   const view = await session.send<View>('GET', viewPath(name));
-  const { snapshotCount, connectionCount } = view;
+  const { snapshotCount } = view;
   const lost = ['what was written to it'];
   if (snapshotCount > 0) lost.push(count(snapshotCount, 'snapshot'));
-  const dropped = connectionCount > 0 ? ` and disconnects ${count(connectionCount, 'client')}` : '';
+  const dropped = lostUsers(view)
+    .map((each) => ` and ${each}`)
+    .join('');
   const stays = view.source === undefined ? '' : ` ${view.source} stays as it is.`;
   await session.confirm(
     `Deleting view ${name} destroys ${lost.join(' and ')}${dropped}. This cannot be undone.${stays}`,

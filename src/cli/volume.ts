@@ -4,15 +4,11 @@ import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
 import type { Ack, Deleted, Volume, VolumeList } from '../contract/volume.ts';
 import { ackFacts, ackOption, riskLine } from './ack.ts';
+import type { Session } from './command-session.ts';
+import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { facts, formatTime, table } from './format.ts';
 import { type RollbackOptions, volumeHistory, volumeRollback } from './rollback.ts';
-import type { Session } from './session.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
-
-interface Consent {
-  readonly force?: boolean;
-  readonly yes?: boolean;
-}
 
 export function addVolumeCommands(program: Command, session: () => Session): void {
   const volume = program.command('volume').description('volumes: what clients see as disks');
@@ -102,22 +98,11 @@ function addRollback(volume: Command, session: () => Session): void {
     .description('put a volume back to a snapshot, or undo that; loses nothing')
     .option('--to <moment>', 'snapshot:NAME')
     .option('--undo', 'back to the state before the latest rollback or refresh')
-    .option('--disconnect', 'drop the connections of clients that have it open')
+    .option('--disconnect', 'do it while clients have it open: NBD is dropped, iSCSI is told')
     .action(async (name: string, options: RollbackOptions & Consent) => {
       const target = { name, path: volumePath(name) };
       await volumeRollback(session(), target, options, hasConsent(options));
     });
-}
-
-/** `--force` and `--yes` both say: the operator knows what this destroys. */
-export function withConsentOptions(command: Command): Command {
-  return command
-    .option('--force', 'do it even if data is lost, without asking')
-    .option('--yes', 'the same as --force');
-}
-
-export function hasConsent(options: Consent): boolean {
-  return options.force === true || options.yes === true;
 }
 
 export function volumePath(name: string): string {
@@ -137,7 +122,7 @@ async function volumeList(session: Session): Promise<void> {
       formatSize(each.mappedBytes),
       each.ack,
       String(each.snapshotCount),
-      String(each.connectionCount),
+      String(each.connectionCount + each.sessionCount),
       formatTime(each.createdMs, nowMs),
     ]);
     const head = ['NAME', 'SIZE', 'MAPPED', 'ACK', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
@@ -199,10 +184,11 @@ async function deleteAfterAsking(
 ): Promise<Deleted> {
   if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
   const volume = await session.send<Volume>('GET', volumePath(name));
-  const { kind, mappedBytes, snapshotCount, connectionCount } = volume;
+  const { kind, mappedBytes, snapshotCount, connectionCount, luns } = volume;
   // The daemon refuses to delete a view as a volume and says how it is done.
   if (kind === 'view') return await remove(false);
-  if (mappedBytes === 0 && snapshotCount === 0 && connectionCount === 0) return await remove(false);
+  const hasUsers = connectionCount > 0 || luns.length > 0;
+  if (mappedBytes === 0 && snapshotCount === 0 && !hasUsers) return await remove(false);
   await session.confirm(destroyedText(volume), name);
   return await remove(true);
 }
@@ -213,9 +199,18 @@ function destroyedText(volume: Volume): string {
   const parts = [
     `Deleting volume ${volume.name} (${formatSize(volume.sizeBytes)}) destroys ${lost.join(' and ')}`,
   ];
-  if (volume.connectionCount > 0)
-    parts.push(`disconnects ${count(volume.connectionCount, 'client')}`);
+  parts.push(...lostUsers(volume));
   return `${parts.join(' and ')}. This cannot be undone.`;
+}
+
+/** What becomes of those who use a volume that is deleted. */
+export function lostUsers(volume: Pick<Volume, 'connectionCount' | 'luns'>): string[] {
+  const { connectionCount, luns } = volume;
+  const hosts = luns.map(({ host, lun }) => `host ${host} (LUN ${lun})`);
+  return [
+    ...(connectionCount === 0 ? [] : [`disconnects ${count(connectionCount, 'client')}`]),
+    ...(hosts.length === 0 ? [] : [`takes it away from ${hosts.join(', ')}`]),
+  ];
 }
 
 function volumeText(volume: Volume, nowMs: number): string {
@@ -223,6 +218,11 @@ function volumeText(volume: Volume, nowMs: number): string {
   if (volume.kind === 'view')
     pairs.splice(1, 0, ['kind', `a view; see tidemark view show ${volume.name}`]);
   return facts(pairs);
+}
+
+function clientsText({ connectionCount, sessionCount }: Omit<Volume, 'kind'>): string {
+  const sessions = sessionCount === 0 ? '' : `, ${count(sessionCount, 'iSCSI session')}`;
+  return `${connectionCount}${sessions}`;
 }
 
 /** Names and values that volumes and views share; the name comes first. */
@@ -234,9 +234,13 @@ export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [strin
     ...ackFacts(volume.ack),
     ['created', formatTime(volume.createdMs, nowMs)],
     ['snapshots', String(volume.snapshotCount)],
-    ['clients', String(volume.connectionCount)],
+    ['clients', clientsText(volume)],
   ];
   for (const uri of volume.nbdUris) pairs.push(['nbd', uri]);
+  for (const { host, lun, isReadOnly, iscsiUris } of volume.luns) {
+    pairs.push(['host', `${host}, LUN ${lun}${isReadOnly ? ', read-only' : ''}`]);
+    for (const uri of iscsiUris) pairs.push(['iscsi', uri]);
+  }
   pairs.push(['uuid', volume.uuid], ['naa', volume.naa], ['serial', volume.serial]);
   return pairs;
 }

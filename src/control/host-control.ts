@@ -77,10 +77,10 @@ export class HostControl {
     const { luns, sessionCount } = host;
     if (!force && (luns.length > 0 || sessionCount > 0)) {
       const lost = [
-        ...(luns.length === 0 ? [] : [`loses ${lunsText(luns)}`]),
-        ...(sessionCount === 0 ? [] : [`${count(sessionCount, 'session')} would be ended`]),
+        ...(luns.length === 0 ? [] : [`takes ${lunsText(luns)} away from its initiators`]),
+        ...(sessionCount === 0 ? [] : [`ends ${count(sessionCount, 'session')}`]),
       ];
-      const message = `host ${name} ${lost.join(', and ')}`;
+      const message = `deleting host ${name} ${lost.join(', and ')}`;
       throw new OperationError('needs-force', message, 'the volumes stay; repeat with --force');
     }
     this.#iscsi.catalog.hostDelete(name);

@@ -68,6 +68,10 @@ async function commandsOf(noun: string): Promise<string[]> {
 interface Typed {
   /** What the person answers to a question; absent = there is no terminal. */
   readonly answer?: string;
+  /** What is typed unseen. */
+  readonly secrets?: readonly string[];
+  /** The standard input. */
+  readonly input?: string;
 }
 
 interface Outcome {
@@ -82,6 +86,7 @@ async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
   let err = '';
   const words = line.split(' ').filter((word) => word !== '');
   const argv = ['--data', folder, ...words];
+  const secrets = [...(typed.secrets ?? [])];
   const code = await runCommandLine(
     { argv, dataVariable: undefined },
     {
@@ -98,6 +103,11 @@ async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
           err += `${question}\n`;
           return await Promise.resolve(typed.answer);
         },
+        askSecret: async (question) => {
+          err += `${question}\n`;
+          return await Promise.resolve(secrets.shift());
+        },
+        readInput: async () => await Promise.resolve(typed.input ?? ''),
       },
       clock: new VirtualTime(),
       timers: systemTimers,
