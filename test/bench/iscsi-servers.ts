@@ -44,7 +44,8 @@ async function startTidemark(
     await appliance.volumeCreate(benchVolume, deviceSizeBytes);
     await run('nbdcopy', ['--connections=1', '--flush', place.source, appliance.uri(benchVolume)]);
     await appliance.idle(benchVolume);
-    if (ack === 'write-back') await appliance.api('PATCH', `/v1/volumes/${benchVolume}`, { ack });
+    if (ack === 'write-back')
+      await appliance.api('POST', `/v1/volumes/${benchVolume}/set`, { ack });
     const lun = await target.lunMap(benchVolume);
     return {
       uri: target.url(lun),

@@ -8,6 +8,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
+ln -s /proc/self/fd /dev/fd
 mkdir -p /run/lock /run/udev /dev/shm
 while read -r module; do insmod "$module" || echo "no module $module"; done < /modules
 ip link set lo up
@@ -25,7 +26,7 @@ exec 3<> $channel
 echo '@@ready' >&3
 while read -r number line <&3; do
   echo "$line" | base64 -d > /tmp/command
-  sh /tmp/command > /tmp/output 2>&1 < /dev/null
+  bash /tmp/command > /tmp/output 2>&1 < /dev/null
   code=$?
   echo "@@begin $number" >&3
   cat /tmp/output >&3
