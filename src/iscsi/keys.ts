@@ -99,8 +99,8 @@ export class TextCollector {
   add(data: Uint8Array, isContinued: boolean): TextPair[] | TextProblem | undefined {
     if (this.#sizeBytes + data.length > textMaxBytes) return { problem: 'text too long' };
     if (!isContinued && !this.isOpen) return parseText(data);
-    // An empty piece is kept, too: it opens the text.
-    if (data.length > 0 || !this.isOpen) this.#pieces.push(data.slice());
+    // An empty piece is kept, too: it opens the text. Not slice(): of a Buffer that is no copy.
+    if (data.length > 0 || !this.isOpen) this.#pieces.push(new Uint8Array(data));
     this.#sizeBytes += data.length;
     if (isContinued) return undefined;
     const whole = this.#join();

@@ -139,6 +139,12 @@ export class Login {
       return false;
     }
     const request = decodeLoginRequest(bytes, view, at);
+    const event = loginEventOf(request);
+    const action = loginTable[this.#state][event];
+    if (action === 'drop') {
+      this.#drop('a login request before the last one was answered');
+      return false;
+    }
     this.#request = request;
     this.#requestCount += 1;
     if (this.#first === undefined) {
@@ -150,12 +156,8 @@ export class Login {
       this.#refuse(refusal.status, refusal.reason);
       return false;
     }
-    const event = loginEventOf(request);
-    const action = loginTable[this.#state][event];
     if (action === 'refuse') {
       this.#refuse(LoginStatus.initiatorError, `${event} in state ${this.#state}`);
-    } else if (action === 'drop') {
-      this.#drop('a login request before the last one was answered');
     }
     return action === 'negotiate';
   }

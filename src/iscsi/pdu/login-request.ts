@@ -49,7 +49,8 @@ export function decodeLoginRequest(source: Uint8Array, view: DataView, at: numbe
     currentStage: (flags >>> currentStageShift) & stageMask,
     nextStage: flags & stageMask,
     versionMin: loginRequest.versionMin.get(view, at),
-    isid: loginRequest.isid.get(source, at).slice(),
+    // Not slice(): of a Buffer that is no copy.
+    isid: new Uint8Array(loginRequest.isid.get(source, at)),
     tsih: loginRequest.tsih.get(view, at),
     initiatorTaskTag: loginRequest.initiatorTaskTag.get(view, at),
     cid: loginRequest.cid.get(view, at),
