@@ -16,13 +16,13 @@
  * left to the caller, which stops reading the socket. RFC 7143 section 11.2, digests section 11.2.3.
  */
 import { unreachable } from '../base/assert.ts';
-import { crc32c } from '../base/crc32c.ts';
 import { viewOf } from '../base/fields.ts';
+import { addToDigest, digestBytes, readDigest } from './digest.ts';
+import { header, headerBytes, paddedLength } from './pdu/header.ts';
 
-export const bhsBytes = 48;
-const digestBytes = 4;
-const ahsMaxBytes = 255 * 4;
-const headerMaxBytes = bhsBytes + ahsMaxBytes + digestBytes;
+const ahsUnitBytes = 4;
+const ahsMaxBytes = 255 * ahsUnitBytes;
+const headerMaxBytes = headerBytes + ahsMaxBytes + digestBytes;
 /** The gathering buffer grows in steps of this. */
 const gatherStepBytes = 8192;
 /** A larger gathering buffer is not kept for the next PDU unless digests need it every time. */
@@ -75,10 +75,10 @@ export class Receiver {
   readonly #sink: PduSink;
   readonly #partial = new Uint8Array(headerMaxBytes);
   readonly #partialView = viewOf(this.#partial);
-  readonly #header: PduHeader;
+  readonly #pdu: PduHeader;
   #partialBytes = 0;
-  /** Header digest included. */
-  #headerBytes = 0;
+  /** Header with AHS and digest. */
+  #wholeBytes = 0;
   #state: State = 'header';
   #admission: Admission = Admission.next;
   /** Data bytes still to pass, gather or skip. */
@@ -96,7 +96,7 @@ export class Receiver {
   constructor(sink: PduSink) {
     this.#sink = sink;
     const [bytes, view] = [this.#partial, this.#partialView];
-    this.#header = { bytes, view, at: 0, ahsBytes: 0, dataBytes: 0 };
+    this.#pdu = { bytes, view, at: 0, ahsBytes: 0, dataBytes: 0 };
   }
 
   /** Something was put off: `consume` must be called again, even without new bytes. */
@@ -149,7 +149,7 @@ export class Receiver {
   // ---- header
 
   #readHeader(bytes: Uint8Array, view: DataView, at: number, end: number): number {
-    if (this.#partialBytes === 0 && end - at >= bhsBytes) {
+    if (this.#partialBytes === 0 && end - at >= headerBytes) {
       const size = this.#sizeOfHeader(view, at);
       if (end - at >= size) {
         this.#present(bytes, view, at, size);
@@ -161,15 +161,15 @@ export class Receiver {
 
   #collectHeader(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
-    if (this.#partialBytes < bhsBytes) {
-      at = this.#collect(bytes, at, end, bhsBytes);
-      if (this.#partialBytes < bhsBytes) return at;
-      this.#headerBytes = this.#sizeOfHeader(this.#partialView, 0);
+    if (this.#partialBytes < headerBytes) {
+      at = this.#collect(bytes, at, end, headerBytes);
+      if (this.#partialBytes < headerBytes) return at;
+      this.#wholeBytes = this.#sizeOfHeader(this.#partialView, 0);
     }
-    at = this.#collect(bytes, at, end, this.#headerBytes);
-    if (this.#partialBytes === this.#headerBytes) {
+    at = this.#collect(bytes, at, end, this.#wholeBytes);
+    if (this.#partialBytes === this.#wholeBytes) {
       this.#partialBytes = 0;
-      this.#present(this.#partial, this.#partialView, 0, this.#headerBytes);
+      this.#present(this.#partial, this.#partialView, 0, this.#wholeBytes);
     }
     return at;
   }
@@ -182,26 +182,26 @@ export class Receiver {
   }
 
   #sizeOfHeader(view: DataView, at: number): number {
-    const ahsBytes = view.getUint8(at + 4) * 4;
-    return bhsBytes + ahsBytes + (this.hasHeaderDigest ? digestBytes : 0);
+    const ahsBytes = header.totalAhsLength.get(view, at) * ahsUnitBytes;
+    return headerBytes + ahsBytes + (this.hasHeaderDigest ? digestBytes : 0);
   }
 
   #present(bytes: Uint8Array, view: DataView, at: number, size: number): void {
-    const header = this.#header;
+    const pdu = this.#pdu;
     if (this.hasHeaderDigest) {
       const covered = size - digestBytes;
-      const digest = view.getUint32(at + covered, true);
-      if (crc32c(bytes.subarray(at, at + covered), 0) !== digest) {
+      const digest = addToDigest(0, bytes.subarray(at, at + covered));
+      if (readDigest(view, at + covered) !== digest) {
         this.#state = 'stopped';
         this.#sink.onBreach('the digest of a header is wrong');
         return;
       }
     }
-    header.bytes = bytes;
-    header.view = view;
-    header.at = at;
-    header.ahsBytes = view.getUint8(at + 4) * 4;
-    header.dataBytes = view.getUint32(at + 4) & 0xffffff;
+    pdu.bytes = bytes;
+    pdu.view = view;
+    pdu.at = at;
+    pdu.ahsBytes = header.totalAhsLength.get(view, at) * ahsUnitBytes;
+    pdu.dataBytes = header.dataSegmentLength.get(view, at);
     this.#state = 'admission';
     this.#admit();
     if (this.#state === 'admission') this.#keepHeader();
@@ -209,25 +209,24 @@ export class Receiver {
 
   /** The chunk goes away: a PDU that was put off is looked at again in our own copy. */
   #keepHeader(): void {
-    const header = this.#header;
-    if (header.bytes !== this.#partial) {
-      const size = bhsBytes + header.ahsBytes;
-      this.#partial.set(header.bytes.subarray(header.at, header.at + size));
-      header.bytes = this.#partial;
-      header.view = this.#partialView;
-      header.at = 0;
-    }
+    const pdu = this.#pdu;
+    if (pdu.bytes === this.#partial) return;
+    const size = headerBytes + pdu.ahsBytes;
+    this.#partial.set(pdu.bytes.subarray(pdu.at, pdu.at + size));
+    pdu.bytes = this.#partial;
+    pdu.view = this.#partialView;
+    pdu.at = 0;
   }
 
   #admit(): void {
-    const admission = this.#sink.onHeader(this.#header);
+    const admission = this.#sink.onHeader(this.#pdu);
     // The sink may have stopped us while it looked at the PDU.
     if (this.#state === 'stopped' || admission === Admission.later) return;
     if (admission === Admission.stop) {
       this.#state = 'stopped';
       return;
     }
-    const { dataBytes } = this.#header;
+    const { dataBytes } = this.#pdu;
     this.#admission = admission;
     this.#remaining = dataBytes;
     this.#gatheredBytes = 0;
@@ -243,7 +242,7 @@ export class Receiver {
   }
 
   #begin(dataBytes: number): void {
-    const padBytes = (4 - (dataBytes % 4)) % 4;
+    const padBytes = paddedLength(dataBytes) - dataBytes;
     this.#tailBytes = padBytes + (this.hasDataDigest ? digestBytes : 0);
     this.#tailFilled = 0;
     if (this.#admission === Admission.skip || this.#admission === Admission.next) {
@@ -317,16 +316,15 @@ export class Receiver {
   #isDigestGood(): boolean {
     if (!this.hasDataDigest || this.#gatheredBytes === 0) return true;
     const padBytes = this.#tailBytes - digestBytes;
-    let digest = crc32c(this.#gathered.subarray(0, this.#gatheredBytes), 0);
-    if (padBytes > 0) digest = crc32c(this.#tail.subarray(0, padBytes), digest);
-    return digest === this.#tailView.getUint32(padBytes, true);
+    const data = addToDigest(0, this.#gathered.subarray(0, this.#gatheredBytes));
+    const digest = padBytes > 0 ? addToDigest(data, this.#tail.subarray(0, padBytes)) : data;
+    return digest === readDigest(this.#tailView, padBytes);
   }
 
   /** Passes on what was gathered and found good. */
   #hand(): void {
-    const { onData } = this.#sink;
     const [from, to] = [this.#handedBytes, this.#gatheredBytes];
-    this.#handedBytes += onData.call(this.#sink, this.#gathered, from, to);
+    this.#handedBytes += this.#sink.onData(this.#gathered, from, to);
     if (this.#handedBytes < this.#gatheredBytes || this.#state === 'stopped') return;
     this.#state = 'header';
     this.#sink.onDataEnd(true);

@@ -23,6 +23,7 @@ export const RejectReason = {
   snackReject: 0x03,
   protocolError: 0x04,
   commandNotSupported: 0x05,
+  immediateCommandReject: 0x06,
   taskInProgress: 0x07,
   invalidPduField: 0x09,
   longOperation: 0x0a,

@@ -1,0 +1,405 @@
+/**
+ * One connection: owns the stream, carries it from login to full feature phase, and ends it once.
+ *
+ *     accept ─▶ login ─▶ full feature ─▶ ending (logged out) ─▶ closed ─▶ gone
+ *                 └──────────┴── drop ──────────────────────────▲         └ its session's tasks have ended
+ *
+ * Input that cannot be taken now is kept (at most what one read of the socket brought) while the socket is paused, and
+ * is offered again at the end of a turn in which something went on.
+ *
+ * Invariants
+ * 1. The session ends exactly once, with the connection: there is one connection per session.
+ * 2. Nothing is written after `end` or `drop`.
+ */
+import { viewOf } from '../base/fields.ts';
+import { Output, type OutputOwner } from '../base/output.ts';
+import type { ByteStream, Random, StreamHandler, Timer, Timers } from '../base/ports.ts';
+import type { ChallengeLedger } from './chap.ts';
+import { FullFeature, type FullFeatureOwner } from './full-feature.ts';
+import type { IscsiHosts } from './hosts.ts';
+import type { Shared } from './lane.ts';
+import { type Admittance, Login, type LoginOutcome, type LoginOwner } from './login.ts';
+import type { Refusal } from './login-identity.ts';
+import { addressOf, type Portal } from './portal.ts';
+import { Admission, type PduHeader, type PduSink, Receiver } from './receiver.ts';
+import { loginOutputMaxBytes, tickMs } from './server-limits.ts';
+import type { Session } from './session.ts';
+import { TextExchange } from './text-exchange.ts';
+
+export interface ConnectionOwner {
+  readonly hosts: IscsiHosts;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly challenges: ChallengeLedger;
+  readonly shared: Shared;
+  hasSession(initiatorName: string, isid: Uint8Array, tsih: number): boolean;
+  /** Makes a session for the connection. `done` gets it when it is open, unless it ended before; or why there is none. */
+  admit(
+    connection: Connection,
+    candidate: LoginOutcome,
+    done: (answer: Session | Refusal) => void,
+  ): Session | undefined;
+  /** Have `endTurn` called at the end of this turn. */
+  markTurn(connection: Connection): void;
+  onCrowded(): void;
+  /** The login is over, well or not. */
+  onLoginOver(connection: Connection): void;
+  onLoggedIn(connection: Connection, outcome: LoginOutcome): void;
+  onRefused(connection: Connection, refusal: Refusal): void;
+  /** The initiator broke the protocol, or was too slow; it has been dropped. */
+  onBreach(connection: Connection, reason: string): void;
+  /** The stream is closed: forget the connection. */
+  onClosed(connection: Connection): void;
+}
+
+export class Connection
+  implements StreamHandler, OutputOwner, PduSink, LoginOwner, FullFeatureOwner
+{
+  readonly id: number;
+  readonly peer: string;
+  readonly portal: Portal;
+  readonly #owner: ConnectionOwner;
+  readonly #stream: ByteStream;
+  readonly #output: Output;
+  readonly #receiver: Receiver;
+  readonly #login: Login;
+  #full: FullFeature | undefined;
+  #session: Session | undefined;
+  #timer: Timer | undefined;
+  /** Input that was read and not taken yet; may be empty when only a PDU that was read already waits. */
+  #carry: Uint8Array | undefined;
+  #isTaking = false;
+  #isInputOver = false;
+  #isEnding = false;
+  #isClosed = false;
+  #isDraining = false;
+  /** Ticks in which nothing came, and in which nothing was under way. */
+  #silentTicks = 0;
+  #idleTicks = 0;
+  #isPinged = false;
+  /** Set by the owner while the connection is in the turn's list. */
+  isMarked = false;
+  /** Data waits for memory that others hold. */
+  isCrowded = false;
+  /** Owner's notes for finding stalled connections. */
+  stall = { progress: 0, ticks: 0 };
+
+  constructor(id: number, stream: ByteStream, portal: Portal, owner: ConnectionOwner) {
+    this.id = id;
+    this.peer = stream.peer;
+    this.portal = portal;
+    this.#stream = stream;
+    this.#owner = owner;
+    this.#output = new Output(stream, owner.shared.pool, this);
+    this.#receiver = new Receiver(this);
+    const place = { address: addressOf(stream.peer), portalGroupTag: portal.group };
+    this.#login = new Login(this, place);
+  }
+
+  /** The initiator speaks first; it has a limited time to log in. */
+  start(): void {
+    this.#stream.start(this);
+  }
+
+  get hosts(): IscsiHosts {
+    return this.#owner.hosts;
+  }
+
+  get timers(): Timers {
+    return this.#owner.timers;
+  }
+
+  get random(): Random {
+    return this.#owner.random;
+  }
+
+  get challenges(): ChallengeLedger {
+    return this.#owner.challenges;
+  }
+
+  get commandWindow(): number {
+    return this.#owner.shared.limits.windowSize;
+  }
+
+  get isInFullFeature(): boolean {
+    return this.#full !== undefined;
+  }
+
+  /** Grows whenever the connection moves in a way that gives shared memory back. */
+  get progress(): number {
+    return this.#output.sentCount + (this.#full?.segmentCount ?? 0);
+  }
+
+  /** Memory for data lies here and waits for bytes of the initiator. */
+  get holdsData(): boolean {
+    return this.#full?.isHalfFilled === true && this.#carry === undefined;
+  }
+
+  /** Output memory lies here and waits for the initiator to take it. */
+  get holdsOutput(): boolean {
+    return this.#stream.pendingBytes > 0;
+  }
+
+  /** Closes now, without a word. The devices may still finish requests; their answers are dropped. */
+  drop(): void {
+    if (this.#isClosed) return;
+    this.#stream.destroy();
+    this.#close();
+  }
+
+  /** Asks the initiator to log out; one that is idle is not waited for. An unfinished login ends at once. */
+  drain(withinMs: number): void {
+    if (this.#full === undefined) {
+      this.drop();
+      return;
+    }
+    this.#isDraining = true;
+    this.#idleTicks = 0;
+    this.#full.requestLogout(Math.max(1, Math.floor(withinMs / 1000)));
+  }
+
+  /** What was collected in this turn leaves; what waited goes on. */
+  endTurn(): void {
+    if (this.#isClosed) return;
+    this.#full?.endTurn();
+    if (this.#carry !== undefined) this.#takeCarry();
+    this.#output.flush();
+  }
+
+  /** Once a second: looks for dead peers, lets go of drained ones. */
+  tick(): void {
+    if (this.#full === undefined || this.#isOver()) return;
+    if (this.#carry !== undefined) this.markTurn();
+    this.#checkAlive(this.#full);
+    this.#idleTicks = this.#full.isIdle ? this.#idleTicks + 1 : 0;
+    if (this.#isDraining && this.#idleTicks > 1) this.#end();
+  }
+
+  #checkAlive(full: FullFeature): void {
+    const { pingAfterMs, pingAnswerMs } = this.#owner.shared.limits;
+    // As long as we do not read, silence says nothing about the initiator.
+    if (this.#carry !== undefined) return;
+    this.#silentTicks += 1;
+    const silentMs = this.#silentTicks * tickMs;
+    if (this.#isPinged && silentMs >= pingAfterMs + pingAnswerMs) {
+      this.onBreach('it did not answer a ping');
+    } else if (!this.#isPinged && silentMs >= pingAfterMs) {
+      this.#isPinged = true;
+      full.ping();
+    }
+  }
+
+  // ---- stream
+
+  onBytes(chunk: Uint8Array): void {
+    if (this.#isOver()) return;
+    this.#silentTicks = 0;
+    this.#isPinged = false;
+    if (this.#carry !== undefined) {
+      this.#carry = joined(this.#carry, chunk);
+      return;
+    }
+    const taken = this.#take(chunk);
+    if (this.#isOver() || (taken === chunk.length && !this.#receiver.isWaiting)) return;
+    // A copy, whatever kind of array the stream hands out.
+    this.#carry = new Uint8Array(chunk.subarray(taken));
+    this.#stream.pause();
+  }
+
+  /** There is no half-closed connection in iSCSI: who ends without logout is gone. */
+  onEnd(): void {
+    if (this.#isClosed || this.#isInputOver) return;
+    this.#isInputOver = true;
+    if (!this.#isEnding) this.drop();
+  }
+
+  onClose(): void {
+    this.#close();
+  }
+
+  // ---- output
+
+  onOutputReady(): void {
+    this.markTurn();
+  }
+
+  onOutputSent(): void {
+    if (!this.#isClosed) this.markTurn();
+  }
+
+  markTurn(): void {
+    this.#owner.markTurn(this);
+  }
+
+  onCrowded(): void {
+    this.isCrowded = true;
+    this.#owner.onCrowded();
+  }
+
+  // ---- PDUs
+
+  onHeader(pdu: PduHeader): Admission {
+    if (this.#full !== undefined) return this.#full.onHeader(pdu);
+    if (this.#stream.pendingBytes > loginOutputMaxBytes) return Admission.later;
+    const isWanted = this.#login.onHeader(pdu.bytes, pdu.view, pdu.at);
+    return isWanted ? Admission.gather : Admission.stop;
+  }
+
+  onData(bytes: Uint8Array, start: number, end: number): number {
+    const taken = this.#full?.onData(bytes, start, end) ?? end - start;
+    if (taken > 0) this.isCrowded = false;
+    return taken;
+  }
+
+  onDataEnd(isGood: boolean): void {
+    this.#full?.onDataEnd(isGood);
+  }
+
+  onGathered(data: Uint8Array, isGood: boolean): void {
+    if (this.#full === undefined) this.#login.onData(data);
+    else this.#full.onGathered(data, isGood);
+  }
+
+  onBreach(reason: string): void {
+    if (this.#isClosed) return;
+    this.drop();
+    this.#owner.onBreach(this, reason);
+  }
+
+  // ---- login
+
+  send(pdu: Uint8Array): void {
+    this.#stream.write(pdu, () => {
+      if (this.#carry !== undefined) this.markTurn();
+    });
+  }
+
+  hasSession(initiatorName: string, isid: Uint8Array, tsih: number): boolean {
+    return this.#owner.hasSession(initiatorName, isid, tsih);
+  }
+
+  admit(candidate: LoginOutcome, done: (answer: Admittance) => void): void {
+    const session = this.#owner.admit(this, candidate, (answer) => {
+      if ('status' in answer) {
+        done(answer);
+        return;
+      }
+      this.#session = answer;
+      done({ tsih: answer.tsih });
+    });
+    // It may have been dropped meanwhile, by a login of the same initiator port.
+    this.#session = session;
+    if (this.#isClosed) session?.end();
+  }
+
+  onLoggedIn(outcome: LoginOutcome): void {
+    const session = this.#session;
+    if (session === undefined || this.#isClosed) return;
+    const { hosts, shared } = this.#owner;
+    const { parameters, initiatorName, targetName } = outcome;
+    const initiator = { name: initiatorName, address: addressOf(this.peer) };
+    const text = new TextExchange({ asker: { initiator, targetName }, hosts, parameters });
+    this.#full = new FullFeature({
+      outcome,
+      nexus: session.nexus,
+      counters: session.counters,
+      shared,
+      output: this.#output,
+      text,
+      owner: this,
+    });
+    this.#receiver.hasHeaderDigest = parameters.hasHeaderDigest;
+    this.#receiver.hasDataDigest = parameters.hasDataDigest;
+    this.#owner.onLoginOver(this);
+    this.#owner.onLoggedIn(this, outcome);
+  }
+
+  onRefused(refusal: Refusal): void {
+    this.#owner.onRefused(this, refusal);
+    this.#end();
+  }
+
+  // ---- logout
+
+  onLogout(done: () => void): void {
+    if (this.#session === undefined) done();
+    else this.#session.closeNexus(done);
+  }
+
+  onLoggedOut(): void {
+    // The answer is in the output; what follows it is not listened to.
+    this.#end();
+  }
+
+  // ---- input
+
+  #take(chunk: Uint8Array): number {
+    this.#isTaking = true;
+    const taken = this.#receiver.consume(chunk, viewOf(chunk), 0, chunk.length);
+    this.#isTaking = false;
+    return taken;
+  }
+
+  #takeCarry(): void {
+    const carry = this.#carry;
+    if (carry === undefined || this.#isTaking) return;
+    const taken = this.#take(carry);
+    if (this.#isOver()) return;
+    if (taken < carry.length || this.#receiver.isWaiting) {
+      this.#carry = carry.subarray(taken);
+      return;
+    }
+    this.#carry = undefined;
+    this.#stream.resume();
+  }
+
+  /** Nothing of the initiator is listened to any more. */
+  #isOver(): boolean {
+    return this.#isEnding || this.#isClosed;
+  }
+
+  // ---- end
+
+  /** What is collected leaves, then our half ends. The initiator has a moment to close its own. */
+  #end(): void {
+    if (this.#isOver()) return;
+    this.#isEnding = true;
+    this.#carry = undefined;
+    this.#receiver.stop();
+    this.#endLogin();
+    this.#full?.close();
+    this.#output.flush();
+    this.#stream.end();
+    // A paused stream would never report that the initiator closed.
+    this.#stream.resume();
+    this.#timer = this.#owner.timers.after(this.#owner.shared.limits.lingerMs, () => {
+      this.drop();
+    });
+    this.#session?.end();
+  }
+
+  #endLogin(): void {
+    this.#login.close();
+    this.#owner.onLoginOver(this);
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#carry = undefined;
+    this.#timer?.cancel();
+    this.#receiver.stop();
+    this.#endLogin();
+    this.#full?.close();
+    this.#output.close();
+    this.#session?.end();
+    this.#owner.onClosed(this);
+  }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}

@@ -1,0 +1,56 @@
+/** Bounds of sessions in full feature phase and of the server. Those of login, text and negotiation are in `limits.ts`. */
+import type { OutputPoolLimits } from '../base/output-pool.ts';
+
+export interface IscsiLimits extends OutputPoolLimits {
+  /** Logins under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
+  readonly unfinishedLoginsMax: number;
+  /** Connections in all phases; one more is refused. */
+  readonly connectionsMax: number;
+  /** Commands of one session that are not answered yet: the CmdSN window. */
+  readonly windowSize: number;
+  /** Output of one connection that the kernel has not taken: beyond it no read is started. */
+  readonly outputMaxBytes: number;
+  /** Data asked for with R2T and not received or not written yet, per connection. One R2T is always allowed. */
+  readonly solicitedMaxBytes: number;
+  /** A connection that holds shared memory which others wait for, and moves nothing for this long, is dropped. */
+  readonly stallMs: number;
+  /** After we ended the stream the initiator has this long to close its side. */
+  readonly lingerMs: number;
+  /** An initiator that was silent for this long is pinged. */
+  readonly pingAfterMs: number;
+  /** A pinged initiator that stays silent for this long is dropped. */
+  readonly pingAnswerMs: number;
+}
+
+const mebibyte = 1 << 20;
+
+export const iscsiLimits: IscsiLimits = {
+  unfinishedLoginsMax: 2048,
+  connectionsMax: 4096,
+  windowSize: 256,
+  outputMaxBytes: 4 * mebibyte,
+  outputPoolMaxBytes: 256 * mebibyte,
+  outputPoolKeepBytes: 32 * mebibyte,
+  solicitedMaxBytes: 32 * mebibyte,
+  stallMs: 5000,
+  lingerMs: 5000,
+  pingAfterMs: 15_000,
+  pingAnswerMs: 15_000,
+};
+
+/** PDUs of one connection taken in one turn: the others' turn comes then. */
+export const pdusPerTurnMax = 1024;
+/** Immediate SCSI commands in flight: they are outside the window. */
+export const immediateCommandsMax = 64;
+/** Commands that arrived before their turn are kept up to here, with their data; then the connection is dropped. */
+export const heldPdusMax = 512;
+export const heldMaxBytes = 2 * mebibyte;
+/** Aborted commands whose data may still be on its way. */
+export const orphansMax = 1024;
+/** Log lines about misbehaving initiators per window; more are counted only. */
+export const breachLinesMax = 20;
+export const breachWindowMs = 10_000;
+/** How often silent and stalled connections are looked for. */
+export const tickMs = 1000;
+/** Login responses that the initiator has not taken: beyond it no further request is read. */
+export const loginOutputMaxBytes = 64 * 1024;
