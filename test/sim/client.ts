@@ -5,8 +5,16 @@
 import { present, unreachable } from '../../src/base/assert.ts';
 import { ErrorCode, type Outcome } from '../../src/base/errors.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
-import { stampedBytes } from './content.ts';
-import { describeOp, type ModelOp } from './model.ts';
+import { fillRequest, type OpenSource } from './data-request.ts';
+import { Miscompares } from './miscompares.ts';
+import {
+  type DataOp,
+  describeOp,
+  expectedBytes,
+  isDataOp,
+  type ModelOp,
+  readBytes,
+} from './model.ts';
 import { type OpRecord, type Oracle, Violation } from './oracle.ts';
 import type { StepOp } from './programs.ts';
 import type { StoreProcess } from './store-process.ts';
@@ -14,18 +22,13 @@ import type { StoreProcess } from './store-process.ts';
 /** What a client lets pass as an answer. `faulty`: disks fail in this run, so any error is an answer. */
 export type Tolerance = 'none' | 'faulty';
 
-type DataOp = Extract<ModelOp, { kind: 'write' | 'zero' | 'trim' }>;
-
-function isDataOp(op: ModelOp): op is DataOp {
-  return op.kind === 'write' || op.kind === 'zero' || op.kind === 'trim';
-}
-
 export class Client {
   readonly #process: StoreProcess;
   readonly #oracle: Oracle;
   readonly #tolerance: Tolerance;
   readonly #onEvent: (what: string) => void;
   readonly #deviceById = new Map<number, BlockDevice>();
+  readonly #miscompares = new Miscompares();
   #pendingCount = 0;
   #catalogueCount = 0;
 
@@ -43,6 +46,7 @@ export class Client {
 
   /** Requests that have not been answered. */
   get pendingCount(): number {
+    this.#miscompares.requireNone();
     return this.#pendingCount;
   }
 
@@ -51,12 +55,14 @@ export class Client {
     return this.#catalogueCount > 0;
   }
 
-  /** `sequence` is given to a write, to stamp its bytes with. */
+  /** `sequence` is given to a write or a state, to stamp its bytes with. */
   submit(stepOp: StepOp, sequence: number): void {
-    const op: ModelOp = stepOp.kind === 'write' ? { ...stepOp, sequence } : stepOp;
+    const op = withSequence(stepOp, sequence);
     this.#pendingCount += 1;
     if (isDataOp(op)) {
-      this.#submitData(op);
+      this.#withSource(op, (source) => {
+        this.#submitData(op, source);
+      });
     } else {
       this.#onEvent(`submit ${describeOp(op)}`);
       this.#submitCatalogue(op, this.#oracle.submit(op, true));
@@ -84,37 +90,81 @@ export class Client {
     return device;
   }
 
-  #submitData(op: DataOp): void {
+  /** Calls `action` with the device that a clone reads; undefined for anything else. */
+  #withSource(op: DataOp, action: (source: OpenSource | undefined) => void): void {
+    if (op.kind !== 'clone') {
+      action(undefined);
+    } else if (op.snapshot === undefined) {
+      action({ device: this.#device(op.source), close: () => undefined });
+    } else {
+      const { name } = present(this.#oracle.now.get(op.source), 'source of a clone');
+      this.#process.pool.snapshotOpen(name, op.snapshot.name, (outcome) => {
+        if (outcome.ok) {
+          action(outcome.value);
+          return;
+        }
+        this.#pendingCount -= 1;
+        this.#requireTolerance(`${describeOp(op)}: ${outcome.error.message}`);
+      });
+    }
+  }
+
+  #submitData(op: DataOp, source: OpenSource | undefined): void {
+    const volume = this.#oracle.now.get(op.volume);
+    const { contents } = this.#oracle;
+    const expected =
+      op.kind === 'compareAndWrite' && volume !== undefined
+        ? expectedBytes(volume, op, contents)
+        : undefined;
     const request = new IoRequest(() => {
       this.#pendingCount -= 1;
+      source?.close();
+      if (request.status === IoStatus.miscompare) this.#judge(op, request);
+      if (request.status === IoStatus.ok) this.#requireEqual(op, expected);
       this.#settle(record, request.status);
     });
-    request.offset = op.offset;
-    request.length = op.length;
-    request.writer = op.kind === 'write' ? op.sequence : 0;
-    if (op.kind === 'write') {
-      const payload = this.#process.allocate(op.offset, op.length);
-      if (payload === undefined) {
-        this.#retryWhenFree(op);
-        return;
-      }
-      payload.fill(0, stampedBytes(op.volume, op.sequence, op.offset, op.length), 0, op.length);
-      request.kind = IoKind.write;
-      request.payload = payload;
-    } else {
-      request.kind = op.kind === 'zero' ? IoKind.zero : IoKind.trim;
-      request.noHole = op.noHole;
+    const isReady = fillRequest(request, op, {
+      expected,
+      source: source?.device,
+      allocate: (offset, length) => this.#process.allocate(offset, length),
+    });
+    if (!isReady) {
+      this.#process.whenFree(() => {
+        this.#submitData(op, source);
+      });
+      return;
     }
     this.#onEvent(`submit ${describeOp(op)}`);
-    const isWriteBack = this.#oracle.now.get(op.volume)?.isWriteBack === true;
-    const record = this.#oracle.submit(op, !isWriteBack);
+    const record = this.#oracle.submit(op, volume?.isWriteBack !== true);
     this.#device(op.volume).submit(request);
   }
 
-  #retryWhenFree(op: DataOp): void {
-    this.#process.whenFree(() => {
-      this.#submitData(op);
+  /** The store says that the bytes differ. */
+  #judge(op: DataOp, request: IoRequest): void {
+    const { contents } = this.#oracle;
+    this.#miscompares.add({
+      op,
+      expected: request.expected ?? new Uint8Array(0),
+      miscompareOffset: request.miscompareOffset,
+      present: () => {
+        const volume = this.#oracle.now.get(op.volume);
+        return volume && readBytes(volume.blocks, op.offset, op.length, contents);
+      },
     });
+  }
+
+  #publish(record: OpRecord): void {
+    this.#oracle.publish(record);
+    this.#miscompares.published();
+  }
+
+  /** A compare-and-write that succeeded found what it expected. */
+  #requireEqual(op: ModelOp, expected: Uint8Array | undefined): void {
+    const volume = this.#oracle.now.get(op.volume);
+    if (op.kind !== 'compareAndWrite' || volume === undefined) return;
+    const found = readBytes(volume.blocks, op.offset, op.length, this.#oracle.contents);
+    if (Buffer.compare(found, expected ?? new Uint8Array(0)) === 0) return;
+    throw new Violation(`${describeOp(op)} succeeded where something else is`);
   }
 
   #settle(record: OpRecord, status: IoStatus): void {
@@ -122,7 +172,11 @@ export class Client {
     this.#onEvent(`answer ${status} to ${what}`);
     switch (status) {
       case IoStatus.ok:
-        this.#oracle.publish(record);
+        this.#publish(record);
+        return;
+      case IoStatus.miscompare:
+        if (record.op.kind !== 'compareAndWrite') throw new Violation(`${what} was compared`);
+        this.#oracle.refuse(record);
         return;
       case IoStatus.invalid:
         // An operation that waited, for a lock or for staging, may find its place cut off by a shrink.
@@ -131,7 +185,6 @@ export class Client {
         }
         this.#oracle.refuse(record);
         return;
-      case IoStatus.miscompare:
       case IoStatus.noSpace:
       case IoStatus.readOnly:
       // An error that a store answers while it lives is one before the log: the block to merge into cannot be read.
@@ -146,8 +199,10 @@ export class Client {
   }
 
   #isBeyondEnd(op: ModelOp): boolean {
-    const sizeBytes = this.#oracle.now.get(op.volume)?.sizeBytes ?? 0;
-    return isDataOp(op) && op.offset + op.length > sizeBytes;
+    if (!isDataOp(op)) return false;
+    const sizeOf = (id: number): number => this.#oracle.now.get(id)?.sizeBytes ?? 0;
+    if (op.offset + op.length > sizeOf(op.volume)) return true;
+    return op.kind === 'clone' && op.sourceOffset + op.length > sizeOf(op.source);
   }
 
   #submitCatalogue(op: Exclude<ModelOp, DataOp>, record: OpRecord): void {
@@ -158,7 +213,7 @@ export class Client {
       const what = describeOp(op);
       if (outcome.ok) {
         this.#onEvent(`done: ${what}`);
-        this.#oracle.publish(record);
+        this.#publish(record);
         return;
       }
       this.#onEvent(`failed: ${what}: ${outcome.error.message}`);
@@ -172,5 +227,17 @@ export class Client {
 
   #requireTolerance(what: string): void {
     if (this.#tolerance === 'none') throw new Violation(`without a fault: ${what}`);
+  }
+}
+
+function withSequence(op: StepOp, sequence: number): ModelOp {
+  switch (op.kind) {
+    case 'write':
+    case 'orWrite':
+    case 'compareAndWrite':
+    case 'luState':
+      return { ...op, sequence };
+    default:
+      return op;
   }
 }

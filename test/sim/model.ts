@@ -8,13 +8,39 @@ import { unreachable } from '../../src/base/assert.ts';
 import { blockSizeBytes } from '../../src/device/block-device.ts';
 import { type ContentId, type ContentTable, stampedBytes, zeroContent } from './content.ts';
 
+/** A source of a clone that no longer changes. */
+export interface ModelSource {
+  readonly name: string;
+  readonly blocks: Blocks;
+}
+
 export type ModelOp =
   | {
-      readonly kind: 'write';
+      /** orWrite: the bytes are merged into what is there. */
+      readonly kind: 'write' | 'orWrite';
       readonly volume: number;
       readonly offset: number;
       readonly length: number;
       readonly sequence: number;
+    }
+  | {
+      readonly kind: 'compareAndWrite';
+      readonly volume: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly sequence: number;
+      /** Which byte is expected wrongly; undefined = none. */
+      readonly wrongAt: number | undefined;
+    }
+  | {
+      readonly kind: 'clone';
+      readonly volume: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly source: number;
+      readonly sourceOffset: number;
+      /** Snapshot of the source; undefined = its head. */
+      readonly snapshot: ModelSource | undefined;
     }
   | {
       readonly kind: 'zero' | 'trim';
@@ -30,6 +56,7 @@ export type ModelOp =
       readonly sizeBytes: number;
       readonly isWriteBack: boolean;
     }
+  | { readonly kind: 'luState'; readonly volume: number; readonly sequence: number }
   | { readonly kind: 'volumeRename'; readonly volume: number; readonly name: string }
   | { readonly kind: 'volumeResize'; readonly volume: number; readonly sizeBytes: number }
   | { readonly kind: 'volumeDelete'; readonly volume: number }
@@ -38,6 +65,12 @@ export type ModelOp =
       readonly volume: number;
       readonly name: string;
     };
+
+export type DataOp = Extract<ModelOp, { readonly offset: number }>;
+
+export function isDataOp(op: { readonly kind: string }): op is DataOp {
+  return 'offset' in op;
+}
 
 export type ClearOp = Extract<ModelOp, { kind: 'zero' | 'trim' }>;
 
@@ -55,6 +88,8 @@ export interface ModelVolume {
   readonly sizeBytes: number;
   /** Answers before it is durable; a flush makes durable what was answered. */
   readonly isWriteBack: boolean;
+  /** Sequence number of the state that was saved last. */
+  readonly luState: number | undefined;
   readonly blocks: Blocks;
   readonly snapshotByName: ReadonlyMap<string, ModelSnapshot>;
 }
@@ -69,6 +104,41 @@ export const allocatedZero: ContentId = -1;
 export function readContent(blocks: Blocks, block: number): ContentId {
   const content = blocks.get(block) ?? zeroContent;
   return content === allocatedZero ? zeroContent : content;
+}
+
+/** Bytes [offset, offset + length) that a reader sees. */
+export function readBytes(
+  blocks: Blocks,
+  offset: number,
+  length: number,
+  contents: ContentTable,
+): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const within = (offset + at) % blockSizeBytes;
+    const count = Math.min(length - at, blockSizeBytes - within);
+    const content = contents.bytes(readContent(blocks, Math.floor((offset + at) / blockSizeBytes)));
+    bytes.set(content.subarray(within, within + count), at);
+    at += count;
+  }
+  return bytes;
+}
+
+/** What a compare-and-write that is submitted in this state expects. */
+export function expectedBytes(
+  volume: ModelVolume,
+  op: Extract<ModelOp, { kind: 'compareAndWrite' }>,
+  contents: ContentTable,
+): Uint8Array {
+  const bytes = readBytes(volume.blocks, op.offset, op.length, contents);
+  if (op.wrongAt !== undefined) bytes[op.wrongAt] = (bytes[op.wrongAt] ?? 0) ^ 0x40;
+  return bytes;
+}
+
+/** The state that `luState` saves: of any length, and known by its sequence number. */
+export function luStateBytes(sequence: number): Uint8Array {
+  return stampedBytes(0, sequence, 0, 16 + ((sequence * 37) % 3000));
 }
 
 export function volumeByName(state: PoolState, name: string): ModelVolume | undefined {
@@ -147,6 +217,39 @@ function clear(blocks: Blocks, op: ClearOp, contents: ContentTable): Map<number,
   return next;
 }
 
+/** The bytes merged into what is there. */
+function merged(
+  blocks: Blocks,
+  offset: number,
+  bytes: Uint8Array,
+  contents: ContentTable,
+): Map<number, ContentId> {
+  const present = readBytes(blocks, offset, bytes.length, contents);
+  return overlay(
+    blocks,
+    offset,
+    bytes.map((byte, index) => byte | (present[index] ?? 0)),
+    contents,
+  );
+}
+
+/** Whole blocks become those of the source, holes and allocated zeros included. */
+function cloned(
+  volume: ModelVolume,
+  from: Blocks,
+  op: Extract<ModelOp, { kind: 'clone' }>,
+): ModelVolume {
+  const blocks = new Map(volume.blocks);
+  const first = op.offset / blockSizeBytes;
+  const sourceFirst = op.sourceOffset / blockSizeBytes;
+  for (let index = 0; index < op.length / blockSizeBytes; index += 1) {
+    const content = from.get(sourceFirst + index);
+    if (content === undefined) blocks.delete(first + index);
+    else blocks.set(first + index, content);
+  }
+  return { ...volume, blocks };
+}
+
 function resized(volume: ModelVolume, sizeBytes: number): ModelVolume {
   const end = Math.ceil(sizeBytes / blockSizeBytes);
   const blocks = new Map([...volume.blocks].filter(([block]) => block < end));
@@ -155,14 +258,21 @@ function resized(volume: ModelVolume, sizeBytes: number): ModelVolume {
 
 function changedVolume(
   volume: ModelVolume,
-  op: Exclude<ModelOp, { kind: 'volumeCreate' | 'volumeDelete' }>,
+  op: Exclude<ModelOp, { kind: 'volumeCreate' | 'volumeDelete' | 'clone' }>,
   contents: ContentTable,
 ): ModelVolume {
   switch (op.kind) {
-    case 'write': {
+    case 'write':
+    case 'compareAndWrite': {
       const bytes = stampedBytes(volume.id, op.sequence, op.offset, op.length);
       return { ...volume, blocks: overlay(volume.blocks, op.offset, bytes, contents) };
     }
+    case 'orWrite': {
+      const bytes = stampedBytes(volume.id, op.sequence, op.offset, op.length);
+      return { ...volume, blocks: merged(volume.blocks, op.offset, bytes, contents) };
+    }
+    case 'luState':
+      return { ...volume, luState: op.sequence };
     case 'zero':
     case 'trim':
       return { ...volume, blocks: clear(volume.blocks, op, contents) };
@@ -190,6 +300,7 @@ export function applyOp(state: PoolState, op: ModelOp, contents: ContentTable): 
       name: op.name,
       sizeBytes: op.sizeBytes,
       isWriteBack: op.isWriteBack,
+      luState: undefined,
       blocks: new Map(),
       snapshotByName: new Map(),
     });
@@ -201,6 +312,10 @@ export function applyOp(state: PoolState, op: ModelOp, contents: ContentTable): 
     next.delete(op.volume);
     return next;
   }
+  if (op.kind === 'clone') {
+    const from = op.snapshot?.blocks ?? state.get(op.source)?.blocks ?? new Map();
+    return withVolume(state, cloned(volume, from, op));
+  }
   return withVolume(state, changedVolume(volume, op, contents));
 }
 
@@ -209,7 +324,18 @@ export function describeOp(op: ModelOp): string {
   const where = `volume ${op.volume}`;
   switch (op.kind) {
     case 'write':
-      return `write ${op.sequence} ${where} [${op.offset}, +${op.length})`;
+    case 'orWrite':
+      return `${op.kind} ${op.sequence} ${where} [${op.offset}, +${op.length})`;
+    case 'compareAndWrite': {
+      const wrong = op.wrongAt === undefined ? '' : `, wrong at ${op.wrongAt}`;
+      return `compareAndWrite ${op.sequence} ${where} [${op.offset}, +${op.length})${wrong}`;
+    }
+    case 'clone': {
+      const source = `volume ${op.source}${op.snapshot === undefined ? '' : `@${op.snapshot.name}`}`;
+      return `clone ${source} at ${op.sourceOffset} to ${where} [${op.offset}, +${op.length})`;
+    }
+    case 'luState':
+      return `state ${op.sequence} of ${where}`;
     case 'zero':
     case 'trim':
       return `${op.kind}${op.noHole ? ' (no hole)' : ''} ${where} [${op.offset}, +${op.length})`;

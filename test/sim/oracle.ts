@@ -19,6 +19,7 @@ import {
   type Blocks,
   clearParts,
   describeOp,
+  luStateBytes,
   type ModelOp,
   type ModelSnapshot,
   type ModelVolume,
@@ -57,6 +58,8 @@ export interface ObservedDevice {
 }
 
 export interface ObservedVolume extends ObservedDevice {
+  /** The state of the identity, as it is. */
+  readonly luState: Uint8Array | undefined;
   readonly snapshotByName: ReadonlyMap<string, ObservedDevice>;
 }
 
@@ -271,12 +274,18 @@ function extentOf(blocks: Blocks, block: number): ExtentState {
   return content === allocatedZero ? ExtentState.zero : ExtentState.data;
 }
 
+const noBytes = new Uint8Array(0);
+
 function* volumeDifferences(
   volume: ModelVolume,
   observed: ObservedVolume,
   contents: ContentTable,
 ): Generator<string> {
   yield* deviceDifferences(volume.name, volume, observed, contents);
+  const luState = volume.luState === undefined ? undefined : luStateBytes(volume.luState);
+  if (Buffer.compare(luState ?? noBytes, observed.luState ?? noBytes) !== 0) {
+    yield `${volume.name}: not the state ${volume.luState ?? '(none)'}`;
+  }
   for (const name of observed.snapshotByName.keys()) {
     if (!volume.snapshotByName.has(name)) yield `unexpected snapshot ${volume.name}@${name}`;
   }

@@ -57,6 +57,38 @@ function snapshot(kind: 'snapshotCreate' | 'snapshotDelete', name: string): Step
   return op({ kind, volume: 1, name });
 }
 
+/** `wrongAt`: which byte is expected wrongly; undefined = none. */
+function compareAndWrite(volume: number, offset: number, length: number, wrongAt?: number): Step {
+  return op({ kind: 'compareAndWrite', volume, offset, length, wrongAt });
+}
+
+function orWrite(volume: number, offset: number, length: number): Step {
+  return op({ kind: 'orWrite', volume, offset, length });
+}
+
+/** `to` and `from`: volume and first block. */
+function clone(
+  to: readonly [number, number],
+  from: readonly [number, number],
+  blocks: number,
+): Step {
+  const [volume, first] = to;
+  const [source, sourceFirst] = from;
+  return op({
+    kind: 'clone',
+    volume,
+    offset: first * block,
+    length: blocks * block,
+    source,
+    sourceOffset: sourceFirst * block,
+    snapshot: undefined,
+  });
+}
+
+function luState(volume: number): Step {
+  return op({ kind: 'luState', volume });
+}
+
 function flush(volume: number): Step {
   return { kind: 'flush', volume };
 }
@@ -235,6 +267,97 @@ export const programs: readonly Program[] = [
       flush(1),
       wait,
       write(1, 1, 1),
+      wait,
+    ],
+  },
+  {
+    name: 'compare-and-write',
+    steps: [
+      create(1, 'a', 32),
+      wait,
+      compareAndWrite(1, 512, 512),
+      compareAndWrite(1, 512, 512),
+      wait,
+      compareAndWrite(1, 0, 2 * block),
+      write(1, 1, 2),
+      compareAndWrite(1, 2 * block, block),
+      compareAndWrite(1, block + 100, 3 * block, 7000),
+      wait,
+      orWrite(1, 3 * block - 256, 512),
+      orWrite(1, 0, block),
+      compareAndWrite(1, 8 * block, 4 * block),
+      wait,
+      clear('trim', 8, 2),
+      compareAndWrite(1, 9 * block + 1, block),
+      wait,
+    ],
+  },
+  {
+    name: 'clones',
+    steps: [
+      create(1, 'a', 32),
+      create(2, 'b', 32),
+      wait,
+      write(1, 0, 6),
+      write(1, 8, 4),
+      wait,
+      clear('zero', 2, 1, true),
+      wait,
+      clone([2, 4], [1, 0], 12),
+      write(1, 1, 2),
+      clone([1, 20], [1, 0], 10),
+      clone([1, 0], [2, 4], 3),
+      wait,
+      op({ kind: 'snapshotCreate', volume: 2, name: 's' }),
+      clear('trim', 0, 32),
+      clone([2, 10], [1, 18], 6),
+      wait,
+      reopen,
+      write(2, 5, 1),
+      clone([1, 2], [2, 0], 16),
+      wait,
+      op({ kind: 'volumeDelete', volume: 2 }),
+      wait,
+    ],
+  },
+  {
+    name: 'write-back-clones',
+    steps: [
+      create(1, 'a', 32, true),
+      create(2, 'b', 32, true),
+      wait,
+      write(1, 0, 4),
+      clone([2, 2], [1, 0], 6),
+      compareAndWrite(2, 3 * block + 512, 512),
+      flush(2),
+      orWrite(1, block - 1, 2),
+      clone([1, 8], [2, 2], 4),
+      wait,
+      write(2, 2, 1),
+      clone([1, 0], [1, 8], 8),
+      wait,
+    ],
+  },
+  {
+    name: 'states',
+    steps: [
+      create(1, 'a', 16),
+      create(2, 'b', 16),
+      wait,
+      luState(1),
+      luState(1),
+      luState(2),
+      write(1, 0, 1),
+      wait,
+      op({ kind: 'volumeRename', volume: 1, name: 'c' }),
+      wait,
+      luState(1),
+      op({ kind: 'snapshotCreate', volume: 1, name: 's' }),
+      wait,
+      reopen,
+      op({ kind: 'volumeDelete', volume: 2 }),
+      wait,
+      luState(1),
       wait,
     ],
   },

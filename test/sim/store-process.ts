@@ -3,9 +3,15 @@
  * one scheduler, all on one virtual disk. It ends with `close` or `kill`, and never touches the machine afterwards.
  */
 import { unreachable } from '../../src/base/assert.ts';
-import type { OperationError, Outcome } from '../../src/base/errors.ts';
+import {
+  ErrorCode,
+  failure,
+  OperationError,
+  type Outcome,
+  success,
+} from '../../src/base/errors.ts';
 import type { Log } from '../../src/base/ports.ts';
-import type { BlockDevice } from '../../src/device/block-device.ts';
+import { type BlockDevice, IoStatus } from '../../src/device/block-device.ts';
 import type { Payload } from '../../src/device/staging.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import { CommitRing } from '../../src/volume/commit-ring.ts';
@@ -18,7 +24,7 @@ import type { PoolHost } from '../../src/volume/ports.ts';
 import { brokenDisk, type StoreVariant } from './broken-stores.ts';
 import type { ContentTable } from './content.ts';
 import type { Machine } from './machine.ts';
-import type { ModelOp, PoolState } from './model.ts';
+import { type DataOp, luStateBytes, type ModelOp, type PoolState } from './model.ts';
 import { DeviceReader } from './observe.ts';
 import {
   type ObservedDevice,
@@ -63,7 +69,7 @@ const smallSettings: StoreSettings = {
 /** A snapshot that a damaged pool refuses to show. */
 const unreadableDevice: ObservedDevice = { sizeBytes: 0, contents: [], states: [] };
 
-type CatalogueOp = Exclude<ModelOp, { kind: 'write' | 'zero' | 'trim' }>;
+type CatalogueOp = Exclude<ModelOp, DataOp>;
 
 export class StoreProcess {
   readonly machine: Machine;
@@ -198,6 +204,9 @@ export class StoreProcess {
           done,
         );
         break;
+      case 'luState':
+        saveLuState(this.openVolume(name), op.sequence, done);
+        break;
       case 'volumeRename':
         pool.volumeRename({ name, newName: op.name }, done);
         break;
@@ -228,7 +237,8 @@ export class StoreProcess {
       for (const name of volume.snapshotByName.keys()) {
         snapshotByName.set(name, this.#observeSnapshot(reader, volume.name, name));
       }
-      observed.set(volume.name, { ...head, snapshotByName });
+      const { luState } = this.pool.volumeOpen(volume.name);
+      observed.set(volume.name, { ...head, luState, snapshotByName });
     }
     return observed;
   }
@@ -339,3 +349,29 @@ export class StoreProcess {
     return { info: line, warn: line, error: line };
   }
 }
+
+/** Saves the state with this number; its status as an outcome of the catalogue. */
+export function saveLuState(
+  device: BlockDevice,
+  sequence: number,
+  done: (outcome: Outcome<unknown>) => void,
+): void {
+  const state = luStateBytes(sequence);
+  device.saveLuState(state, (status) => {
+    const code = codeByStatus[status];
+    if (status === IoStatus.ok) done(success(undefined));
+    else done(failure(new OperationError(code, `state answered with status ${status}`)));
+  });
+  // The bytes were copied inside the call.
+  state.fill(0xee);
+}
+
+const codeByStatus: Readonly<Record<IoStatus, ErrorCode>> = {
+  [IoStatus.ok]: ErrorCode.internal,
+  [IoStatus.ioError]: ErrorCode.unavailable,
+  [IoStatus.noSpace]: ErrorCode.noSpace,
+  [IoStatus.readOnly]: ErrorCode.readOnly,
+  [IoStatus.invalid]: ErrorCode.invalid,
+  [IoStatus.shuttingDown]: ErrorCode.notFound,
+  [IoStatus.miscompare]: ErrorCode.internal,
+};

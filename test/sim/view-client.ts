@@ -13,22 +13,25 @@ import {
 } from '../../src/device/block-device.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Pool } from '../../src/volume/pool.ts';
-import { stampedBytes } from './content.ts';
+import { fillRequest, type OpenSource } from './data-request.ts';
+import { Miscompares } from './miscompares.ts';
+import { type DataOp, expectedBytes, isDataOp, readBytes } from './model.ts';
 import { Violation } from './oracle.ts';
-import type { StoreProcess } from './store-process.ts';
+import { type StoreProcess, saveLuState } from './store-process.ts';
 import {
   type CatalogueOp,
-  type DataOp,
   describeViewOp,
   endsDevices,
-  isDataOp,
   refusalOf,
   type ViewOp,
 } from './view-model.ts';
 import type { ViewOracle, ViewRecord } from './view-oracle.ts';
 
 /** Changes what the store is asked, behind the model's back: a store that does something else. */
-export type Mistake = (op: CatalogueOp) => CatalogueOp;
+export interface Mistake {
+  readonly catalogue?: (op: CatalogueOp) => CatalogueOp;
+  readonly data?: (op: DataOp) => DataOp;
+}
 
 export interface ViewClientOptions {
   readonly process: StoreProcess;
@@ -43,6 +46,7 @@ export class ViewClient {
   readonly #onEvent: (what: string) => void;
   readonly #mistake: Mistake;
   readonly #deviceById = new Map<number, BlockDevice>();
+  readonly #miscompares = new Miscompares();
   #pendingCount = 0;
   #lazyPendingCount = 0;
   #catalogueOp: CatalogueOp | undefined;
@@ -51,11 +55,12 @@ export class ViewClient {
     this.#process = options.process;
     this.#oracle = options.oracle;
     this.#onEvent = options.onEvent;
-    this.#mistake = options.mistake ?? ((op) => op);
+    this.#mistake = options.mistake ?? {};
   }
 
   /** Requests that have not been answered. */
   get pendingCount(): number {
+    this.#miscompares.requireNone();
     return this.#pendingCount;
   }
 
@@ -71,7 +76,7 @@ export class ViewClient {
   /** `fua`: a write-back volume answers when it is durable. */
   submit(op: ViewOp, fua: boolean): void {
     this.#pendingCount += 1;
-    if (isDataOp(op)) this.#submitData(op, fua);
+    if (isDataOp(op)) this.#openAndSubmit(op, fua);
     else this.#submitCatalogue(op);
   }
 
@@ -101,49 +106,97 @@ export class ViewClient {
     return present(this.#oracle.now.volumes.get(volumeId), `volume ${volumeId}`).name;
   }
 
-  #submitData(op: DataOp, fua: boolean): void {
-    const volume = this.#oracle.now.volumes.get(op.volume);
-    const isLazy = volume?.isWriteBack === true && !fua;
+  /** A clone's source is opened first: the head of a volume at once, a snapshot after a while. */
+  #openAndSubmit(op: DataOp, fua: boolean): void {
+    if (op.kind !== 'clone') {
+      this.#submitData(op, fua, undefined);
+    } else if (op.snapshot === undefined) {
+      const device = this.#device(op.source);
+      this.#submitData(op, fua, { device, close: () => undefined });
+    } else {
+      const name = this.#name(op.source);
+      this.#process.pool.snapshotOpen(name, op.snapshot.name, (outcome) => {
+        if (!outcome.ok) throw new Violation(`${describeViewOp(op)}: ${outcome.error.message}`);
+        this.#submitData(op, fua, outcome.value);
+      });
+    }
+  }
+
+  #submitData(op: DataOp, fua: boolean, source: OpenSource | undefined): void {
+    const volume = present(this.#oracle.now.volumes.get(op.volume), `volume ${op.volume}`);
+    const isLazy = volume.isWriteBack && !fua;
+    const { contents } = this.#oracle;
+    const expected =
+      op.kind === 'compareAndWrite' ? expectedBytes(volume, op, contents) : undefined;
     const request = new IoRequest(() => {
       this.#pendingCount -= 1;
       if (isLazy) this.#lazyPendingCount -= 1;
-      this.#settle(record, request.status);
+      source?.close();
+      this.#settle(record, request);
     });
-    request.offset = op.offset;
-    request.length = op.length;
     request.fua = fua;
-    if (op.kind === 'write') {
-      const { volume: id, sequence, offset, length } = op;
-      const payload = present(this.#process.allocate(offset, length), 'staging for a small queue');
-      payload.fill(0, stampedBytes(id, sequence, offset, length), 0, length);
-      request.kind = IoKind.write;
-      request.payload = payload;
-    } else {
-      request.kind = op.kind === 'zero' ? IoKind.zero : IoKind.trim;
-      request.noHole = op.noHole;
-    }
+    const asked = this.#mistake.data?.(op) ?? op;
+    const isReady = fillRequest(request, asked, {
+      expected,
+      source: source?.device,
+      allocate: (offset, length) => this.#process.allocate(offset, length),
+    });
+    if (!isReady) throw new Violation('no staging for a small queue');
     this.#onEvent(`submit ${describeViewOp(op)}${fua ? ' (FUA)' : ''}`);
     if (isLazy) this.#lazyPendingCount += 1;
     const record = this.#oracle.submit(op, isLazy);
     this.#device(op.volume).submit(request);
   }
 
-  #settle(record: ViewRecord, status: IoStatus): void {
+  #settle(record: ViewRecord, request: IoRequest): void {
     const { op } = record;
+    const { status } = request;
     const what = describeViewOp(op);
     this.#onEvent(`answer ${status} to ${what}`);
     if (status === IoStatus.ok) {
-      this.#oracle.publish(record);
+      this.#requireEqual(op, request.expected);
+      this.#publish(record);
       return;
     }
-    if (!this.#mayRefuse(op, status)) throw new Violation(`${what} answered with status ${status}`);
+    if (status === IoStatus.miscompare) this.#judge(op, request);
+    else if (!this.#mayRefuse(op, status)) {
+      throw new Violation(`${what} answered with status ${status}`);
+    }
     this.#oracle.refuse(record);
+  }
+
+  #publish(record: ViewRecord): void {
+    this.#oracle.publish(record);
+    this.#miscompares.published();
+  }
+
+  #bytesNow(op: DataOp): Uint8Array | undefined {
+    const volume = this.#oracle.now.volumes.get(op.volume);
+    return volume && readBytes(volume.blocks, op.offset, op.length, this.#oracle.contents);
+  }
+
+  /** A compare-and-write that succeeded found what it expected. */
+  #requireEqual(op: ViewOp, expected: Uint8Array | undefined): void {
+    if (op.kind !== 'compareAndWrite' || expected === undefined) return;
+    if (Buffer.compare(this.#bytesNow(op) ?? expected, expected) === 0) return;
+    throw new Violation(`${describeViewOp(op)} succeeded where something else is`);
+  }
+
+  /** The store says that the bytes differ. */
+  #judge(op: ViewOp, { expected, miscompareOffset }: IoRequest): void {
+    if (op.kind !== 'compareAndWrite' || expected === undefined) {
+      throw new Violation(`${describeViewOp(op)} was compared`);
+    }
+    const present = (): Uint8Array | undefined => this.#bytesNow(op);
+    this.#miscompares.add({ op, expected, miscompareOffset, present });
   }
 
   /** A request that waited finds its place cut off, its volume moved to another line, or deleted. */
   #mayRefuse(op: ViewOp, status: IoStatus): boolean {
     const running = this.#catalogueOp;
-    if (running?.volume !== op.volume) return false;
+    const isConcerned =
+      running?.volume === op.volume || (op.kind === 'clone' && running?.volume === op.source);
+    if (running === undefined || !isConcerned) return false;
     if (status === IoStatus.invalid) return running.kind === 'volumeResize';
     return status === IoStatus.shuttingDown && endsDevices(running);
   }
@@ -152,7 +205,7 @@ export class ViewClient {
     this.#catalogueOp = op;
     this.#onEvent(`submit ${describeViewOp(op)}`);
     const record = this.#oracle.submit(op, false);
-    this.#call(this.#mistake(op), (outcome) => {
+    this.#call(this.#mistake.catalogue?.(op) ?? op, (outcome) => {
       this.#pendingCount -= 1;
       this.#catalogueOp = undefined;
       this.#settleCatalogue(op, record, outcome);
@@ -170,7 +223,7 @@ export class ViewClient {
       this.#oracle.refuse(record);
       return;
     }
-    this.#oracle.publish(record);
+    this.#publish(record);
     if (endsDevices(op)) this.#requireEnded(op.volume);
   }
 
@@ -228,6 +281,9 @@ export class ViewClient {
         break;
       case 'volumeSetAck':
         pool.volumeSetAck({ name, ack: ackMode(op.isWriteBack) }, done);
+        break;
+      case 'luState':
+        saveLuState(pool.volumeOpen(name), op.sequence, done);
         break;
       case 'volumeRename':
         pool.volumeRename({ name, newName: op.name }, done);

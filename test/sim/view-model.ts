@@ -11,6 +11,7 @@ import { ErrorCode } from '../../src/base/errors.ts';
 import type { ContentTable } from './content.ts';
 import {
   applyOp,
+  type DataOp,
   describeOp,
   type ModelOp,
   type ModelSnapshot,
@@ -42,7 +43,6 @@ export type LineageOp =
     };
 
 export type ViewOp = ModelOp | LineageOp;
-export type DataOp = Extract<ModelOp, { kind: 'write' | 'zero' | 'trim' }>;
 export type CatalogueOp = Exclude<ViewOp, DataOp>;
 
 export interface Lineage {
@@ -60,10 +60,6 @@ export interface ViewState {
 }
 
 export const emptyState: ViewState = { volumes: new Map(), lineageById: new Map() };
-
-export function isDataOp(op: ViewOp): op is DataOp {
-  return op.kind === 'write' || op.kind === 'zero' || op.kind === 'trim';
-}
 
 export function lineageOf(state: ViewState, id: number): Lineage {
   return present(state.lineageById.get(id), `lineage of volume ${id}`);
@@ -120,6 +116,7 @@ function viewCreated(state: ViewState, op: Extract<ViewOp, { kind: 'viewCreate' 
     sizeBytes,
     blocks,
     isWriteBack: source.isWriteBack,
+    luState: undefined,
     snapshotByName: new Map(),
   });
   const from = op.isClone ? undefined : op.source;
@@ -200,6 +197,7 @@ export function refusalOf(state: ViewState, op: CatalogueOp): ErrorCode | undefi
       return hasSnapshot(state, op.volume, op.name) ? ErrorCode.exists : undefined;
     case 'volumeResize':
     case 'volumeDelete':
+    case 'luState':
       return undefined;
     default:
       return unreachable(op);

@@ -1,15 +1,8 @@
 /** A random operator and client of a pool with views: what is asked next, given what the pool holds. */
 import { blockSizeBytes } from '../../src/device/block-device.ts';
-import { type ModelVolume, volumeByName } from './model.ts';
+import { type DataOp, isDataOp, type ModelVolume, volumeByName } from './model.ts';
 import type { SeededRandom } from './random.ts';
-import {
-  type CatalogueOp,
-  type DataOp,
-  isDataOp,
-  lineageOf,
-  type ViewOp,
-  type ViewState,
-} from './view-model.ts';
+import { type CatalogueOp, lineageOf, type ViewOp, type ViewState } from './view-model.ts';
 
 const volumesMax = 6;
 const snapshotsMax = 4;
@@ -55,6 +48,7 @@ export class ViewWorkload {
       [10, (volume) => ({ kind: 'volumeUndo', volume: volume.id })],
       [5, (_volume, state) => this.#volumeCreate(state)],
       [6, (volume) => ({ kind: 'volumeDelete', volume: volume.id })],
+      [8, (volume) => ({ kind: 'luState', volume: volume.id, sequence: this.#nextSequence() })],
       [5, (volume) => ({ kind: 'volumeRename', volume: volume.id, name: this.#name() })],
       [6, (volume) => ({ kind: 'volumeResize', volume: volume.id, sizeBytes: this.#size() })],
       [ackStyle === 'mixed' ? 5 : 0, (volume) => this.#setAck(volume)],
@@ -72,11 +66,9 @@ export class ViewWorkload {
       // Names are looked up when a request is submitted, and ack modes decide which order a write belongs to.
       return { op, fua: false, isAlone: op.kind === 'volumeSetAck' };
     }
-    const op = this.#dataOp(volume);
+    const op = this.#dataOp(volume, random.pick(volumes));
     const fua = volume.isWriteBack && random.chance(0.1);
-    const isRagged = op.kind !== 'write' && (op.offset + op.length) % blockSizeBytes !== 0;
-    const isAlone = fua || isRagged || (op.kind !== 'write' && op.offset % blockSizeBytes !== 0);
-    return { op, fua, isAlone };
+    return { op, fua, isAlone: fua || isTornOrLate(op) };
   }
 
   #catalogueOp(volume: ModelVolume, state: ViewState): CatalogueOp {
@@ -90,7 +82,12 @@ export class ViewWorkload {
 
   // --- data --------------------------------------------------------------------------------------------------------
 
-  #dataOp(volume: ModelVolume): DataOp {
+  #nextSequence(): number {
+    this.#sequence += 1;
+    return this.#sequence;
+  }
+
+  #dataOp(volume: ModelVolume, other: ModelVolume): DataOp {
     const random = this.#random;
     const count = volume.sizeBytes / blockSizeBytes;
     const blocks = Math.min(count, random.between(1, random.chance(0.8) ? 3 : largestWriteBlocks));
@@ -100,13 +97,48 @@ export class ViewWorkload {
     const tail = random.chance(0.25) ? random.below(blockSizeBytes - head) : 0;
     const offset = first * blockSizeBytes + head;
     const length = blocks * blockSizeBytes - head - tail;
-    if (random.chance(0.75)) {
-      this.#sequence += 1;
-      return { kind: 'write', volume: volume.id, offset, length, sequence: this.#sequence };
+    const place = { volume: volume.id, offset, length };
+    const dice = random.below(100);
+    if (dice < 50) return { kind: 'write', ...place, sequence: this.#nextSequence() };
+    if (dice < 56) return { kind: 'orWrite', ...place, sequence: this.#nextSequence() };
+    if (dice < 66) {
+      const wrongAt = random.chance(0.3) ? random.below(length) : undefined;
+      return { kind: 'compareAndWrite', ...place, sequence: this.#nextSequence(), wrongAt };
+    }
+    if (dice < 80) {
+      const clone = this.#clone({ volume, first, blocks }, other);
+      if (clone !== undefined) return clone;
     }
     const kind = random.chance(0.5) ? 'trim' : 'zero';
     const noHole = kind === 'zero' && random.chance(0.5);
     return { kind, volume: volume.id, offset, length, noHole };
+  }
+
+  /** Undefined when there is no place in `from` that fits. */
+  #clone(
+    to: { readonly volume: ModelVolume; readonly first: number; readonly blocks: number },
+    from: ModelVolume,
+  ): DataOp | undefined {
+    const random = this.#random;
+    const { volume, first, blocks } = to;
+    const names = [...from.snapshotByName.keys()];
+    const name = names.length > 0 && random.chance(0.3) ? random.pick(names) : undefined;
+    const moment = name === undefined ? from : from.snapshotByName.get(name);
+    if (moment === undefined) return undefined;
+    const room = moment.sizeBytes / blockSizeBytes - blocks;
+    if (room < 0) return undefined;
+    const sourceFirst = random.below(Math.min(room, 14) + 1);
+    const isOwn = name === undefined && from.id === volume.id;
+    if (isOwn && Math.abs(sourceFirst - first) < blocks) return undefined;
+    return {
+      kind: 'clone',
+      volume: volume.id,
+      offset: first * blockSizeBytes,
+      length: blocks * blockSizeBytes,
+      source: from.id,
+      sourceOffset: sourceFirst * blockSizeBytes,
+      snapshot: name === undefined ? undefined : { name, blocks: moment.blocks },
+    };
   }
 
   // --- catalogue ---------------------------------------------------------------------------------------------------
@@ -218,4 +250,11 @@ export class ViewWorkload {
 
 function alone(op: ViewOp): NextViewOp {
   return { op, fua: false, isAlone: !isDataOp(op) };
+}
+
+/** A ragged zero or trim is logged in parts; the snapshot of a clone is opened before it is submitted. */
+function isTornOrLate(op: DataOp): boolean {
+  if (op.kind === 'clone') return op.snapshot !== undefined;
+  if (op.kind !== 'zero' && op.kind !== 'trim') return false;
+  return op.offset % blockSizeBytes !== 0 || (op.offset + op.length) % blockSizeBytes !== 0;
 }

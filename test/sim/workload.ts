@@ -57,10 +57,13 @@ export class Workload {
     if (volumes.length === 0) return this.#volumeCreate(state);
     const volume = this.#random.pick(volumes);
     const dice = this.#random.below(isBusy ? 900 : 1000);
-    if (dice < 640) return this.#write(volume);
-    if (dice < 760) return this.#subBlockWrite(volume);
+    if (dice < 470) return this.#write(volume);
+    if (dice < 560) return this.#subBlockWrite(volume);
+    if (dice < 680) return this.#atomic(volume);
+    if (dice < 790) return this.#clone(volume, this.#random.pick(volumes));
     if (dice < 900) return this.#clear(volume);
-    if (dice < 950) return this.#snapshot(volume);
+    if (dice < 945) return this.#snapshot(volume);
+    if (dice < 965) return this.#luState(volume);
     return this.#volume(volume, state);
   }
 
@@ -81,13 +84,59 @@ export class Workload {
     return { op: { kind: 'write', volume: volume.id, offset, length }, isAlone: false };
   }
 
-  #subBlockWrite(volume: ModelVolume): NextOp {
+  #subBlockRange(volume: ModelVolume): { offset: number; length: number } {
     const { first, blocks } = this.#range(volume, 3);
     const start = first * blockSizeBytes + this.#random.below(blockSizeBytes);
     const end = (first + blocks) * blockSizeBytes - this.#random.below(blockSizeBytes);
     const offset = Math.min(start, end - 1);
-    const length = Math.max(1, end - offset);
-    return { op: { kind: 'write', volume: volume.id, offset, length }, isAlone: false };
+    return { offset, length: Math.max(1, end - offset) };
+  }
+
+  #subBlockWrite(volume: ModelVolume): NextOp {
+    const range = this.#subBlockRange(volume);
+    return { op: { kind: 'write', volume: volume.id, ...range }, isAlone: false };
+  }
+
+  /** Compare-and-write, mostly of what is there now, or OR write. */
+  #atomic(volume: ModelVolume): NextOp {
+    const { first, blocks } = this.#range(volume, 3);
+    const whole = { offset: first * blockSizeBytes, length: blocks * blockSizeBytes };
+    const range = this.#random.chance(0.5) ? this.#subBlockRange(volume) : whole;
+    const place = { volume: volume.id, ...range };
+    if (this.#random.chance(0.4)) return { op: { kind: 'orWrite', ...place }, isAlone: false };
+    const wrongAt = this.#random.chance(0.3) ? this.#random.below(range.length) : undefined;
+    return { op: { kind: 'compareAndWrite', ...place, wrongAt }, isAlone: false };
+  }
+
+  /** From the head of any volume, its own too, or from one of its snapshots. */
+  #clone(volume: ModelVolume, from: ModelVolume): NextOp {
+    const random = this.#random;
+    const names = [...from.snapshotByName.keys()];
+    const name = names.length > 0 && random.chance(0.4) ? random.pick(names) : undefined;
+    const snapshot = name === undefined ? undefined : from.snapshotByName.get(name);
+    const { first, blocks } = this.#range(volume, random.chance(0.8) ? 6 : 60);
+    const sourceBlocks = (snapshot ?? from).sizeBytes / blockSizeBytes;
+    const count = Math.min(blocks, sourceBlocks);
+    const span = Math.max(count, Math.min(sourceBlocks, first + 20));
+    const sourceFirst = random.below(span - count + 1);
+    const isOverlapping =
+      snapshot === undefined && from.id === volume.id && Math.abs(sourceFirst - first) < count;
+    if (isOverlapping) return this.#atomic(volume);
+    const op = {
+      kind: 'clone' as const,
+      volume: volume.id,
+      offset: first * blockSizeBytes,
+      length: count * blockSizeBytes,
+      source: from.id,
+      sourceOffset: sourceFirst * blockSizeBytes,
+      snapshot: name === undefined ? undefined : { name, blocks: snapshot?.blocks ?? new Map() },
+    };
+    // The snapshot is opened first, which may take a while.
+    return { op, isAlone: name !== undefined };
+  }
+
+  #luState(volume: ModelVolume): NextOp {
+    return { op: { kind: 'luState', volume: volume.id }, isAlone: this.#isWriteBack };
   }
 
   #clear(volume: ModelVolume): NextOp {
