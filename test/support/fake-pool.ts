@@ -173,7 +173,11 @@ export class FakePool {
       return await answer(this.#volume(name));
     },
     volumeDelete: async ({ name, force }) => {
-      const { snapshotCount } = this.#volume(name);
+      const { snapshotCount, uuid } = this.#volume(name);
+      const hosts = this.#hostsOf(uuid);
+      if (hosts.length > 0 && !force) {
+        throw new OperationError('needs-force', `${name} is mapped to ${hosts.join(', ')}`);
+      }
       if (snapshotCount > 0 && !force) {
         throw new OperationError('needs-force', `volume ${name} has ${snapshotCount} snapshots`);
       }
@@ -202,6 +206,16 @@ export class FakePool {
       return await answer({ name });
     },
   };
+
+  /** "host a (LUN 0)" for each map of a volume. */
+  #hostsOf(volumeUuid: string): string[] {
+    const hosts = this.iscsi?.hosts ?? [];
+    return hosts.flatMap(({ name, luns }) =>
+      luns
+        .filter((each) => each.volumeUuid === volumeUuid)
+        .map(({ lun }) => `host ${name} (LUN ${lun})`),
+    );
+  }
 
   /** Port 0 becomes 3260, as if that one had been free. */
   listening({ targetName, portals }: IscsiWanted): IscsiListening {

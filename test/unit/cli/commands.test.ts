@@ -1,127 +1,37 @@
-/** Every command over the real API on a real socket; only the engine is in memory. */
+/** Every command but those of iSCSI, over the real API on a real socket; only the engine is in memory. */
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import type { FastifyInstance } from 'fastify';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { buildApi } from '../../../src/api/server.ts';
 import { OperationError } from '../../../src/base/errors.ts';
-import { runCommandLine } from '../../../src/cli/program.ts';
-import { systemTimers } from '../../../src/host/timers.ts';
-import { routesOf } from '../../support/api-routes.ts';
-import { controlPlane } from '../../support/control-plane.ts';
+import { CliCoverage, CliWorld, type Outcome, type Typed } from '../../support/cli-world.ts';
 import { containing, matching } from '../../support/matching.ts';
-import { MemoryEngine } from '../../support/memory-engine.ts';
-import { tlsIn } from '../../support/tls.ts';
-import { VirtualTime } from '../../support/virtual-time.ts';
+import type { MemoryEngine } from '../../support/memory-engine.ts';
 
-const silent = {
-  info: (): void => undefined,
-  warn: (): void => undefined,
-  error: (): void => undefined,
-};
-/** "METHOD /path/:with" of every route that exists, and of every one that some command has used. */
-const routes = new Set<string>();
-const usedRoutes = new Set<string>();
-/** "NOUN VERB" of every command that succeeded. */
-const usedCommands = new Set<string>();
-
-let folder: string;
+const coverage = new CliCoverage();
+let world: CliWorld;
 let engine: MemoryEngine;
-let api: FastifyInstance;
 
 beforeEach(async () => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
-  fs.mkdirSync(path.join(folder, 'run'));
-  engine = new MemoryEngine();
-  api = buildApi((await controlPlane(engine, tlsIn(folder))).controls, silent);
-  api.addHook('onRequest', async (request) => {
-    usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
-    await Promise.resolve();
-  });
-  for (const route of routesOf(api)) routes.add(route);
-  await api.listen({ path: path.join(folder, 'run/daemon.sock') });
+  world = await CliWorld.start(coverage);
+  engine = world.engine;
 });
 
 afterEach(async () => {
-  await api.close();
-  fs.rmSync(folder, { recursive: true });
+  await world.end();
 });
 
 afterAll(async () => {
-  expect([...usedRoutes].sort()).toEqual([...routes].sort());
-  const nouns = await commandsOf('');
-  const commands = await Promise.all(
-    nouns.map(async (noun) => (await commandsOf(noun)).map((verb) => `${noun} ${verb}`)),
-  );
-  expect([...usedCommands].sort()).toEqual(commands.flat().sort());
+  const nouns = ['pool', 'volume', 'snapshot', 'view', 'tls'];
+  const places = ['pool', 'volumes', 'views', 'tls', 'operations'];
+  expect(await coverage.unused(nouns, places)).toEqual([]);
 });
 
-/** The commands that the help of `noun` (or of the whole program) lists. */
-async function commandsOf(noun: string): Promise<string[]> {
-  const { out } = await tidemark(`${noun} --help`);
-  const [, listed = ''] = out.split('Commands:\n');
-  const names = [...listed.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name);
-  return names.filter((name) => name !== 'help');
-}
-
-interface Typed {
-  /** What the person answers to a question; absent = there is no terminal. */
-  readonly answer?: string;
-  /** What is typed unseen. */
-  readonly secrets?: readonly string[];
-  /** The standard input. */
-  readonly input?: string;
-}
-
-interface Outcome {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** Runs one command line as the shell would split it. */
 async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
-  let out = '';
-  let err = '';
-  const words = line.split(' ').filter((word) => word !== '');
-  const argv = ['--data', folder, ...words];
-  const secrets = [...(typed.secrets ?? [])];
-  const code = await runCommandLine(
-    { argv, dataVariable: undefined },
-    {
-      terminal: {
-        isInteractive: typed.answer !== undefined,
-        canRedraw: false,
-        out: (text) => {
-          out += text;
-        },
-        error: (text) => {
-          err += text;
-        },
-        ask: async (question) => {
-          err += `${question}\n`;
-          return await Promise.resolve(typed.answer);
-        },
-        askSecret: async (question) => {
-          err += `${question}\n`;
-          return await Promise.resolve(secrets.shift());
-        },
-        readInput: async () => await Promise.resolve(typed.input ?? ''),
-      },
-      clock: new VirtualTime(),
-      timers: systemTimers,
-    },
-  );
-  const [noun, verb] = words.filter((word) => !word.startsWith('--'));
-  if (code === 0 && verb !== undefined) usedCommands.add(`${noun} ${verb}`);
-  return { code, out, err };
+  return await world.tidemark(line, typed);
 }
 
 async function json(line: string): Promise<unknown> {
-  const outcome = await tidemark(`--json ${line}`);
-  expect(outcome).toMatchObject({ code: 0, err: '' });
-  return JSON.parse(outcome.out);
+  return await world.json(line);
 }
 
 describe('tidemark volume', () => {
@@ -426,7 +336,7 @@ describe('tidemark tls', () => {
   });
 
   it('makes the folder that a client needs, and does not write over one', async () => {
-    const out = path.join(folder, 'backup1');
+    const out = path.join(world.folder, 'backup1');
     expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({
       code: 0,
       out: containing(`made ${out} with ca-cert.pem, client-cert.pem and client-key.pem`),
@@ -493,7 +403,7 @@ describe('failures', () => {
   });
 
   it('end with 3 and say how to start it when no daemon answers', async () => {
-    await api.close();
+    await world.api.close();
     const { code, err } = await tidemark('pool status');
     expect(code).toBe(3);
     expect(err).toMatch(

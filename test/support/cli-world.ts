@@ -1,0 +1,159 @@
+/** The command line over the real API on a real socket; only the engine is in memory. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { buildApi } from '../../src/api/server.ts';
+import { runCommandLine } from '../../src/cli/program.ts';
+import { systemTimers } from '../../src/host/timers.ts';
+import { routesOf } from './api-routes.ts';
+import { controlPlane, type TestPlane } from './control-plane.ts';
+import { MemoryEngine } from './memory-engine.ts';
+import { tlsIn } from './tls.ts';
+import { VirtualTime } from './virtual-time.ts';
+
+export interface Typed {
+  /** What the person answers to a question; absent = there is no terminal. */
+  readonly answer?: string;
+  /** What is typed unseen, one for each question. */
+  readonly secrets?: readonly string[];
+  /** The standard input. */
+  readonly input?: string;
+}
+
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** What a suite has used, over all its tests. */
+export class CliCoverage {
+  /** "METHOD /path/:with" of every route that exists, and of every one that some command has used. */
+  readonly routes = new Set<string>();
+  readonly usedRoutes = new Set<string>();
+  /** "NOUN VERB" of every command that succeeded. */
+  readonly usedCommands = new Set<string>();
+
+  /** What of these nouns no command has used; the routes are those whose path begins with one of `places`. */
+  async unused(nouns: readonly string[], places: readonly string[]): Promise<string[]> {
+    const routes = [...this.routes].filter((route) =>
+      places.some((place) => route.includes(` /v1/${place}`)),
+    );
+    const listed = await Promise.all(
+      nouns.map(async (noun) => (await commandsOf(noun)).map((verb) => `${noun} ${verb}`)),
+    );
+    return [
+      ...routes.filter((route) => !this.usedRoutes.has(route)),
+      ...listed.flat().filter((command) => !this.usedCommands.has(command)),
+    ];
+  }
+}
+
+/** The commands that the help of `noun` (or, '', of the whole program) lists. */
+export async function commandsOf(noun: string): Promise<string[]> {
+  const { out } = await typeLine(`${noun} --help`, '/nowhere', {});
+  const [, listed = ''] = out.split('Commands:\n');
+  const names = [...listed.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name);
+  return names.filter((name) => name !== 'help');
+}
+
+/** A daemon's folder with an API that answers there. */
+export class CliWorld {
+  readonly folder: string;
+  readonly engine: MemoryEngine;
+  readonly plane: TestPlane;
+  readonly api: FastifyInstance;
+  /** What the API logged. */
+  readonly lines: string[] = [];
+  readonly #coverage: CliCoverage;
+
+  private constructor(
+    folder: string,
+    engine: MemoryEngine,
+    plane: TestPlane,
+    coverage: CliCoverage,
+  ) {
+    this.folder = folder;
+    this.engine = engine;
+    this.plane = plane;
+    this.#coverage = coverage;
+    const line = (message: string): void => void this.lines.push(message);
+    this.api = buildApi(plane.controls, { info: line, warn: line, error: line });
+  }
+
+  static async start(coverage: CliCoverage): Promise<CliWorld> {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
+    fs.mkdirSync(path.join(folder, 'run'));
+    const engine = new MemoryEngine();
+    const plane = await controlPlane(engine, tlsIn(folder));
+    const world = new CliWorld(folder, engine, plane, coverage);
+    world.api.addHook('onRequest', async (request) => {
+      coverage.usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
+      await Promise.resolve();
+    });
+    for (const route of routesOf(world.api)) coverage.routes.add(route);
+    await world.api.listen({ path: path.join(folder, 'run/daemon.sock') });
+    return world;
+  }
+
+  async end(): Promise<void> {
+    await this.api.close();
+    fs.rmSync(this.folder, { recursive: true });
+  }
+
+  /** Runs one command line as the shell would split it. */
+  async tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
+    const outcome = await typeLine(line, this.folder, typed);
+    const [noun, verb] = wordsOf(line).filter((word) => !word.startsWith('--'));
+    if (outcome.code === 0 && verb !== undefined) {
+      this.#coverage.usedCommands.add(`${noun} ${verb}`);
+    }
+    return outcome;
+  }
+
+  /** The answer of a command that must succeed. */
+  async json(line: string): Promise<unknown> {
+    const { code, out, err } = await this.tidemark(`--json ${line}`);
+    if (code !== 0 || err !== '') throw new Error(`tidemark ${line}: ${code} ${err}`);
+    return JSON.parse(out);
+  }
+}
+
+function wordsOf(line: string): string[] {
+  return line.split(' ').filter((word) => word !== '');
+}
+
+async function typeLine(line: string, folder: string, typed: Typed): Promise<Outcome> {
+  let out = '';
+  let err = '';
+  const argv = ['--data', folder, ...wordsOf(line)];
+  const secrets = [...(typed.secrets ?? [])];
+  const code = await runCommandLine(
+    { argv, dataVariable: undefined },
+    {
+      terminal: {
+        isInteractive: typed.answer !== undefined,
+        canRedraw: false,
+        out: (text) => {
+          out += text;
+        },
+        error: (text) => {
+          err += text;
+        },
+        ask: async (question) => {
+          err += `${question}\n`;
+          return await Promise.resolve(typed.answer);
+        },
+        askSecret: async (question) => {
+          err += `${question}\n`;
+          return await Promise.resolve(secrets.shift());
+        },
+        readInput: async () => await Promise.resolve(typed.input ?? ''),
+      },
+      clock: new VirtualTime(),
+      timers: systemTimers,
+    },
+  );
+  return { code, out, err };
+}
