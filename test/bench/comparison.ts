@@ -38,8 +38,6 @@ export interface Comparison<W extends Work> {
   readonly works: readonly W[];
   readonly contenders: readonly Contender[];
   readonly goals: readonly Goal[];
-  /** Contender that the goals are about. */
-  readonly ours: string;
   readonly rounds: number;
   readonly run: (work: W, server: RunningServer) => Promise<Measured>;
   /** Kept in the file of results. */
@@ -129,6 +127,7 @@ function costTable(results: readonly Result[], works: readonly Work[]): string {
 }
 
 interface GoalOutcome {
+  readonly ours: string;
   readonly job: string;
   readonly against: string;
   readonly ratio: number;
@@ -136,14 +135,10 @@ interface GoalOutcome {
   readonly isReached: boolean;
 }
 
-function goalOutcomes(
-  results: readonly Result[],
-  goals: readonly Goal[],
-  oursName: string,
-): GoalOutcome[] {
-  const ours = results.find((result) => result.contender.name === oursName);
-  if (ours === undefined) return [];
-  return goals.map((goal) => {
+function goalOutcomes(results: readonly Result[], goals: readonly Goal[]): GoalOutcome[] {
+  return goals.flatMap((goal) => {
+    const ours = results.find((result) => result.contender.name === goal.ours);
+    if (ours === undefined) return [];
     const rates = results
       .map((result) => ({ result, ...result.contender }))
       .filter((each) => each.result !== ours && goal.isPeer(each.name, each.acknowledges))
@@ -151,7 +146,8 @@ function goalOutcomes(
       .filter((rate) => !Number.isNaN(rate));
     const ratio = rates.length === 0 ? Number.NaN : rateOf(ours, goal.job) / Math.max(...rates);
     const { job, against, ratioMin } = goal;
-    return { job, against, ratio, ratioMin, isReached: ratio >= ratioMin };
+    const outcome = { ours: goal.ours, job, against, ratio, ratioMin };
+    return [{ ...outcome, isReached: ratio >= ratioMin }];
   });
 }
 
@@ -162,13 +158,14 @@ function verdictOf(outcome: GoalOutcome): string {
 
 function goalsTable(outcomes: readonly GoalOutcome[]): string {
   const rows = outcomes.map((outcome) => [
+    outcome.ours,
     outcome.job,
     outcome.against,
     outcome.ratio.toFixed(2),
     outcome.ratioMin.toFixed(1),
     verdictOf(outcome),
   ]);
-  return formatTable([['tidemark, durable', 'against', 'ratio', 'goal', ''], ...rows]);
+  return formatTable([['server', 'work', 'against', 'ratio', 'goal', ''], ...rows]);
 }
 
 function detailsOf(results: readonly Result[]): unknown[] {
@@ -202,7 +199,7 @@ export async function compare<W extends Work>(comparison: Comparison<W>): Promis
   }
   const { works, options } = comparison;
   console.log(`\n${ratesTable(results, works)}\n\n${costTable(results, works)}\n`);
-  const outcomes = goalOutcomes(results, comparison.goals, comparison.ours);
+  const outcomes = goalOutcomes(results, comparison.goals);
   if (outcomes.length > 0) console.log(`${goalsTable(outcomes)}\n`);
   console.log('medians of the rounds; ~ = other programs used more than a fifth of a processor');
   const details = { options, goals: outcomes, servers: detailsOf(results) };

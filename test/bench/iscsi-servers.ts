@@ -63,7 +63,7 @@ async function startTidemark(
   }
 }
 
-export const tidemarkName = 'tidemark';
+const tidemarkName = 'tidemark';
 
 export function iscsiContenders(place: IscsiBenchPlace): readonly Contender[] {
   return [

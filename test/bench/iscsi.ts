@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { benchFolder, compare, makeSource } from './comparison.ts';
 import { iscsiGoals } from './goals.ts';
 import { iscsiJobs, runIscsiJob } from './iscsi-jobs.ts';
-import { iscsiContenders, tidemarkName } from './iscsi-servers.ts';
+import { iscsiContenders } from './iscsi-servers.ts';
 
 export interface IscsiBenchOptions {
   readonly rounds: number;
@@ -26,7 +26,6 @@ export async function benchIscsi(options: IscsiBenchOptions): Promise<void> {
         ({ name }) => only.length === 0 || only.some((part) => name.includes(part)),
       ),
       goals: iscsiGoals,
-      ours: tidemarkName,
       rounds,
       run: async (job, server) => await runIscsiJob(job, server.uri, seconds),
       options,

@@ -27,15 +27,16 @@ function fioJob(name: string, direction: 'read' | 'write', size: '4k' | '1m', de
 }
 
 /**
- * In this order: the device is full of random data, then read, then overwritten. The burst fits into the segments that
+ * In this order: the device is full of random data, then read, then overwritten. It is read whole before it is read at random:
+ * tidemark writes past the page cache, so what was just written comes from the disk the first time. The burst fits into the segments that
  * tidemark keeps prepared; the long 1 MiB job runs out of them after a moment.
  */
 export const jobs: readonly Job[] = [
   { name: 'copy in', unit: 'MiB/s', writes: true, copy: 'in' },
+  { name: 'copy out', unit: 'MiB/s', writes: false, copy: 'out' },
   fioJob('4k read QD32', 'read', '4k', 32),
   fioJob('4k read QD1', 'read', '4k', 1),
   fioJob('1m read QD4', 'read', '1m', 4),
-  { name: 'copy out', unit: 'MiB/s', writes: false, copy: 'out' },
   fioJob('4k write QD32', 'write', '4k', 32),
   fioJob('4k write QD1', 'write', '4k', 1),
   { ...fioJob('1m write burst', 'write', '1m', 4), burstBytes: 192 << 20 },
@@ -47,6 +48,8 @@ export interface JobTarget {
   /** File to copy in. */
   readonly source: string;
   readonly seconds: number;
+  /** Connections that fio makes; absent = 1. */
+  readonly connections?: number;
 }
 
 export interface Measured {
@@ -95,6 +98,7 @@ async function runFio(job: Job, args: readonly string[], target: JobTarget): Pro
       ...['--name=job', '--ioengine=nbd', `--uri=${target.uri}`, '--output-format=json'],
       ...[`--size=${deviceSizeBytes}`, ...lengthOf(job, target)],
       ...['--norandommap', '--randrepeat=0', ...args],
+      ...[`--numjobs=${target.connections ?? 1}`, '--group_reporting'],
     ],
     { timeoutMs: jobTimeoutMs },
   );

@@ -3,6 +3,7 @@ import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchIscsi } from './iscsi.ts';
 import { benchNbd } from './nbd.ts';
+import type { Transport } from './peers.ts';
 import { benchRecovery } from './recovery.ts';
 import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
@@ -21,7 +22,8 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segme
   --seconds N      length of each fio job (default 2)
   --count N        snapshots (default 10000)
   --log-gib N      GiB of log for recovery (default 2)
-  --tcp            TCP on loopback instead of unix sockets
+  --transport T    nbd: unix (default), tcp or tls
+  --connections N  nbd: connections of the client for the jobs of fio (default 1)
   --only A,B       only servers whose name contains A or B
   --folder DIR     where to measure (default: the temporary folder)
 `;
@@ -33,7 +35,8 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '2' },
     count: { type: 'string', default: '10000' },
     'log-gib': { type: 'string', default: '2' },
-    tcp: { type: 'boolean', default: false },
+    transport: { type: 'string', default: 'unix' },
+    connections: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
     folder: { type: 'string', default: os.tmpdir() },
     help: { type: 'boolean', default: false },
@@ -43,10 +46,17 @@ const { values, positionals } = parseArgs({
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 
+function transportOf(text: string): Transport {
+  if (text === 'unix' || text === 'tcp' || text === 'tls') return text;
+  throw new Error(`--transport ${text}: choose unix, tcp or tls`);
+}
+
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   nbd: async () => {
     const only = values.only === '' ? [] : values.only.split(',');
-    await benchNbd({ rounds, seconds, isTcp: values.tcp, folder: values.folder, only });
+    const transport = transportOf(values.transport);
+    const connections = Number(values.connections);
+    await benchNbd({ rounds, seconds, transport, connections, folder: values.folder, only });
   },
   iscsi: async () => {
     const only = values.only === '' ? [] : values.only.split(',');

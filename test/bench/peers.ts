@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isAlive } from '../support/appliance.ts';
 import { Background, run, until } from '../support/run.ts';
+import { TestAuthority } from '../support/tls-identities.ts';
 
 /** How far an acknowledged write has got: into memory, or through fdatasync. */
 export type Acknowledges = 'cached' | 'durable';
@@ -20,17 +21,22 @@ export interface RunningServer {
 export interface ServerKind {
   readonly name: string;
   readonly acknowledges: Acknowledges;
+  /** Absent: every transport. */
+  readonly speaksTls?: false;
   /** Starts it over a device of the bench's size whose content is `source`'s. */
   start(place: BenchPlace): Promise<RunningServer>;
 }
+
+/** How clients come in; `tls` is TCP on loopback with certificates. */
+export type Transport = 'unix' | 'tcp' | 'tls';
 
 export interface BenchPlace {
   /** Folder on the file system that is measured; sockets and data lie in it. */
   readonly folder: string;
   /** Random bytes, as large as the device. */
   readonly source: string;
-  readonly isTcp: boolean;
-  /** A free TCP port, when `isTcp`. */
+  readonly transport: Transport;
+  /** A free TCP port, unless `unix`. */
   readonly port: number;
 }
 
@@ -49,7 +55,7 @@ async function serve(
   try {
     await until(`${program} serves`, startWithinMs, async () => {
       if (!server.isRunning) throw new Error(`${program} ended: ${server.output}`);
-      if (!place.isTcp) return fs.existsSync(socket);
+      if (place.transport === 'unix') return fs.existsSync(socket);
       return await run('nbdinfo', ['--size', uri]).then(
         () => true,
         () => false,
@@ -67,9 +73,32 @@ async function serve(
 }
 
 function uriOf(place: BenchPlace, exportName: string): string {
-  return place.isTcp
-    ? `nbd://127.0.0.1:${place.port}/${exportName}`
-    : `nbd+unix:///${exportName}?socket=${socketOf(place)}`;
+  switch (place.transport) {
+    case 'unix':
+      return `nbd+unix:///${exportName}?socket=${socketOf(place)}`;
+    case 'tcp':
+      return `nbd://127.0.0.1:${place.port}/${exportName}`;
+    default:
+      return tlsUri(place.port, exportName, tlsFolder(place));
+  }
+}
+
+/** `folder` holds the authority's certificate as ca-cert.pem. */
+export function tlsUri(port: number, exportName: string, folder: string): string {
+  return `nbds://localhost:${port}/${exportName}?tls-certificates=${folder}`;
+}
+
+/** A server's certificate and its authority, under the names that GnuTLS programs look for. */
+function tlsFolder(place: BenchPlace): string {
+  const folder = path.join(place.folder, 'peer-tls');
+  if (fs.existsSync(folder)) return folder;
+  fs.mkdirSync(folder);
+  const authority = new TestAuthority('bench');
+  const server = authority.server();
+  fs.writeFileSync(path.join(folder, 'ca-cert.pem'), authority.pem);
+  fs.writeFileSync(path.join(folder, 'server-cert.pem'), server.certificatePem);
+  fs.writeFileSync(path.join(folder, 'server-key.pem'), server.keyPem);
+  return folder;
 }
 
 function socketOf(place: BenchPlace): string {
@@ -96,9 +125,15 @@ function nbdkit(name: string, acknowledges: Acknowledges, isForced: boolean): Se
     name,
     acknowledges,
     start: async (place) => {
-      const listen = place.isTcp
-        ? ['--ipaddr', '127.0.0.1', '-p', String(place.port)]
-        : ['-U', socketOf(place)];
+      const address =
+        place.transport === 'unix'
+          ? ['-U', socketOf(place)]
+          : ['--ipaddr', '127.0.0.1', '-p', String(place.port)];
+      const tls =
+        place.transport === 'tls'
+          ? ['--tls=require', `--tls-certificates=${tlsFolder(place)}`]
+          : [];
+      const listen = [...address, ...tls];
       const filter = isForced ? ['--filter=fua'] : [];
       const mode = isForced ? ['fuamode=force'] : [];
       const file = await rawFile(place);
@@ -112,9 +147,13 @@ function qemuNbd(format: 'raw' | 'qcow2', cache: 'writeback' | 'writethrough'): 
     name: `qemu-nbd ${format} ${cache}`,
     acknowledges: cache === 'writethrough' ? 'durable' : 'cached',
     start: async (place) => {
-      const listen = place.isTcp
-        ? ['-b', '127.0.0.1', '-p', String(place.port)]
-        : ['-k', socketOf(place)];
+      const address =
+        place.transport === 'unix'
+          ? ['-k', socketOf(place)]
+          : ['-b', '127.0.0.1', '-p', String(place.port)];
+      const credentials = `tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=${tlsFolder(place)}`;
+      const tls = place.transport === 'tls' ? ['--object', credentials, '--tls-creds', 'tls0'] : [];
+      const listen = [...address, ...tls];
       const file = format === 'raw' ? await rawFile(place) : await qcow2File(place);
       const args = ['-t', '-e', '16', '-f', format, `--cache=${cache}`, ...listen, file];
       return await serve(place, 'qemu-nbd', args);
@@ -130,12 +169,14 @@ function nbdServer(
   return {
     name,
     acknowledges,
+    speaksTls: false,
     start: async (place) => {
       const file = await rawFile(place);
       const configuration = path.join(place.folder, 'nbd-server.conf');
-      const listen = place.isTcp
-        ? ['listenaddr = 127.0.0.1', `port = ${place.port}`]
-        : [`unixsock = ${socketOf(place)}`, `port = ${place.port}`];
+      const listen =
+        place.transport === 'tcp'
+          ? ['listenaddr = 127.0.0.1', `port = ${place.port}`]
+          : [`unixsock = ${socketOf(place)}`, `port = ${place.port}`];
       const lines = ['[generic]', ...listen, 'allowlist = true', '[bench]', `exportname = ${file}`];
       fs.writeFileSync(configuration, `${[...lines, ...settings].join('\n')}\n`);
       return await serveDaemon(place, configuration);
@@ -152,7 +193,11 @@ async function serveDaemon(place: BenchPlace, configuration: string): Promise<Ru
   await run('nbd-server', ['-C', configuration, '-p', pidFile]);
   await until('nbd-server serves', startWithinMs, () => fs.existsSync(pidFile));
   const pid = Number(fs.readFileSync(pidFile, 'utf8'));
-  await until('nbd-server listens', startWithinMs, () => place.isTcp || fs.existsSync(socket));
+  await until(
+    'nbd-server listens',
+    startWithinMs,
+    () => place.transport !== 'unix' || fs.existsSync(socket),
+  );
   return {
     uri: uriOf(place, 'bench'),
     pids: [pid],
@@ -163,6 +208,7 @@ async function serveDaemon(place: BenchPlace, configuration: string): Promise<Ru
   };
 }
 
+/** nbd-server is left out over TLS: it wants other names for the same files. */
 export const peers: readonly ServerKind[] = [
   nbdkit('nbdkit file', 'cached', false),
   nbdkit('nbdkit file, forced FUA', 'durable', true),
