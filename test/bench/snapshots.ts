@@ -1,9 +1,12 @@
 /**
  * `bench snapshots`: what 10,000 snapshots of one volume cost. First each creation, timed at the engine's control socket
  * (so a little more than in the engine); then durable 4 KiB writes on that volume beside the same on a volume
- * without snapshots, in turns, so that drifts of the machine meet both.
+ * without snapshots, in turns, so that drifts of the machine meet both; last the first write to a part of the map that
+ * a snapshot shares, beside the writes that follow it there.
  */
+import { spawn } from 'node:child_process';
 import path from 'node:path';
+import readline from 'node:readline';
 import { connectEngine } from '../../src/engine/client.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { Appliance } from '../support/appliance.ts';
@@ -20,9 +23,12 @@ export interface SnapshotBenchOptions {
 }
 
 const sizeBytes = 1 << 30;
+const firstWriteSizeBytes = 64 << 20;
 const batch = 32;
 const goalRatio = 0.97;
 const goalCreateMs = 1;
+const goalFirstWrite = 1.03;
+const firstWriteRounds = 1000;
 
 function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((left, right) => left - right);
@@ -67,6 +73,26 @@ async function createSnapshots(
   }
 }
 
+/** Microseconds of single writes. */
+interface FirstWrites {
+  readonly first: readonly number[];
+  readonly later: readonly number[];
+}
+
+async function timeFirstWrites(appliance: Appliance, volume: string): Promise<FirstWrites> {
+  const script = path.join(import.meta.dirname, 'first-write.py');
+  const args = [script, appliance.uri(volume), String(firstWriteRounds)];
+  const child = spawn('/usr/bin/python3', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  let count = 0;
+  for await (const line of readline.createInterface({ input: child.stdout })) {
+    if (line !== 'snapshot') return JSON.parse(line) as FirstWrites;
+    count += 1;
+    await appliance.snapshotCreate(volume, `first${count}`);
+    child.stdin.write('\n');
+  }
+  throw new Error('the writer ended without a result');
+}
+
 export async function benchSnapshots(options: SnapshotBenchOptions): Promise<void> {
   const appliance = await Appliance.start();
   try {
@@ -87,7 +113,9 @@ export async function benchSnapshots(options: SnapshotBenchOptions): Promise<voi
         rates[volume].push((await runJob(job, target)).rate);
       }
     }
-    printResult(options, creation, rates);
+    await appliance.volumeCreate('first', firstWriteSizeBytes);
+    const firstWrites = await timeFirstWrites(appliance, 'first');
+    printResult(options, creation, rates, firstWrites);
   } finally {
     await appliance.remove();
   }
@@ -97,9 +125,11 @@ function printResult(
   options: SnapshotBenchOptions,
   creation: Creation,
   rates: Readonly<Record<'plain' | 'snapped', readonly number[]>>,
+  firstWrites: FirstWrites,
 ): void {
   const ratio = median(rates.snapped) / median(rates.plain);
   const eachMs = median(creation.eachMs);
+  const firstWriteRatio = median(firstWrites.first) / median(firstWrites.later);
   const rows = [
     [`${options.count} snapshots of one volume`, 'value', 'goal'],
     ['create, one at a time, ms (median)', eachMs.toFixed(3), `< ${goalCreateMs}`],
@@ -108,8 +138,11 @@ function printResult(
     ['4k writes QD32 without snapshots, IO/s', formatNumber(median(rates.plain)), ''],
     ['4k writes QD32 with them, IO/s', formatNumber(median(rates.snapped)), ''],
     ['ratio', ratio.toFixed(3), `>= ${goalRatio}`],
+    ['first write after a snapshot, us (median)', median(firstWrites.first).toFixed(0), ''],
+    ['those that follow, us (median)', median(firstWrites.later).toFixed(0), ''],
+    ['ratio', firstWriteRatio.toFixed(3), `<= ${goalFirstWrite}`],
   ];
   console.log(`\n${formatTable(rows)}\n`);
-  const file = writeResult('snapshots', { options, creation, rates, ratio });
+  const file = writeResult('snapshots', { options, creation, rates, ratio, firstWrites });
   console.log(`details: ${file}`);
 }
