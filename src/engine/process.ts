@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { assert, present } from '../base/assert.ts';
 import { OperationError, type Outcome, toError } from '../base/errors.ts';
 import type { Log } from '../base/ports.ts';
+import { StagingDoor } from '../device/staging-door.ts';
 import { systemClock } from '../host/clock.ts';
 import { availableMemoryBytes } from '../host/memory.ts';
 import { onCrash } from '../host/signals.ts';
@@ -111,9 +112,10 @@ async function run(settings: EngineArguments, log: Log): Promise<void> {
   const openMs = systemClock.monotonicMs() - began;
   await createFirstVolume(opened, settings);
   const exports = new PoolExports(opened.pool);
+  const staging = new StagingDoor(opened.pool.staging);
   const nbd = new NbdServer({
     exports,
-    staging: opened.pool.staging,
+    staging,
     timers: systemTimers,
     log,
   });

@@ -18,8 +18,7 @@
 
 import { OutputPool } from '../base/output-pool.ts';
 import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
-import type { Staging } from '../device/staging.ts';
-import { StagingDoor } from '../device/staging-door.ts';
+import type { StagingDoor } from '../device/staging-door.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
@@ -32,7 +31,8 @@ const stallTicks = 5;
 
 export interface NbdServerParts {
   readonly exports: NbdExports;
-  readonly staging: Staging;
+  /** Shared with the other front ends: one queue for the one memory. */
+  readonly staging: StagingDoor;
   readonly timers: Timers;
   readonly log: Log;
   /** What differs from the usual limits. */
@@ -65,7 +65,7 @@ export class NbdServer implements ConnectionOwner {
     this.shared = {
       limits,
       pool: new OutputPool(limits),
-      staging: new StagingDoor(parts.staging),
+      staging: parts.staging,
       tasks: new TaskPool(),
     };
     this.#endTurn = () => {

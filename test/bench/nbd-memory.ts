@@ -7,6 +7,7 @@
  */
 
 import { Staging } from '../../src/device/staging.ts';
+import { StagingDoor } from '../../src/device/staging-door.ts';
 import { listenTcp, listenUnix } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { plainDoor } from '../../src/nbd/door.ts';
@@ -38,7 +39,12 @@ const log = {
     console.error(message, fields);
   },
 };
-const server = new NbdServer({ exports, staging, timers: systemTimers, log });
+const server = new NbdServer({
+  exports,
+  staging: new StagingDoor(staging),
+  timers: systemTimers,
+  log,
+});
 
 listenUnix(
   socketPath,

@@ -8,6 +8,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Staging } from '../../src/device/staging.ts';
+import { StagingDoor } from '../../src/device/staging-door.ts';
 import type { StreamListener } from '../../src/host/socket.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { TlsStreams } from '../../src/host/tls.ts';
@@ -29,7 +30,7 @@ const exports = new MemoryExports();
 const staging = new Staging(new SharedArrayBuffer(4 << 20));
 const server = new NbdServer({
   exports,
-  staging,
+  staging: new StagingDoor(staging),
   timers: systemTimers,
   log: { info: () => undefined, warn: () => undefined, error: () => undefined },
 });

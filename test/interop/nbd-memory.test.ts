@@ -10,6 +10,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ByteStream } from '../../src/base/ports.ts';
 import { Staging } from '../../src/device/staging.ts';
+import { StagingDoor } from '../../src/device/staging-door.ts';
 import {
   type ListenDone,
   listenTcp,
@@ -45,7 +46,12 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
   const exports = new MemoryExports();
   const listeners: StreamListener[] = [];
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const server = new NbdServer({ exports, staging, timers: systemTimers, log });
+  const server = new NbdServer({
+    exports,
+    staging: new StagingDoor(staging),
+    timers: systemTimers,
+    log,
+  });
   const freeBytes = staging.freeBytes;
   let folder = '';
   let socketPath = '';

@@ -1,6 +1,7 @@
 /** An NBD server over memory devices, memory streams and manual time: everything happens when a test says so. */
 import type { Log } from '../../src/base/ports.ts';
 import { Staging } from '../../src/device/staging.ts';
+import { StagingDoor } from '../../src/device/staging-door.ts';
 import { type NbdDoor, plainDoor } from '../../src/nbd/door.ts';
 import type { NbdLimits } from '../../src/nbd/limits.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
@@ -40,7 +41,8 @@ export class NbdWorld {
         throw new Error(message);
       },
     };
-    const { staging, timers, exports } = this;
+    const { timers, exports } = this;
+    const staging = new StagingDoor(this.staging);
     const limits = options.limits ?? {};
     this.server = new NbdServer({ exports, staging, timers, log, limits });
   }

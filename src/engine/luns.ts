@@ -1,0 +1,183 @@
+/**
+ * Who may log in over iSCSI and what they see, from the desired state that the daemon gave last; all in memory.
+ *
+ *     initiator name ─▶ host that names it, else the host for any initiator, else nobody
+ *                         └─▶ CHAP accounts, LUN number ─▶ unit
+ *
+ * Invariant: an initiator that a host names sees what that host sees and nothing else, also where another host takes any initiator.
+ */
+import { isLoopbackAddress } from '../base/ip-address.ts';
+import type {
+  ChapCredentials,
+  InitiatorIdentity,
+  IscsiHosts,
+  PortalAddress,
+  TargetAccess,
+  TargetEntry,
+} from '../iscsi/hosts.ts';
+import type { LunMap, MappedLun } from '../scsi/target.ts';
+import type { IscsiHost, IscsiPortal, IscsiWanted } from './protocol.ts';
+import type { Units } from './units.ts';
+
+interface HostState {
+  readonly host: IscsiHost;
+  readonly luns: ReadonlyMap<number, MappedLun>;
+  readonly chap: ChapCredentials | undefined;
+}
+
+/** Where a volume is to be seen. */
+export interface VolumeMap {
+  readonly host: string;
+  readonly lun: number;
+}
+
+const noLuns: ReadonlyMap<number, MappedLun> = new Map();
+const allIpv4 = '0.0.0.0';
+const allIpv6 = '::';
+
+export class IscsiAccess implements LunMap, IscsiHosts {
+  readonly #units: Units;
+  /** Addresses of this machine, for portals on all of them. */
+  readonly #machineAddresses: () => readonly string[];
+  /** Nobody is served: the pool lost writes, and its volumes may show older content. */
+  readonly #isUnavailable: boolean;
+  #targetName = '';
+  #portals: readonly IscsiPortal[] = [];
+  #stateByInitiator: ReadonlyMap<string, HostState> = new Map();
+  #anyState: HostState | undefined;
+  #states: readonly HostState[] = [];
+
+  constructor(options: {
+    readonly units: Units;
+    readonly machineAddresses: () => readonly string[];
+    readonly isUnavailable: boolean;
+  }) {
+    this.#units = options.units;
+    this.#machineAddresses = options.machineAddresses;
+    this.#isUnavailable = options.isUnavailable;
+  }
+
+  get targetName(): string {
+    return this.#targetName;
+  }
+
+  /** From now on this holds. Maps of volumes that do not exist are left out. */
+  configure({ targetName, hosts }: IscsiWanted): void {
+    this.#targetName = targetName;
+    const states = hosts.map((host): HostState => {
+      return { host, luns: this.#lunsOf(host), chap: credentialsOf(host) };
+    });
+    this.#use(states);
+    const seen = hosts.flatMap(({ luns }) => luns.map(({ volumeUuid }) => volumeUuid));
+    this.#units.keepOnly(new Set(seen));
+  }
+
+  /** The portals that are open. */
+  usePortals(portals: readonly IscsiPortal[]): void {
+    this.#portals = portals;
+  }
+
+  /** A volume is gone: no host sees it any more. */
+  forgetVolume(volumeId: string): void {
+    const kept = this.#states.map(({ host }) => ({
+      ...host,
+      luns: host.luns.filter(({ volumeUuid }) => volumeUuid !== volumeId),
+    }));
+    this.configure({ targetName: this.#targetName, portals: [], hosts: kept });
+  }
+
+  /** Which hosts see a volume. */
+  mapsOf(volumeId: string): VolumeMap[] {
+    return this.#states.flatMap(({ host }) =>
+      host.luns
+        .filter(({ volumeUuid }) => volumeUuid === volumeId)
+        .map(({ lun }) => ({ host: host.name, lun })),
+    );
+  }
+
+  /** Name of the host that an initiator belongs to. */
+  hostOf(initiatorName: string): string | undefined {
+    return this.#stateOf(initiatorName)?.host.name;
+  }
+
+  /** Whether an initiator sees a volume. */
+  sees(initiatorName: string, volumeId: string): boolean {
+    const host = this.#stateOf(initiatorName)?.host;
+    return host?.luns.some(({ volumeUuid }) => volumeUuid === volumeId) ?? false;
+  }
+
+  luns(initiatorName: string, targetName: string): ReadonlyMap<number, MappedLun> {
+    if (targetName !== this.#targetName || this.#isUnavailable) return noLuns;
+    return this.#stateOf(initiatorName)?.luns ?? noLuns;
+  }
+
+  targets(initiator: InitiatorIdentity): readonly TargetEntry[] {
+    if (this.#admitted(initiator) === undefined || this.#isUnavailable) return [];
+    const portals = this.#portals.flatMap((portal) => this.#advertised(portal, initiator.address));
+    return [{ name: this.#targetName, portals }];
+  }
+
+  access(initiator: InitiatorIdentity, targetName: string): TargetAccess {
+    if (targetName !== this.#targetName) return { kind: 'notFound' };
+    const state = this.#admitted(initiator);
+    if (state === undefined) return { kind: 'forbidden' };
+    if (this.#isUnavailable) return { kind: 'unavailable' };
+    const { host, chap } = state;
+    return chap === undefined
+      ? { kind: 'ok', host: host.name }
+      : { kind: 'ok', host: host.name, chap };
+  }
+
+  /** Who must prove who he is to log in must do so to ask for targets. */
+  discoveryChap(initiator: InitiatorIdentity): ChapCredentials | undefined {
+    return this.#admitted(initiator)?.chap;
+  }
+
+  #use(states: readonly HostState[]): void {
+    this.#states = states;
+    this.#stateByInitiator = new Map(
+      states.flatMap((state) => state.host.initiators.map((name) => [name, state] as const)),
+    );
+    this.#anyState = states.find(({ host }) => host.isAnyInitiator);
+  }
+
+  #stateOf(initiatorName: string): HostState | undefined {
+    return this.#stateByInitiator.get(initiatorName) ?? this.#anyState;
+  }
+
+  /** The host that lets the initiator in from where it is. */
+  #admitted({ name, address }: InitiatorIdentity): HostState | undefined {
+    const state = this.#stateOf(name);
+    return state?.host.isLoopbackOnly === true && !isLoopbackAddress(address) ? undefined : state;
+  }
+
+  #lunsOf({ luns }: IscsiHost): ReadonlyMap<number, MappedLun> {
+    const mapped = new Map<number, MappedLun>();
+    for (const { lun, volumeUuid, isReadOnly } of luns.toSorted((a, b) => a.lun - b.lun)) {
+      const unit = this.#units.unitOf(volumeUuid);
+      if (unit !== undefined) mapped.set(lun, { unit, isReadOnly });
+    }
+    return mapped;
+  }
+
+  /** Where an initiator at `address` finds a portal: one on all addresses is named by those that it can reach. */
+  #advertised({ address, port, group }: IscsiPortal, peer: string): PortalAddress[] {
+    if (address !== allIpv4 && address !== allIpv6) return [{ address, port, group }];
+    const isFromHere = isLoopbackAddress(peer);
+    return this.#machineAddresses()
+      .filter((each) => address === allIpv6 || !each.includes(':'))
+      .filter((each) => isLoopbackAddress(each) === isFromHere)
+      .map((each) => ({ address: each, port, group }));
+  }
+}
+
+function credentialsOf({ chapIn, chapOut }: IscsiHost): ChapCredentials | undefined {
+  if (chapIn === undefined) return undefined;
+  return {
+    userName: chapIn.user,
+    secret: Uint8Array.fromHex(chapIn.secret),
+    ...(chapOut === undefined
+      ? {}
+      : { outName: chapOut.user, outSecret: Uint8Array.fromHex(chapOut.secret) }),
+  };
+}

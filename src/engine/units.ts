@@ -1,0 +1,94 @@
+/**
+ * Logical units: one for each volume or view that some host sees, kept for as long as one does.
+ *
+ *     volume ─▶ device ─▶ unit ◀─ LUN 0 of host a, LUN 3 of host b
+ *                 └─ answers shuttingDown after a rollback, refresh or undo: the unit gets the new one
+ *
+ * Invariant: all maps of a volume share its one unit, so that reservations and unit attentions of one host reach the others.
+ */
+import { uuidText } from '../base/uuid.ts';
+import { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { Pool } from '../volume/pool.ts';
+
+/** At most four characters, for INQUIRY. */
+const PRODUCT_REVISION = '0.1';
+
+type Volume = ReturnType<Pool['volume']>;
+
+export class Units {
+  readonly #pool: Pool;
+  /** By the volume's uuid. */
+  readonly #unitById = new Map<string, LogicalUnit>();
+  #isSpaceLow = false;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** The unit of a volume, made when it is first asked for; undefined when there is no such volume. */
+  unitOf(volumeId: string): LogicalUnit | undefined {
+    const known = this.#unitById.get(volumeId);
+    if (known !== undefined) return known;
+    const volume = this.#volume(volumeId);
+    if (volume === undefined) return undefined;
+    const unit = new LogicalUnit({
+      device: this.#pool.volumeOpen(volume.name),
+      productRevision: PRODUCT_REVISION,
+      space: () => {
+        const { usedBytes, writeLimitBytes } = this.#pool.space();
+        return { usedBytes, availableBytes: Math.max(0, writeLimitBytes - usedBytes) };
+      },
+    });
+    if (this.#isSpaceLow) unit.spaceLow();
+    this.#unitById.set(volumeId, unit);
+    return unit;
+  }
+
+  /** Closes the units of volumes that nobody sees any more. */
+  keepOnly(volumeIds: ReadonlySet<string>): void {
+    for (const [volumeId, unit] of this.#unitById) {
+      if (volumeIds.has(volumeId)) continue;
+      this.#unitById.delete(volumeId);
+      unit.close();
+    }
+  }
+
+  /**
+   * Runs `change`, which gives the volume other content, while no command of the volume's unit runs; commands that come are
+   * answered BUSY meanwhile. Hosts are told when it is done; when it fails the unit goes on as before.
+   */
+  async whileSuspended<T>(volumeId: string, change: () => Promise<T>): Promise<T> {
+    const unit = this.#unitById.get(volumeId);
+    if (unit === undefined) return await change();
+    await new Promise<void>((resolve) => {
+      unit.suspend(resolve);
+    });
+    try {
+      const result = await change();
+      const volume = this.#volume(volumeId);
+      // A volume that is gone: its unit is closed by who deleted it.
+      if (volume !== undefined) unit.replaceDevice(this.#pool.volumeOpen(volume.name));
+      return result;
+    } finally {
+      unit.resume();
+    }
+  }
+
+  resized(volumeId: string): void {
+    this.#unitById.get(volumeId)?.resized();
+  }
+
+  spaceLow(): void {
+    this.#isSpaceLow = true;
+    for (const unit of this.#unitById.values()) unit.spaceLow();
+  }
+
+  spaceRecovered(): void {
+    this.#isSpaceLow = false;
+    for (const unit of this.#unitById.values()) unit.spaceRecovered();
+  }
+
+  #volume(volumeId: string): Volume | undefined {
+    return this.#pool.volumes().find((volume) => uuidText(volume.uuid) === volumeId);
+  }
+}

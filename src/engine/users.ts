@@ -1,0 +1,120 @@
+/**
+ * Who uses a volume, and what becomes of them when its content changes or it goes away.
+ *
+ *                        rollback, undo, refresh                     delete
+ *     NBD connections    refused; with --disconnect dropped          needs force; dropped
+ *     iSCSI sessions     refused; with --disconnect they stay:       -
+ *                        commands end, then hosts are told
+ *     LUN maps           -                                           needs force; removed
+ */
+import { ErrorCode, OperationError } from '../base/errors.ts';
+import { uuidText } from '../base/uuid.ts';
+import { count } from '../base/words.ts';
+import type { NbdServer } from '../nbd/server.ts';
+import type { Pool } from '../volume/pool.ts';
+import type { PoolExports } from './exports.ts';
+import type { IscsiFront } from './iscsi-front.ts';
+
+/** Hosts that a message names one by one. */
+const NAMED_MAX = 8;
+
+type Volume = ReturnType<Pool['volume']>;
+
+export interface UserParts {
+  readonly exports: PoolExports;
+  readonly nbd: NbdServer;
+  readonly iscsi: IscsiFront;
+}
+
+/**
+ * Runs `change`, which gives the volume other content, when nobody's requests run into it. Rejects with OperationError `conflict` when
+ * somebody uses it and `disconnect` is false.
+ */
+export async function whileUnused<T>(
+  parts: UserParts,
+  volume: Volume,
+  disconnect: boolean,
+  change: () => Promise<T>,
+): Promise<T> {
+  const volumeId = uuidText(volume.uuid);
+  const connections = parts.exports.volumeConnections(volumeId);
+  const sessionCount = parts.iscsi.sessionCount(volumeId);
+  if (connections.size + sessionCount > 0 && !disconnect) {
+    throw isOpen(volume.name, connections.size, sessionCount);
+  }
+  parts.nbd.disconnect(connections);
+  return await parts.iscsi.units.whileSuspended(volumeId, change);
+}
+
+/** Runs `remove`, after which nobody sees the volume. Rejects with `needs-force` when something would be lost and `force` is false. */
+export async function removeWithUsers<T>(
+  parts: UserParts,
+  volume: Volume,
+  force: boolean,
+  remove: () => Promise<T>,
+): Promise<T> {
+  const volumeId = uuidText(volume.uuid);
+  const connections = parts.exports.allConnections(volumeId);
+  const maps = parts.iscsi.mapsOf(volumeId);
+  if (!force && (connections.size > 0 || maps.length > 0)) {
+    const snapshotCount = volume.snapshotByName.size;
+    const lost = [
+      ...connectionsText(connections.size),
+      ...mapsText(maps),
+      ...(snapshotCount === 0
+        ? []
+        : [`has ${count(snapshotCount, 'snapshot')} that would be deleted with it`]),
+    ];
+    throw inUse(volume.name, lost);
+  }
+  parts.nbd.disconnect(connections);
+  const removed = await parts.iscsi.units.whileSuspended(volumeId, remove);
+  parts.iscsi.volumeDeleted(volumeId);
+  return removed;
+}
+
+/** Drops who reads a snapshot. Throws `needs-force` when somebody does and `force` is false. */
+export function releaseSnapshot(
+  parts: UserParts,
+  name: string,
+  snapshotId: string,
+  force: boolean,
+): void {
+  const connections = parts.exports.snapshotConnections(snapshotId);
+  if (connections.size > 0 && !force) throw inUse(name, connectionsText(connections.size));
+  parts.nbd.disconnect(connections);
+}
+
+function isOpen(name: string, connectionCount: number, sessionCount: number): OperationError {
+  const users = [
+    ...(connectionCount === 0 ? [] : [count(connectionCount, 'NBD connection')]),
+    ...(sessionCount === 0 ? [] : [count(sessionCount, 'iSCSI session')]),
+  ];
+  const whose = connectionCount + sessionCount === 1 ? 'it' : 'them';
+  return new OperationError(
+    ErrorCode.conflict,
+    `${name} is open on ${users.join(' and ')}, and its content would change under ${whose}`,
+    'Disconnect the clients (or log out), or repeat with --disconnect: NBD connections are dropped, iSCSI sessions stay and are told.',
+  );
+}
+
+function connectionsText(connectionCount: number): string[] {
+  if (connectionCount === 0) return [];
+  return [`is open on ${count(connectionCount, 'NBD connection')} that would be dropped`];
+}
+
+function mapsText(maps: ReturnType<IscsiFront['mapsOf']>): string[] {
+  if (maps.length === 0) return [];
+  const shown = maps.slice(0, NAMED_MAX).map(({ host, lun }) => `host ${host} (LUN ${lun})`);
+  const moreCount = maps.length - shown.length;
+  const more = moreCount === 0 ? '' : ` and ${moreCount} more`;
+  return [`is mapped to ${shown.join(', ')}${more}`];
+}
+
+function inUse(what: string, lost: readonly string[]): OperationError {
+  return new OperationError(
+    ErrorCode.needsForce,
+    `${what} ${lost.join(', and ')}`,
+    'Disconnect the clients and unmap it, or repeat with --force.',
+  );
+}
