@@ -146,6 +146,9 @@ class CopyMover extends Mover {
       this.#failPiece(command);
       return false;
     }
+    const isOver = this.#stage === 'choose' && this.#index === this.#ranges.length;
+    // Interrupted: what is complete ends well, anything else ends with what the abort says.
+    if (command.isAborting && this.#stage !== 'advance' && !isOver) return false;
     switch (this.#stage) {
       case 'choose':
         return this.#choose(command);
@@ -252,8 +255,7 @@ class CopyMover extends Mover {
     io.length = length;
     io.target = present(this.#buffer, 'buffer of a copy').subarray(0, length);
     this.#stage = 'fill';
-    command.ask();
-    source.unit.device.submit(io);
+    command.submit(part, source.unit.device);
   }
 
   /** Writes what was read; a hole becomes one. */
@@ -293,8 +295,7 @@ class CopyMover extends Mover {
     assert(this.#writing === undefined, 'one request of a copy at a time');
     this.#writing = this.#range;
     this.#writing.target.unit.reservations.copyStarted();
-    command.ask();
-    device.submit(part.io);
+    command.submit(part, device);
   }
 
   #advance(): void {
