@@ -45,6 +45,6 @@ export const stages: readonly Stage[] = [
   suite('contract', 3, ['test/contract/']),
   suite('fuzz', 5, ['test/fuzz/']),
   suite('simulation', 8, ['test/sim/']),
-  { ...suite('interop', 12, ['test/interop/']), needsPackages: true },
+  { ...suite('interop', 18, ['test/interop/']), needsPackages: true },
   { ...suite('e2e', 6, ['test/e2e/']), needsPackages: true },
 ];

@@ -105,7 +105,7 @@ describe('reinstatement', () => {
     }
   });
 
-  it('the same initiator port on another portal group port is another session', async () => {
+  it('two ports of one initiator are two sessions', async () => {
     const first = await login({ isid: 8, portal: 0 });
     const other = await login({ isid: 9, portal: 1 });
     expect(first.tsih).not.toBe(other.tsih);
