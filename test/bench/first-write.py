@@ -33,8 +33,9 @@ for round_number in range(int(sys.argv[2])):
     print("snapshot", flush=True)
     sys.stdin.readline()
     leaf = (round_number * 7) % leaves * LEAF
-    # Another leaf first: the first write after the client has waited pays for waking everybody.
-    timed_write((round_number * 7 + 3) % leaves * LEAF)
+    # Another leaf before: the first writes after the client has waited pay for waking everybody.
+    for block in range(4):
+        timed_write((round_number * 7 + 3) % leaves * LEAF + block * BLOCK)
     first.append(timed_write(leaf + BLOCK))
     for block in range(2, 5):
         later.append(timed_write(leaf + block * BLOCK))
