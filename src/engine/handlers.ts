@@ -7,6 +7,14 @@ import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
 import type { PoolExports } from './exports.ts';
+import {
+  ask,
+  fixedMoment,
+  type HistoryMethod,
+  historyHandlers,
+  pastMoment,
+  timeOfTicks,
+} from './history-handlers.ts';
 import type { NbdListeners } from './listeners.ts';
 import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
@@ -32,15 +40,6 @@ const ackModeByName = { durable: 0, 'write-back': 1 } as const;
 type Volume = ReturnType<Pool['volume']>;
 type Snapshot = ReturnType<Pool['snapshot']>;
 
-async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
-  return await new Promise((resolve, reject) => {
-    call((outcome) => {
-      if (outcome.ok) resolve(outcome.value);
-      else reject(outcome.error);
-    });
-  });
-}
-
 export function engineHandlers(parts: EngineParts): EngineHandlers {
   const { pool } = parts.opened;
   return {
@@ -61,6 +60,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...volumeHandlers(parts),
     ...viewHandlers(parts),
     ...snapshotHandlers(parts),
+    ...historyHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
       return {};
@@ -105,7 +105,7 @@ function poolHandlers(
   };
 }
 
-type VolumeMethod = Extract<keyof EngineHandlers, `volume${string}`>;
+type VolumeMethod = Exclude<Extract<keyof EngineHandlers, `volume${string}`>, HistoryMethod>;
 type ViewMethod = Extract<keyof EngineHandlers, `view${string}`>;
 
 function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
@@ -140,10 +140,11 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
         pool.volumeResize(params, done);
       }),
     volumeRollback: async ({ name, to, disconnect }) => {
-      pool.checkMoment(pool.volume(name), to);
+      // Before anybody is disconnected; an age is counted once.
+      const moment = await pastMoment(pool, name, to);
       disconnectHead(parts, name, disconnect);
       return await info((done) => {
-        pool.volumeRollback({ name, to }, done);
+        pool.volumeRollback({ name, to: moment }, done);
       });
     },
     volumeUndoRollback: async ({ name, disconnect }) => {
@@ -177,14 +178,20 @@ function viewHandlers(parts: EngineParts): Picked<ViewMethod> {
       });
       return viewInfo(parts, view);
     },
+    viewsCreate: async ({ views: targets, at }) => {
+      const views = await ask<readonly Volume[]>((done) => {
+        pool.viewsCreate({ targets, at, isClone: false }, done);
+      });
+      return views.map((view) => viewInfo(parts, view));
+    },
     viewRefresh: async ({ name, at, disconnect }) => {
       const view = pool.volume(name);
       checkKind(view, 'view');
       const source = view.view === undefined ? undefined : pool.volumeById(view.view.sourceUuid);
-      if (source !== undefined) pool.checkMoment(source, at);
+      const moment = source === undefined ? at : await fixedMoment(pool, source.name, at);
       disconnectHead(parts, name, disconnect);
       const refreshed = await ask<Volume>((done) => {
-        pool.viewRefresh({ name, at }, done);
+        pool.viewRefresh({ name, at: moment }, done);
       });
       return viewInfo(parts, refreshed);
     },
@@ -254,9 +261,9 @@ function snapshotHandlers(
       const snapshots = [...pool.volume(volume).snapshotByName.values()];
       return await Promise.resolve(snapshots.map((snapshot) => snapshotInfo(volume, snapshot)));
     },
-    snapshotCreate: async ({ volume, name }) => {
+    snapshotCreate: async ({ volume, name, at }) => {
       const [snapshot] = await ask<readonly Snapshot[]>((done) => {
-        pool.snapshotCreate([{ volume, name }], done);
+        pool.snapshotCreate([{ volume, name }], done, at);
       });
       return snapshotInfo(volume, snapshot ?? pool.snapshot(volume, name));
     },
@@ -370,6 +377,9 @@ function snapshotInfo(volume: string, snapshot: Snapshot): SnapshotInfo {
     uuid: uuidText(snapshot.uuid),
     position: snapshot.cut,
     createdMs: snapshot.createdMs,
+    ...(snapshot.past === undefined
+      ? {}
+      : { momentMs: timeOfTicks(snapshot.past.ticks), at: snapshot.past.label }),
     sizeBytes: snapshot.sizeBytes,
     consistency: 'crash',
   };

@@ -7,9 +7,12 @@ import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 // The engine starts this thread with exactly this.
 const { folder, settings } = workerData as KeeperThreadData;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
-const keeper = new Keeper(settings, new SystemDisk(folder), (ms) => {
+
+function pause(ms: number): void {
   Atomics.wait(sleeper, 0, 0, ms);
-});
+}
+
+const keeper = new Keeper(settings, new SystemDisk(folder), pause);
 
 parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
   if (message === keeperStop) {

@@ -36,7 +36,7 @@ const allIpv4 = '0.0.0.0';
 const allIpv6 = '::';
 
 export class IscsiAccess implements LunMap, IscsiHosts {
-  readonly #units: Units;
+  readonly #units: Pick<Units, 'unitOf' | 'keepOnly'>;
   /** Addresses of this machine, for portals on all of them. */
   readonly #machineAddresses: () => readonly string[];
   /** Nobody is served: the pool lost writes, and its volumes may show older content. */
@@ -48,7 +48,7 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   #states: readonly HostState[] = [];
 
   constructor(options: {
-    readonly units: Units;
+    readonly units: Pick<Units, 'unitOf' | 'keepOnly'>;
     readonly machineAddresses: () => readonly string[];
     readonly isUnavailable: boolean;
   }) {

@@ -33,8 +33,65 @@ export interface ViewInfo extends VolumeInfo {
   /** Name of the volume it is a view of; absent when that was deleted. */
   readonly source?: string;
   readonly sourceUuid: string;
-  /** The moment: "snapshot:NAME" or "now" (when it was made or refreshed). */
+  /** The moment: "snapshot:NAME", a time, "position:N" or "now" (when it was made or refreshed). */
   readonly at: string;
+}
+
+/** Where a moment lies. */
+export interface MomentInfo {
+  /** Names the same moment whenever it is read. */
+  readonly at: string;
+  /** Everything before it in the log belongs to the moment. */
+  readonly position: number;
+  /** The time that was asked for, or that of the newest record in it. */
+  readonly timeMs: number;
+  readonly line: number;
+  readonly sizeBytes: number;
+}
+
+export interface DiffInfo {
+  readonly from: MomentInfo;
+  readonly to: MomentInfo;
+  /** In order, apart from each other. */
+  readonly extents: readonly { readonly offset: number; readonly length: number }[];
+  /** Absent: that was all. Else ask again from there, with the moments as they are named here. */
+  readonly nextOffset?: number;
+}
+
+export interface ChangeInfo {
+  readonly position: number;
+  readonly timeMs: number;
+  readonly kind: 'write' | 'zero' | 'trim' | 'clone' | 'resize' | 'revert';
+  /** Bytes; both 0 for what concerns the volume as a whole. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface ChangesInfo {
+  readonly from: MomentInfo;
+  readonly to: MomentInfo;
+  readonly changeCount: number;
+  /** The change in the middle, rounded up; absent when there is none. */
+  readonly middle?: ChangeInfo;
+}
+
+export interface RateInfo {
+  /** From where on every moment can be opened. */
+  readonly windowFromMs: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly buckets: readonly {
+    readonly fromMs: number;
+    readonly writtenBytes: number;
+    readonly clearedBytes: number;
+    readonly changeCount: number;
+  }[];
+  /** Longest first; `position` names the state during the gap. */
+  readonly gaps: readonly {
+    readonly fromMs: number;
+    readonly toMs: number;
+    readonly position: number;
+  }[];
 }
 
 /** One stretch of a volume's history. The last one is the present. */
@@ -59,6 +116,9 @@ export interface SnapshotInfo {
   /** Position in the log: everything before it is in the snapshot. */
   readonly position: number;
   readonly createdMs: number;
+  /** Present when the moment was past already at `createdMs`: its time, and what it was called. */
+  readonly momentMs?: number;
+  readonly at?: string;
   /** Size of the volume at that moment. */
   readonly sizeBytes: number;
   /** Until guest agents exist every snapshot is crash-consistent, and says so. */
@@ -269,8 +329,13 @@ export interface EngineMethods {
   volumeHistory: { params: { name: string }; result: readonly LineInfo[] };
   viewList: { params: Record<string, never>; result: readonly ViewInfo[] };
   viewShow: { params: { name: string }; result: ViewInfo };
-  /** `at`: "snapshot:NAME" or "now". */
+  /** `at`: a moment (base/moment.ts), here and in all that follows. */
   viewCreate: { params: { source: string; name: string; at: string }; result: ViewInfo };
+  /** Several views at one cut, all of them or none. */
+  viewsCreate: {
+    params: { views: readonly { source: string; name: string }[]; at: string };
+    result: readonly ViewInfo[];
+  };
   /** Keeps name, id and NAA. With open connections needs `disconnect`. */
   viewRefresh: { params: { name: string; at: string; disconnect: boolean }; result: ViewInfo };
   viewPromote: { params: { name: string }; result: VolumeInfo };
@@ -285,7 +350,24 @@ export interface EngineMethods {
   /** With snapshots, open connections or LUN maps needs `force`; error `needs-force` names them. */
   volumeDelete: { params: { name: string; force: boolean }; result: { name: string } };
   snapshotList: { params: { volume: string }; result: readonly SnapshotInfo[] };
-  snapshotCreate: { params: { volume: string; name: string }; result: SnapshotInfo };
+  snapshotCreate: {
+    params: { volume: string; name: string; at?: string };
+    result: SnapshotInfo;
+  };
+  /** Makes the map of a moment, so that what is opened there next is there at once. Long: progress comes as events. */
+  momentOpen: { params: { volume: string; at: string }; result: MomentInfo };
+  /** One page of the extents in which two moments differ. */
+  volumeDiff: {
+    params: { name: string; from: string; to: string; offset: number; extentsMax: number };
+    result: DiffInfo;
+  };
+  /** Long. */
+  volumeChanges: { params: { name: string; from: string; to: string }; result: ChangesInfo };
+  /** Long. Absent times: since it was made, until now. */
+  volumeRate: {
+    params: { name: string; from?: string; to?: string; bucketCount: number; gapsMax: number };
+    result: RateInfo;
+  };
   snapshotDelete: {
     params: { volume: string; name: string; force: boolean };
     result: { name: string };

@@ -19,6 +19,8 @@ export const TEXT_PARAM_MAX_CHARS = 4096;
 export const PEM_PARAM_MAX_CHARS = 64 * 1024;
 /** Shared keys of one listener. */
 export const SHARED_KEYS_MAX = 256;
+/** Views made at one cut: their records share a frame, at about 600 bytes each. */
+export const VIEWS_AT_ONCE_MAX = 64;
 /** Hosts, and LUNs of all of them; the catalog has the same limits. */
 export const HOSTS_MAX = 1024;
 export const LUNS_MAX = 16_384;

@@ -29,6 +29,7 @@ import {
   RUNNING_REQUESTS_MAX,
   SHARED_KEYS_MAX,
   TEXT_PARAM_MAX_CHARS,
+  VIEWS_AT_ONCE_MAX,
 } from './rpc-limits.ts';
 
 /** Reports how far a long request is: `done` of `total` segments. */
@@ -116,7 +117,9 @@ type ParamKind =
   | 'iscsi'
   | 'ids'
   | 'ack'
-  | 'optional ack';
+  | 'optional ack'
+  | 'optional text'
+  | 'list of views';
 
 /** What each method must be given: the daemon may be of another version than the engine it attaches to. */
 const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamKind>> } = {
@@ -140,6 +143,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   viewList: {},
   viewShow: { name: 'text' },
   viewCreate: { source: 'text', name: 'text', at: 'text' },
+  viewsCreate: { views: 'list of views', at: 'text' },
   viewRefresh: { name: 'text', at: 'text', disconnect: 'flag' },
   viewPromote: { name: 'text' },
   viewDelete: { name: 'text', force: 'flag' },
@@ -147,8 +151,18 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   volumeResize: { name: 'text', sizeBytes: 'size', force: 'flag' },
   volumeDelete: { name: 'text', force: 'flag' },
   snapshotList: { volume: 'text' },
-  snapshotCreate: { volume: 'text', name: 'text' },
+  snapshotCreate: { volume: 'text', name: 'text', at: 'optional text' },
   snapshotDelete: { volume: 'text', name: 'text', force: 'flag' },
+  momentOpen: { volume: 'text', at: 'text' },
+  volumeDiff: { name: 'text', from: 'text', to: 'text', offset: 'size', extentsMax: 'size' },
+  volumeChanges: { name: 'text', from: 'text', to: 'text' },
+  volumeRate: {
+    name: 'text',
+    from: 'optional text',
+    to: 'optional text',
+    bucketCount: 'size',
+    gapsMax: 'size',
+  },
   stop: { withinMs: 'duration' },
 };
 
@@ -326,7 +340,18 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   ids: isIds,
   ack: isAck,
   'optional ack': (value) => value === undefined || isAck(value),
+  'optional text': (value) => value === undefined || isOfKind(value, 'text'),
+  'list of views': isViewTargets,
 };
+
+function isViewTargets(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0 || value.length > VIEWS_AT_ONCE_MAX) return false;
+  return value.every((each) => {
+    if (!isObject(each)) return false;
+    const { source, name, ...unknown } = each;
+    return Object.keys(unknown).length === 0 && isOfKind(source, 'text') && isOfKind(name, 'text');
+  });
+}
 
 function isAck(value: unknown): boolean {
   return value === 'durable' || value === 'write-back';

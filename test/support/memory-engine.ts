@@ -23,7 +23,11 @@ export class MemoryEngine implements EngineAccess {
   /** A connection to it, which closes when `gone` is resolved. */
   readonly gone = Promise.withResolvers<void>();
   door(): EngineDoor {
-    return { closed: this.gone.promise, call: this.call, close: () => undefined };
+    return {
+      closed: this.gone.promise,
+      call: async (method, params, options) => await this.call(method, params, options),
+      close: () => undefined,
+    };
   }
 
   info(): EngineInfo {
