@@ -1,0 +1,161 @@
+/** A pool in a temporary folder, opened and reopened, and requests to its devices as promises. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Outcome } from '../../../src/base/errors.ts';
+import type { Disk } from '../../../src/base/ports.ts';
+import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
+import type { AckMode } from '../../../src/volume/catalogue/records.ts';
+import type { OpenSnapshot, Pool } from '../../../src/volume/pool.ts';
+import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
+import { inlineHost, smallSettings } from '../../support/inline-host.ts';
+
+export const blockBytes = 4096;
+
+export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
+  return await new Promise((resolve, reject) => {
+    call((outcome) => {
+      if (outcome.ok) resolve(outcome.value);
+      else reject(outcome.error);
+    });
+  });
+}
+
+/** Where a clone reads and writes. */
+export interface ClonePlace {
+  readonly source: BlockDevice;
+  readonly sourceOffset: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export class PoolWorld {
+  readonly folder = mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
+  readonly #hosts: ReturnType<typeof inlineHost>[] = [];
+
+  /** Opens the pool; one that is open is killed first. */
+  async open(disk?: Disk): Promise<OpenedPool> {
+    return await ask((done) => {
+      const options = {
+        name: 'main',
+        settings: { ...smallSettings(this.folder), checkpointBytes: 2 ** 19 },
+        capacityBytes: 2 ** 30,
+        pageCacheBytes: 2 ** 30,
+        onFailed: (message: string) => {
+          throw new Error(message);
+        },
+      };
+      this.kill();
+      const host = inlineHost(this.folder, disk);
+      this.#hosts.push(host);
+      openPool(host, options, done);
+    });
+  }
+
+  kill(): void {
+    for (const host of this.#hosts.splice(0)) host.abandon();
+  }
+
+  remove(): void {
+    this.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export async function close(pool: Pool): Promise<void> {
+  await new Promise<void>((resolve) => {
+    pool.close(resolve);
+  });
+}
+
+export async function create(pool: Pool, name: string, blocks: number, ack?: AckMode) {
+  await ask((done) => {
+    const sizeBytes = blocks * blockBytes;
+    pool.volumeCreate({ name, sizeBytes, ...(ack === undefined ? {} : { ack }) }, done);
+  });
+  return pool.volumeOpen(name);
+}
+
+export async function snapshot(pool: Pool, volume: string, name: string): Promise<OpenSnapshot> {
+  await ask((done) => {
+    pool.snapshotCreate([{ volume, name }], done);
+  });
+  return await ask((done) => {
+    pool.snapshotOpen(volume, name, done);
+  });
+}
+
+export async function submit(
+  device: BlockDevice,
+  set: Partial<IoRequest>,
+  onDone: () => void = () => undefined,
+): Promise<IoRequest> {
+  return await new Promise((resolve) => {
+    const request = new IoRequest((finished) => {
+      onDone();
+      resolve(finished);
+    });
+    Object.assign(request, set);
+    device.submit(request);
+  });
+}
+
+/** Submits what brings bytes. */
+export async function submitBytes(
+  pool: Pool,
+  device: BlockDevice,
+  set: Partial<IoRequest> & { readonly offset: number; readonly bytes: Uint8Array },
+  onDone?: () => void,
+): Promise<IoRequest> {
+  const { bytes, ...fields } = set;
+  const payload = pool.staging.allocate(set.offset, bytes.length);
+  if (payload === undefined) throw new Error('no room in staging');
+  payload.fill(0, bytes, 0, bytes.length);
+  return await submit(device, { ...fields, length: bytes.length, payload }, onDone);
+}
+
+export async function write(
+  pool: Pool,
+  device: BlockDevice,
+  offset: number,
+  bytes: Uint8Array,
+): Promise<IoStatus> {
+  return (await submitBytes(pool, device, { kind: IoKind.write, offset, bytes })).status;
+}
+
+export async function read(
+  device: BlockDevice,
+  offset: number,
+  length: number,
+): Promise<Uint8Array> {
+  const target = new Uint8Array(length);
+  const { status, isHole } = await submit(device, { kind: IoKind.read, offset, length, target });
+  if (status !== IoStatus.ok) throw new Error(`read answered with status ${status}`);
+  return isHole ? new Uint8Array(length) : target;
+}
+
+export async function clone(device: BlockDevice, place: ClonePlace): Promise<IoStatus> {
+  return (await submit(device, { kind: IoKind.clone, ...place })).status;
+}
+
+export async function saveLuState(device: BlockDevice, state: Uint8Array): Promise<IoStatus> {
+  return await new Promise((resolve) => {
+    device.saveLuState(state, resolve);
+  });
+}
+
+/** Whether a rebuild finds manifest and footers as they must be, and verify finds nothing wrong. */
+export async function isSound(pool: Pool): Promise<boolean> {
+  const faults = await new Promise<readonly string[]>((resolve) => {
+    pool.verify(
+      () => undefined,
+      (report) => {
+        resolve(report.faults);
+      },
+    );
+  });
+  const { wasEqual } = await ask<{ wasEqual: boolean }>((done) => {
+    pool.rebuild(() => undefined, done);
+  });
+  return faults.length === 0 && wasEqual;
+}
