@@ -67,6 +67,7 @@ const values = fc.oneof(
     '0',
     '262144',
     '16777216',
+    '512',
     '0x',
     '0b',
     `0x${'00'.repeat(16)}`,
@@ -109,7 +110,26 @@ const bits: fc.Arbitrary<RequestBits> = fc.oneof(
     }),
   },
 );
-const steps = fc.array(fc.tuple(bits, text), { maxLength: 30 });
+/** Steps of sound logins, with which hostile ones get further than the first PDU. */
+const sound = fc.tuple(
+  fc.constantFrom(...Object.values(Flags)).map((value): RequestBits => ({ flags: value })),
+  fc.constantFrom(
+    textBytes({ ...whoKeys, AuthMethod: 'CHAP,None' }),
+    textBytes({ ...whoKeys }),
+    textBytes({ InitiatorName: initiatorName, SessionType: 'Discovery', AuthMethod: 'CHAP' }),
+    textBytes({ CHAP_A: '8,5' }),
+    textBytes({ CHAP_N: 'esx', CHAP_R: `0x${'00'.repeat(32)}` }),
+    textBytes({ MaxBurstLength: '262144', FirstBurstLength: '65536' }),
+    Buffer.alloc(0),
+  ),
+);
+const steps = fc.oneof(
+  fc.array(sound, { maxLength: 8 }),
+  fc.array(fc.tuple(bits, text), { maxLength: 30 }),
+  fc
+    .tuple(fc.array(sound, { maxLength: 4 }), fc.array(fc.tuple(bits, text), { maxLength: 20 }))
+    .map(([first, then]) => [...first, ...then]),
+);
 
 /** A world whose only host has secrets. */
 function closedWorld(seed: number): LoginWorld {
