@@ -68,7 +68,7 @@ export interface SentResponse {
 export function textBytes(keys: Readonly<Record<string, string>> | readonly string[]): Buffer {
   const lines = Array.isArray(keys)
     ? (keys as readonly string[])
-    : Object.entries(keys).map(([key, value]) => `${key}=${value as string}`);
+    : Object.entries(keys).map(([key, value]) => `${key}=${value}`);
   return Buffer.from(lines.map((line) => `${line}\0`).join(''));
 }
 
@@ -117,7 +117,7 @@ export interface RequestBits {
   readonly expStatSn?: number;
 }
 
-export function loginHeader(bits: RequestBits, length: number): Buffer {
+function loginHeader(bits: RequestBits, length: number): Buffer {
   const bytes = Buffer.alloc(48);
   bytes.writeUInt8(bits.opcode ?? 0x43, 0);
   bytes.writeUInt8(bits.flags ?? 0x87, 1);

@@ -41,8 +41,8 @@ export const Opcode = {
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
 
-export const opcodeMask = 0x3f;
-export const immediateBit = 0x40;
+const opcodeMask = 0x3f;
+const immediateBit = 0x40;
 /** First flag of most PDUs: final, or transit in a login. */
 export const finalBit = 0x80;
 /** Tag that stands for none: initiator task tag and target transfer tag alike. */

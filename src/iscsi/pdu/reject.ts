@@ -35,9 +35,6 @@ export interface Reject extends TargetNumbers {
   reason: RejectReason;
 }
 
-/** Bytes of a whole Reject PDU, without digests. */
-export const rejectBytes = headerBytes * 2;
-
 /** Writes the 48 bytes at `at`; the 48 bytes of the refused header follow them. */
 export function encodeReject(view: DataView, at: number, pdu: Reject): void {
   startHeader(view, at, Opcode.reject, finalBit);

@@ -13,7 +13,7 @@ export const scsiCommand = {
 } as const;
 
 export const shortCdbBytes = 16;
-export const CommandFlag = { final: finalBit, read: 0x40, write: 0x20 } as const;
+const CommandFlag = { final: finalBit, read: 0x40, write: 0x20 } as const;
 const attributeMask = 0x07;
 
 /** Section 11.3.1. Values above `aca` are reserved. */

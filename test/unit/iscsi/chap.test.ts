@@ -47,7 +47,7 @@ function worldWith(chap: ChapCredentials): LoginWorld {
 }
 
 /** Up to our challenge. */
-function challenge(peer: LoginPeer, algorithms = '5'): SentResponse {
+function challenged(peer: LoginPeer, algorithms = '5'): SentResponse {
   const flags = Flags.security;
   peer.ask({ ...whoKeys, AuthMethod: 'CHAP,None' }, { flags });
   return peer.ask({ CHAP_A: algorithms }, { flags });
@@ -68,7 +68,7 @@ function proof(
 describe('CHAP', () => {
   it.each(['5', '6', '7', '8'])('algorithm %s: the right response logs in', (algorithm) => {
     const peer = worldWith(credentials).connect();
-    const asked = challenge(peer, algorithm);
+    const asked = challenged(peer, algorithm);
     expect(asked.keys['CHAP_A']).toBe(algorithm);
     expect(asked.isTransit).toBe(false);
     const response = respond(asked, credentials.secret, algorithm);
@@ -79,20 +79,20 @@ describe('CHAP', () => {
   });
 
   it("takes the initiator's first algorithm that we have", () => {
-    expect(challenge(worldWith(credentials).connect(), '5,6,7,8').keys['CHAP_A']).toBe('5');
-    expect(challenge(worldWith(credentials).connect(), '8,5').keys['CHAP_A']).toBe('8');
-    expect(challenge(worldWith(credentials).connect(), '99,56,7').keys['CHAP_A']).toBe('7');
+    expect(challenged(worldWith(credentials).connect(), '5,6,7,8').keys['CHAP_A']).toBe('5');
+    expect(challenged(worldWith(credentials).connect(), '8,5').keys['CHAP_A']).toBe('8');
+    expect(challenged(worldWith(credentials).connect(), '99,56,7').keys['CHAP_A']).toBe('7');
   });
 
   it.each(['56', '', '5 ', '0x5', ',', '05'])('no algorithm in "%s": refused', (algorithms) => {
     const peer = worldWith(credentials).connect();
-    expect(challenge(peer, algorithms).status).toBe(authenticationFailure);
+    expect(challenged(peer, algorithms).status).toBe(authenticationFailure);
     expect(peer.refusal?.reason).toContain('algorithm');
   });
 
   it('takes the response in base64', () => {
     const peer = worldWith(credentials).connect();
-    const response = respond(challenge(peer), credentials.secret);
+    const response = respond(challenged(peer), credentials.secret);
     const base64 = `0b${response.toString('base64')}`;
     expect(finish(peer, { CHAP_N: 'esx', CHAP_R: base64 }).status).toBe(0);
   });
@@ -109,7 +109,7 @@ describe('CHAP', () => {
     ['one bit wrong', (right: Buffer) => hexOf(right.fill((right[3] ?? 0) ^ 1, 3, 4))],
   ])('a response that is %s: refused', (_name, spoil) => {
     const peer = worldWith(credentials).connect();
-    const response = respond(challenge(peer), credentials.secret);
+    const response = respond(challenged(peer), credentials.secret);
     const answer = finish(peer, { CHAP_N: 'esx', CHAP_R: spoil(response) });
     expect(answer).toMatchObject({ status: authenticationFailure, isTransit: false });
     expect(peer.refusal?.status).toBe(authenticationFailure);
@@ -117,8 +117,8 @@ describe('CHAP', () => {
 
   it('a wrong name is refused as a wrong secret is, with the same words', () => {
     const [one, other] = [worldWith(credentials).connect(), worldWith(credentials).connect()];
-    finish(one, proof(challenge(one), 'esy'));
-    finish(other, proof(challenge(other), 'esx', Buffer.from('wrong secret')));
+    finish(one, proof(challenged(one), 'esy'));
+    finish(other, proof(challenged(other), 'esx', Buffer.from('wrong secret')));
     expect(one.refusal).toEqual(other.refusal);
     expect(one.refusal?.status).toBe(authenticationFailure);
   });
@@ -127,9 +127,9 @@ describe('CHAP', () => {
     'the name %s is plain text',
     (userName) => {
       const peer = worldWith({ ...credentials, userName }).connect();
-      expect(finish(peer, proof(challenge(peer), userName)).status).toBe(0);
+      expect(finish(peer, proof(challenged(peer), userName)).status).toBe(0);
       const other = worldWith(credentials).connect();
-      expect(finish(other, proof(challenge(other), userName)).status).toBe(authenticationFailure);
+      expect(finish(other, proof(challenged(other), userName)).status).toBe(authenticationFailure);
     },
   );
 
@@ -138,7 +138,7 @@ describe('CHAP', () => {
     const seen = new Set<string | undefined>();
     for (let attempt = 0; attempt < 50; attempt += 1) {
       const peer = world.connect();
-      const asked = challenge(peer);
+      const asked = challenged(peer);
       seen.add(asked.keys['CHAP_C']);
       expect(world.challenges.openCount).toBe(1);
       if (attempt % 3 === 0) finish(peer, proof(asked, 'wrong'));
@@ -155,10 +155,10 @@ describe('CHAP', () => {
   it('an old response does not answer a new challenge', () => {
     const world = worldWith(credentials);
     const first = world.connect();
-    const keys = proof(challenge(first));
+    const keys = proof(challenged(first));
     expect(finish(first, keys).status).toBe(0);
     const second = world.connect();
-    challenge(second);
+    challenged(second);
     expect(finish(second, keys).status).toBe(authenticationFailure);
   });
 });
@@ -180,14 +180,14 @@ describe('CHAP steps out of order', () => {
     [
       'a response without name',
       (peer) => {
-        const { CHAP_R } = proof(challenge(peer));
+        const { CHAP_R } = proof(challenged(peer));
         return finish(peer, { CHAP_R: CHAP_R ?? '' });
       },
     ],
     [
       'the algorithm asked twice',
       (peer) => {
-        challenge(peer);
+        challenged(peer);
         return peer.ask({ CHAP_A: '5' }, { flags: 0 });
       },
     ],
@@ -197,7 +197,7 @@ describe('CHAP steps out of order', () => {
     [
       'security keys in the operational stage',
       (peer) => {
-        finish(peer, proof(challenge(peer)));
+        finish(peer, proof(challenged(peer)));
         return peer.ask({ CHAP_I: '5' });
       },
     ],
@@ -252,10 +252,13 @@ describe('CHAP steps out of order', () => {
   });
 });
 
+const reflect = (peer: LoginPeer, asked: SentResponse, given: SentResponse): SentResponse =>
+  finish(peer, { ...proof(asked), CHAP_I: '1', CHAP_C: given.keys['CHAP_C'] ?? '' });
+
 describe('mutual CHAP', () => {
   it.each(['hex', 'base64'] as const)('we prove ourselves to a challenge in %s', (form) => {
     const peer = worldWith(mutual).connect();
-    const asked = challenge(peer, '7');
+    const asked = challenged(peer, '7');
     const theirs = Buffer.from('a challenge of the initiator');
     const CHAP_C = form === 'hex' ? hexOf(theirs) : `0b${theirs.toString('base64')}`;
     const CHAP_R = hexOf(respond(asked, mutual.secret, '7'));
@@ -269,12 +272,9 @@ describe('mutual CHAP', () => {
     expect(answer.isTransit).toBe(true);
   });
 
-  const reflect = (peer: LoginPeer, asked: SentResponse, given: SentResponse): SentResponse =>
-    finish(peer, { ...proof(asked), CHAP_I: '1', CHAP_C: given.keys['CHAP_C'] ?? '' });
-
   it('our own challenge given back is refused', () => {
     const peer = worldWith(mutual).connect();
-    const asked = challenge(peer);
+    const asked = challenged(peer);
     expect(reflect(peer, asked, asked).status).toBe(authenticationFailure);
     expect(peer.refusal?.reason).toContain('reflected');
   });
@@ -282,12 +282,12 @@ describe('mutual CHAP', () => {
   it('our challenge of another connection given back is refused, in base64, too', () => {
     const world = worldWith(mutual);
     const [one, other] = [world.connect(), world.connect()];
-    const [asked, victim] = [challenge(one), challenge(other)];
+    const [asked, victim] = [challenged(one), challenged(other)];
     expect(reflect(one, asked, victim).status).toBe(authenticationFailure);
     const again = world.connect();
     const bytes = Buffer.from(victim.keys['CHAP_C']?.slice(2) ?? '', 'hex');
     const CHAP_C = `0b${bytes.toString('base64')}`;
-    const answer = finish(again, { ...proof(challenge(again)), CHAP_I: '1', CHAP_C });
+    const answer = finish(again, { ...proof(challenged(again)), CHAP_I: '1', CHAP_C });
     expect(answer.status).toBe(authenticationFailure);
     expect(again.refusal?.reason).toContain('reflected');
   });
@@ -300,7 +300,9 @@ describe('mutual CHAP', () => {
     ['a challenge that is no binary', { CHAP_I: '1', CHAP_C: 'zz' }],
   ] as readonly (readonly [string, Record<string, string>])[])('%s: refused', (_name, keys) => {
     const peer = worldWith(mutual).connect();
-    expect(finish(peer, { ...proof(challenge(peer)), ...keys }).status).toBe(authenticationFailure);
+    expect(finish(peer, { ...proof(challenged(peer)), ...keys }).status).toBe(
+      authenticationFailure,
+    );
   });
 
   it('a challenge of 1024 bytes is taken, one of 1025 is refused', () => {
@@ -310,7 +312,7 @@ describe('mutual CHAP', () => {
     ] as const) {
       const peer = worldWith(mutual).connect();
       const CHAP_C = `0b${Buffer.alloc(size, 7).toString('base64')}`;
-      expect(finish(peer, { ...proof(challenge(peer)), CHAP_I: '1', CHAP_C }).status).toBe(status);
+      expect(finish(peer, { ...proof(challenged(peer)), CHAP_I: '1', CHAP_C }).status).toBe(status);
     }
   });
 
@@ -318,14 +320,14 @@ describe('mutual CHAP', () => {
     const ask = { CHAP_I: '1', CHAP_C: '0x0011' };
     const liar = worldWith(mutual).connect();
     const refused = finish(liar, {
-      ...proof(challenge(liar), 'esx', Buffer.from('wrong')),
+      ...proof(challenged(liar), 'esx', Buffer.from('wrong')),
       ...ask,
     });
     expect(refused).toMatchObject({ status: authenticationFailure, keys: {} });
     const oneWay = worldWith(credentials).connect();
-    expect(finish(oneWay, { ...proof(challenge(oneWay)), ...ask }).status).toBe(0x0201);
+    expect(finish(oneWay, { ...proof(challenged(oneWay)), ...ask }).status).toBe(0x0201);
     const same = worldWith({ ...mutual, outSecret: mutual.secret }).connect();
-    expect(finish(same, { ...proof(challenge(same)), ...ask })).toMatchObject({
+    expect(finish(same, { ...proof(challenged(same)), ...ask })).toMatchObject({
       status: 0x0201,
       keys: {},
     });

@@ -32,6 +32,17 @@ class GoldenHosts extends MemoryHosts {
   }
 }
 
+const fail = (reason: unknown): never => {
+  throw new Error(JSON.stringify(reason));
+};
+
+/** The recorded PDU with this first byte. */
+function pduOf(pdus: readonly RecordedPdu[], firstByte: number): { header: Buffer; data: Buffer } {
+  const found = pdus.find(({ header }) => header[0] === firstByte);
+  if (found?.data === undefined) throw new Error(`nothing recorded begins with ${firstByte}`);
+  return { header: found.header, data: found.data };
+}
+
 /** Plays the recorded login requests to our login. */
 function replayLogin(
   pdus: readonly RecordedPdu[],
@@ -41,9 +52,6 @@ function replayLogin(
   const result: { sent: SentResponse[]; outcome: LoginOutcome | undefined } = {
     sent: [],
     outcome: undefined,
-  };
-  const fail = (reason: unknown): never => {
-    throw new Error(JSON.stringify(reason));
   };
   const login = new Login(
     {
@@ -144,21 +152,21 @@ describe('recorded logins', () => {
     if (outcome === undefined) throw new Error('no session');
     const { parameters } = outcome;
     const exchange = new TextExchange({ asker: { initiator, targetName: '' }, hosts, parameters });
-    const asked = pdus.find(({ header }) => opcodeOf(viewOf(header), 0) === Opcode.textRequest);
-    const answered = pdus.find(({ header }) => header[0] === 0x24);
-    const request = decodeTextRequest(viewOf(asked?.header ?? Buffer.alloc(48)), 0);
+    const asked = pduOf(pdus, 0x44);
+    const answered = pduOf(pdus, 0x24);
+    const request = decodeTextRequest(viewOf(asked.header), 0);
     if (typeof request === 'string') throw new Error(request);
-    const answer = exchange.onRequest(request, asked?.data ?? Buffer.alloc(0));
+    const answer = exchange.onRequest(request, asked.data);
     if (typeof answer === 'string') throw new Error(answer);
-    expect(hex(answer.data)).toBe(hex(answered?.data ?? Buffer.alloc(1)));
+    expect(hex(answer.data)).toBe(hex(answered.data));
     const bytes = new Uint8Array(48);
     encodeTextResponse(viewOf(bytes), 0, {
       ...answer,
       initiatorTaskTag: request.initiatorTaskTag,
       dataSegmentLength: answer.data.length,
-      ...numbersOf(answered?.header ?? Buffer.alloc(48)),
+      ...numbersOf(answered.header),
     });
-    expect(hex(bytes)).toBe(hex(answered?.header ?? Buffer.alloc(1)));
+    expect(hex(bytes)).toBe(hex(answered.header));
   });
 });
 

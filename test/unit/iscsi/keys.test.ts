@@ -18,6 +18,9 @@ const bytes = (text: string): Uint8Array => Buffer.from(text);
 const hex = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString('hex');
 
+const keys = (count: number): Uint8Array =>
+  bytes(Array.from({ length: count }, (_, index) => `K${index}=\0`).join(''));
+
 describe('parseText', () => {
   it('takes pairs apart at NUL and the first =', () => {
     expect(parseText(bytes('A=1\0CHAP_N=a=b=\0X#x=\0iSCSIProtocolLevel=2\0'))).toEqual([
@@ -65,8 +68,6 @@ describe('parseText', () => {
   });
 
   it('takes as many keys as the limit says, and not one more', () => {
-    const keys = (count: number): Uint8Array =>
-      bytes(Array.from({ length: count }, (_, index) => `K${index}=\0`).join(''));
     expect(parseText(keys(textKeysMax))).toHaveLength(textKeysMax);
     expect(parseText(keys(textKeysMax + 1))).toEqual({ problem: 'too many keys' });
   });

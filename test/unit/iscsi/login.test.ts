@@ -387,14 +387,14 @@ describe('admission', () => {
   function waiting(): Waiting {
     const world = new LoginWorld();
     const peer = world.connect();
-    const it: Waiting = { world, peer, done: () => undefined };
+    const waitingLogin: Waiting = { world, peer, done: () => undefined };
     world.admit = (candidate, done) => {
       expect(candidate).toMatchObject({ tsih: 0, initiatorName, targetName, cid: 1, statSn: 8 });
-      it.done = done;
+      waitingLogin.done = done;
     };
     peer.send({}, textBytes({ ...whoKeys, InitialR2T: 'No' }));
     expect(peer.sent).toEqual([]);
-    return it;
+    return waitingLogin;
   }
 
   it('may come later: then the answer is complete', () => {
@@ -441,22 +441,22 @@ describe('admission', () => {
   });
 });
 
+const request = (flags: number): Parameters<typeof loginEventOf>[0] => ({
+  isTransit: (flags & 0x80) !== 0,
+  isContinued: (flags & 0x40) !== 0,
+  currentStage: (flags >> 2) & 3,
+  nextStage: flags & 3,
+  versionMin: 0,
+  isid: new Uint8Array(6),
+  tsih: 0,
+  initiatorTaskTag: 0,
+  cid: 0,
+  cmdSn: 0,
+  expStatSn: 0,
+});
+
 describe('the login table', () => {
   const states: readonly LoginState[] = ['first', 'security', 'operational', 'admitting', 'over'];
-  const request = (flags: number): Parameters<typeof loginEventOf>[0] => ({
-    isTransit: (flags & 0x80) !== 0,
-    isContinued: (flags & 0x40) !== 0,
-    currentStage: (flags >> 2) & 3,
-    nextStage: flags & 3,
-    versionMin: 0,
-    isid: new Uint8Array(6),
-    tsih: 0,
-    initiatorTaskTag: 0,
-    cid: 0,
-    cmdSn: 0,
-    expStatSn: 0,
-  });
-
   it('sorts every combination of bits', () => {
     const events = new Map<LoginEvent, number>();
     for (let flags = 0; flags < 256; flags += 1) {

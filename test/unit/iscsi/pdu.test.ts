@@ -95,6 +95,12 @@ describe('layout tables', () => {
   });
 });
 
+const writtenLun = (lun: number): string =>
+  encoded((view, at) => {
+    for (let offset = 0; offset < headerBytes; offset += 1) view.setUint8(at + offset, 0);
+    encodeLun(view, at, lun);
+  }).slice(16, 32);
+
 describe('LUN', () => {
   it.each([
     ['0000000000000000', 0],
@@ -114,12 +120,7 @@ describe('LUN', () => {
   });
 
   it('is written peripheral up to 255, flat above', () => {
-    const written = (lun: number): string =>
-      encoded((view, at) => {
-        for (let offset = 0; offset < headerBytes; offset += 1) view.setUint8(at + offset, 0);
-        encodeLun(view, at, lun);
-      }).slice(16, 32);
-    expect([0, 255, 256, 16_383].map(written)).toEqual([
+    expect([0, 255, 256, 16_383].map(writtenLun)).toEqual([
       '0000000000000000',
       '00ff000000000000',
       '4100000000000000',
@@ -128,20 +129,20 @@ describe('LUN', () => {
   });
 });
 
-describe('SCSI Command', () => {
-  const decode = (first: string): [string | undefined, ReturnType<typeof newScsiCommand>] => {
-    const into = newScsiCommand();
-    const view = headerOf(
-      [0, first],
-      [8, '0002'],
-      [16, '0000000a0000100000000014fffffffe'],
-      [32, '2a'],
-    );
-    return [decodeScsiCommand(view, 0, into), into];
-  };
+const decodeCommand = (first: string): [string | undefined, ReturnType<typeof newScsiCommand>] => {
+  const into = newScsiCommand();
+  const view = headerOf(
+    [0, first],
+    [8, '0002'],
+    [16, '0000000a0000100000000014fffffffe'],
+    [32, '2a'],
+  );
+  return [decodeScsiCommand(view, 0, into), into];
+};
 
+describe('SCSI Command', () => {
   it('decodes its flags', () => {
-    expect(decode('41a1')).toEqual([
+    expect(decodeCommand('41a1')).toEqual([
       undefined,
       expect.objectContaining({
         isImmediate: true,
@@ -156,13 +157,17 @@ describe('SCSI Command', () => {
         expStatSn: 0xffff_fffe,
       }),
     ]);
-    expect(decode('01c2')[1]).toMatchObject({ isImmediate: false, isRead: true, attribute: 2 });
-    expect(decode('0123')[0]).toBeUndefined();
+    expect(decodeCommand('01c2')[1]).toMatchObject({
+      isImmediate: false,
+      isRead: true,
+      attribute: 2,
+    });
+    expect(decodeCommand('0123')[0]).toBeUndefined();
   });
 
   it('refuses what contradicts itself', () => {
-    expect(decode('0185')[0]).toBe('reserved task attribute');
-    expect(decode('0141')[0]).toBe('data announced for a command that writes none');
+    expect(decodeCommand('0185')[0]).toBe('reserved task attribute');
+    expect(decodeCommand('0141')[0]).toBe('data announced for a command that writes none');
   });
 });
 
