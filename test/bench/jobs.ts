@@ -48,6 +48,8 @@ export interface JobTarget {
   /** File to copy in. */
   readonly source: string;
   readonly seconds: number;
+  /** Bytes of the device that are touched; absent = all of the bench's device. */
+  readonly sizeBytes?: number;
   /** Connections that fio makes; absent = 1. */
   readonly connections?: number;
 }
@@ -96,7 +98,7 @@ async function runFio(job: Job, args: readonly string[], target: JobTarget): Pro
     'fio',
     [
       ...['--name=job', '--ioengine=nbd', `--uri=${target.uri}`, '--output-format=json'],
-      ...[`--size=${deviceSizeBytes}`, ...lengthOf(job, target)],
+      ...[`--size=${target.sizeBytes ?? deviceSizeBytes}`, ...lengthOf(job, target)],
       ...['--norandommap', '--randrepeat=0', ...args],
       ...[`--numjobs=${target.connections ?? 1}`, '--group_reporting'],
     ],

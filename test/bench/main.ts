@@ -1,6 +1,7 @@
 /** Entry of `npm run bench`: reads what to measure from the command line. */
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchFlame } from './flame.ts';
 import { benchIscsi } from './iscsi.ts';
 import { benchNbd } from './nbd.ts';
 import type { Transport } from './peers.ts';
@@ -9,13 +10,14 @@ import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments|flame [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
   iscsi            beside tgt with its write cache on and off
   suites           libiscsi's test suites on tidemark and on tgt, as a table
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
+  flame            flame graphs of the engine during one job of nbd
   segments         durable writes with and without prepared segments
 
   --rounds N       rounds, of which the median counts (default 3)
@@ -23,6 +25,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segme
   --count N        snapshots (default 10000)
   --log-gib N      GiB of log for recovery (default 2)
   --transport T    nbd: unix (default), tcp or tls
+  --job NAME       flame: the job (default: 4k write QD32)
   --connections N  nbd: connections of the client for the jobs of fio (default 1)
   --only A,B       only servers whose name contains A or B
   --folder DIR     where to measure (default: the temporary folder)
@@ -36,6 +39,7 @@ const { values, positionals } = parseArgs({
     count: { type: 'string', default: '10000' },
     'log-gib': { type: 'string', default: '2' },
     transport: { type: 'string', default: 'unix' },
+    job: { type: 'string', default: '4k write QD32' },
     connections: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
     folder: { type: 'string', default: os.tmpdir() },
@@ -70,6 +74,9 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   recovery: async () => {
     await benchRecovery({ rounds, logGiB: Number(values['log-gib']) });
+  },
+  flame: async () => {
+    await benchFlame({ seconds, folder: values.folder, job: values.job });
   },
   segments: async () => {
     await benchSegments({ rounds, seconds });

@@ -24,6 +24,8 @@ export interface ApplianceOptions {
   readonly folder?: string;
   /** More arguments for the daemon. */
   readonly args?: readonly string[];
+  /** More environment for daemon and engine. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** An answer of the API that is not a success. */
@@ -42,6 +44,7 @@ export class Appliance {
   readonly dataFolder: string;
   readonly nbdSocket: string;
   readonly #args: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
   #daemon: Background;
 
   private constructor(options: ApplianceOptions) {
@@ -63,7 +66,12 @@ export class Appliance {
       ],
       ...(options.args ?? []),
     ];
-    this.#daemon = new Background(process.execPath, this.#args, { cwd: this.folder });
+    this.#env = options.env ?? {};
+    this.#daemon = this.#launch();
+  }
+
+  #launch(): Background {
+    return new Background(process.execPath, this.#args, { cwd: this.folder, env: this.#env });
   }
 
   /** Starts an appliance and waits until it serves. The caller must `remove` it, also after a failure. */
@@ -90,7 +98,7 @@ export class Appliance {
   /** Starts the daemon again after it was stopped or killed. */
   async restart(): Promise<void> {
     await this.#daemon.stop();
-    this.#daemon = new Background(process.execPath, this.#args, { cwd: this.folder });
+    this.#daemon = this.#launch();
     await this.ready();
   }
 
