@@ -206,8 +206,11 @@ describe('segment header decoder', () => {
   });
 });
 
-/** A frame of two writes and a catalogue record. */
-function frameBytes(): { readonly header: Uint8Array; readonly address: number } {
+/** A frame of two writes, a clone of `shared` and a catalogue record. */
+function frameBytes(shared = addressOf(segId, 2)): {
+  readonly header: Uint8Array;
+  readonly address: number;
+} {
   const address = addressOf(segId, 9);
   const payload = new TlvWriter().number(1, 42).text(2, 'lun0').finish();
   const header = new Uint8Array(slotSizeBytes);
@@ -218,23 +221,26 @@ function frameBytes(): { readonly header: Uint8Array; readonly address: number }
     hlcMs: 123,
     hlcCounter: 4,
     headerBlocks: 1,
-    descriptors: 3,
+    descriptors: 4,
     dataBlocks: 5,
     inlineBytes: payload.length,
   };
   encodeFrameShape(view, 0, shape);
-  for (let index = 0; index < 3; index += 1) {
+  const types = [RecordType.write, RecordType.write, RecordType.clone, RecordType.volCreate];
+  for (const [index, type] of types.entries()) {
     const at = frameFixedBytes + index * descriptorBytes;
-    const isWrite = index < 2;
+    const isWrite = type === RecordType.write;
+    const isClone = type === RecordType.clone;
+    const inline = inlineAux(0, payload.length);
     descriptorLayout.line.set(view, at, 1);
-    descriptorLayout.type.set(view, at, isWrite ? RecordType.write : RecordType.volCreate);
-    descriptorLayout.nBlocks.set(view, at, isWrite ? 2 : 0);
+    descriptorLayout.type.set(view, at, type);
+    descriptorLayout.nBlocks.set(view, at, isWrite || isClone ? 2 : 0);
     descriptorLayout.lba.set(view, at, index * 100);
     descriptorLayout.dataSlot.set(view, at, isWrite ? index * 2 : 0);
-    descriptorLayout.aux.set(view, at, isWrite ? 0 : inlineAux(0, payload.length));
-    descriptorLayout.payloadCrc.set(view, at, isWrite ? 0 : crc32c(payload, 0));
+    descriptorLayout.aux.set(view, at, isWrite ? 0 : isClone ? shared : inline);
+    descriptorLayout.payloadCrc.set(view, at, isWrite || isClone ? 0 : crc32c(payload, 0));
   }
-  header.set(payload, inlineOffset(3, 5));
+  header.set(payload, inlineOffset(4, 5));
   finishFrame(header, address, 0x1234, seeds);
   return { header, address };
 }
@@ -248,6 +254,10 @@ function decodeFrame(input: Uint8Array, address: number): number | undefined {
       const descriptor = decodeDescriptor(input, frame, index);
       const payloadEnd = descriptor.payloadOffset + descriptor.payloadLength;
       expect(payloadEnd).toBeLessThanOrEqual(frame.headerBlocks * slotSizeBytes);
+      if (descriptor.type === RecordType.clone) {
+        expect(descriptor.address).toBeGreaterThan(0);
+        expect(descriptor.address + descriptor.blockCount).toBeLessThanOrEqual(address);
+      }
     }
     for (let index = 0; index < frame.dataBlocks; index += 1) blockCrc(input, frame, index);
     return frame.descriptors;
@@ -258,7 +268,16 @@ describe('frame decoder', () => {
   const { header, address } = frameBytes();
 
   it('reads the frame that was made', () => {
-    expect(decodeFrame(header, address)).toBe(3);
+    expect(decodeFrame(header, address)).toBe(4);
+  });
+
+  it('refuses a clone of what does not lie before its frame', () => {
+    for (const shared of [1, addressOf(segId, 7)]) {
+      expect(decodeFrame(frameBytes(shared).header, address)).toBe(4);
+    }
+    for (const shared of [0, addressOf(segId, 8), address, address + 1, 2 ** 40]) {
+      expect(decodeFrame(frameBytes(shared).header, address)).toBeUndefined();
+    }
   });
 
   it('finds nothing in any bytes', () => {
@@ -389,6 +408,28 @@ function decodeSize(sizeBytes: number): unknown {
   const entry = encodeRecord({ kind: 'vol-resize', line: 1, uuid: poolUuid, sizeBytes });
   return tolerated(() => decodeRecord(entry.type, 1, entry.payload));
 }
+
+describe('state record decoder', () => {
+  it('gives back any state, and refuses or reads any change of its record', () => {
+    const bytes = fc.uint8Array({ minLength: 0, maxLength: 3000 });
+    fc.assert(
+      fc.property(bytes, fc.nat(2 ** 32 - 1), (state, line) => {
+        const record = { kind: 'lu-state' as const, line, uuid: poolUuid, state };
+        const { type, payload } = encodeRecord(record);
+        expect(decodeRecord(type, line, payload)).toEqual(record);
+      }),
+      { numRuns: 200 },
+    );
+    const record = { kind: 'lu-state' as const, line: 1, uuid: poolUuid, state: poolUuid };
+    const original = encodeRecord(record);
+    fc.assert(
+      fc.property(changes(original.payload.length), (list) => {
+        tolerated(() => decodeRecord(original.type, 1, changed(original.payload, list)));
+      }),
+      runs,
+    );
+  });
+});
 
 describe('catalogue record decoder', () => {
   const types = fc.constantFrom(...Object.values(RecordType));
