@@ -12,7 +12,6 @@ import {
   fixedMoment,
   type HistoryMethod,
   historyHandlers,
-  pastMoment,
   timeOfTicks,
 } from './history-handlers.ts';
 import type { NbdListeners } from './listeners.ts';
@@ -141,8 +140,8 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       }),
     volumeRollback: async ({ name, to, disconnect }) => {
       // Before anybody is disconnected; an age is counted once.
-      const moment = await pastMoment(pool, name, to);
-      disconnectHead(parts, name, disconnect);
+      const moment = await fixedMoment(pool, name, to);
+      if (moment !== 'now') disconnectHead(parts, name, disconnect);
       return await info((done) => {
         pool.volumeRollback({ name, to: moment }, done);
       });

@@ -28,11 +28,6 @@ export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void
 /** The moment by a name that stays right while time goes on; "now" stays "now". Rejects when there is no such moment. */
 export async function fixedMoment(pool: Pool, volume: string, at: string): Promise<string> {
   if (parseMoment(at)?.kind === 'now') return at;
-  return await pastMoment(pool, volume, at);
-}
-
-/** As `fixedMoment`, but the present is where it is now. A rollback to "now" is left to the pool to refuse. */
-export async function pastMoment(pool: Pool, volume: string, at: string): Promise<string> {
   const moment = await ask<Diff['from']>((done) => {
     pool.history.resolve(volume, at, done);
   });

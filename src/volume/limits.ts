@@ -60,6 +60,17 @@ export const limits = {
   snapshotsMax: 200_000,
   /** Maps of moments kept while nobody uses them, as long as `mapBytes` allows. */
   idleMomentMapsMax: 64,
+  /** Entries of the segment being written that are remembered for questions about history (80 B each). */
+  rememberedEntriesMax: 100_000,
+  /** A diff looks at this many leaves (2 MiB of a volume each) at once; those that two moments share cost nothing. */
+  diffLeavesPerCall: 512,
+  /** Extents of one page of a diff. */
+  diffExtentsMax: 65_536,
+  /** Buckets of a rate of change, and quiet gaps that are told. */
+  rateBucketsMax: 4096,
+  quietGapsMax: 16,
+  /** How often it is looked whether the log is durable up to a moment that was asked for. */
+  settlePollMs: 1,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
 } as const;

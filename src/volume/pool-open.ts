@@ -15,6 +15,7 @@ import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
 import { relogTail } from './core/relog.ts';
+import { SegmentReading } from './core/segment-contents.ts';
 import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
@@ -120,10 +121,11 @@ class Opening {
     const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance } = parts;
-    const moments = new MomentMaps(parts.parts);
+    const reading = new SegmentReading(parts.parts);
+    const moments = new MomentMaps(parts.parts, reading);
     const pool = new Pool(
       parts.parts,
-      { maintenance, moments, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
+      { maintenance, moments, reading, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
       reason === undefined ? undefined : { reason, isIncomplete: recovered.isIncomplete },
     );
     parts.attach(pool);
@@ -359,6 +361,7 @@ class Opening {
           const segment: SegmentState = {
             segId,
             epoch: superblock.epoch,
+            hlcMs: log.lastHlcMs,
             endAddress: 0,
             crcPlace: undefined,
           };

@@ -23,13 +23,14 @@ import type { Maintenance } from './core/maintenance.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
 import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
+import type { SegmentReading } from './core/segment-contents.ts';
 import { Space, type SpaceReport } from './core/space.ts';
 import {
-  checkMoment,
   type ViewOptions,
-  viewCreate,
+  type ViewTarget,
   viewPromote,
   viewRefresh,
+  viewsCreate,
   volumeRollback,
   volumeUndoRollback,
 } from './core/view-operations.ts';
@@ -46,6 +47,7 @@ import {
   volumeSetAck,
 } from './core/volume-operations.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
+import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
@@ -55,12 +57,18 @@ export interface OpenSnapshot {
   close(): void;
 }
 
+export interface OpenChanges extends OpenSnapshot {
+  readonly diff: OpenPair['diff'];
+}
+
 export class Pool {
   readonly #parts: PoolParts;
   readonly #maintenance: Maintenance;
   readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
+  /** Past moments of volumes, and what happened between them. */
+  readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
   #isOpen = false;
   /** Why the pool is read-only; undefined = it is not. */
@@ -74,19 +82,21 @@ export class Pool {
     helpers: {
       readonly maintenance: Maintenance;
       readonly moments: MomentMaps;
+      readonly reading: SegmentReading;
       /** Bytes of recovered log behind the newest checkpoint. */
       readonly bytesSinceCheckpoint: number;
     },
     readOnly: { readonly reason: string; readonly isIncomplete: boolean } | undefined,
   ) {
-    const { maintenance, moments } = helpers;
+    const { maintenance } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
     this.#space = new Space(parts);
-    this.#operator = new Operator(parts, maintenance, moments, {
+    this.#operator = new Operator(parts, maintenance, helpers, {
       readOnlyReason: readOnly?.reason,
       admitsWrites: () => this.#space.admitsWrites(),
     });
+    this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
@@ -204,6 +214,29 @@ export class Pool {
     });
   }
 
+  /** A past moment of a volume as a read-only device, with what changed in it since another one. */
+  changesOpen(
+    moments: { readonly volume: string; readonly at: string; readonly since: string },
+    done: Done<OpenChanges>,
+  ): void {
+    const { volume, at: to, since: from } = moments;
+    this.history.openPair({ volume, from, to }, (outcome) => {
+      if (!outcome.ok) {
+        done(outcome);
+        return;
+      }
+      const pair = outcome.value;
+      const { sizeBytes } = pair.to.moment;
+      const identity = identityOf(this.volume(volume).uuid);
+      const shown = { name: `${volume}@${pair.to.label}`, sizeBytes, identity };
+      const device = new SnapshotDevice(shown, pair.toMap, this.#operations);
+      const close = (): void => {
+        pair.close();
+      };
+      done(success({ device, diff: pair.diff, close }));
+    });
+  }
+
   volumeCreate(
     options: { readonly name: string; readonly sizeBytes: number; readonly ack?: AckMode },
     done: Done<VolumeState>,
@@ -242,9 +275,13 @@ export class Pool {
     volumeDelete(this.#operator, options, done);
   }
 
-  /** Snapshots of several volumes at one cut, each under its own name. */
-  snapshotCreate(targets: readonly SnapshotTarget[], done: Done<readonly SnapshotState[]>): void {
-    snapshotCreate(this.#operator, targets, done);
+  /** Snapshots of several volumes at one cut, each under its own name; of now, or of a moment that is past. */
+  snapshotCreate(
+    targets: readonly SnapshotTarget[],
+    done: Done<readonly SnapshotState[]>,
+    at = 'now',
+  ): void {
+    snapshotCreate(this.#operator, { targets, at }, done);
   }
 
   snapshotDelete(target: SnapshotTarget, done: Done<{ readonly name: string }>): void {
@@ -252,8 +289,19 @@ export class Pool {
   }
 
   /** A writable view of a moment of `source`, or (isClone) a volume of its own that begins with it. Copies nothing. */
-  viewCreate(options: ViewOptions, done: Done<VolumeState>): void {
-    viewCreate(this.#operator, options, done);
+  viewCreate(
+    { source, name, at, isClone }: ViewTarget & Pick<ViewOptions, 'at' | 'isClone'>,
+    done: Done<VolumeState>,
+  ): void {
+    const targets = [{ source, name }];
+    viewsCreate(this.#operator, { targets, at, isClone }, (outcome) => {
+      done(outcome.ok ? success(present(outcome.value[0], 'the view that was made')) : outcome);
+    });
+  }
+
+  /** Views of several volumes at one cut, all of them or none. */
+  viewsCreate(options: ViewOptions, done: Done<readonly VolumeState[]>): void {
+    viewsCreate(this.#operator, options, done);
   }
 
   /** Moves a view to another moment of its source; it keeps its identity. Devices that are open answer shuttingDown from then on. */
@@ -269,12 +317,7 @@ export class Pool {
     viewPromote(this.#operator, name, done);
   }
 
-  /** Throws OperationError unless `at` ("snapshot:NAME" or "now") names a moment of the volume. */
-  checkMoment(volume: VolumeState, at: string): void {
-    checkMoment(this.#operator, volume, at);
-  }
-
-  /** Goes on from a snapshot; newer snapshots and the state before stay reachable. Open devices answer shuttingDown from then on. */
+  /** Goes on from a moment; newer snapshots and the state before stay reachable. Open devices answer shuttingDown from then on. */
   volumeRollback(
     options: { readonly name: string; readonly to: string },
     done: Done<VolumeState>,

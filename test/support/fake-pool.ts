@@ -6,6 +6,7 @@ import type {
   IscsiSession,
   IscsiWanted,
   LineInfo,
+  MomentInfo,
   PoolStatus,
   SnapshotInfo,
   ViewInfo,
@@ -43,6 +44,10 @@ export class FakePool {
   badAddresses: string[] = [];
   /** What `pool verify` finds. */
   faults: string[] = [];
+  /** When everything happened. */
+  momentMs = Date.UTC(2026, 10, 22, 14, 3, 7, 250);
+  /** How many changes there are between two moments. */
+  changeCount = 1;
   /** Runs after every change. */
   readonly #onChange: () => void;
 
@@ -141,6 +146,11 @@ export class FakePool {
       this.#viewCreate(source, name, at);
       return await answer(this.#view(name));
     },
+    viewsCreate: async ({ views, at }) => {
+      for (const { source } of views) this.#checkMoment(source, at);
+      for (const { source, name } of views) this.#viewCreate(source, name, at);
+      return await answer(views.map(({ name }) => this.#view(name)));
+    },
     viewRefresh: async ({ name, at, disconnect }) => {
       const { source = '', uuid, sourceUuid } = this.#view(name);
       this.#checkMoment(source, at);
@@ -190,7 +200,51 @@ export class FakePool {
       this.#volume(volume);
       return await answer(this.state.snapshots.filter((each) => each.volume === volume));
     },
-    snapshotCreate: async ({ volume, name }) => await answer(this.#snapshotCreate(volume, name)),
+    snapshotCreate: async ({ volume, name, at }) => {
+      if (at !== undefined) this.#checkMoment(volume, at);
+      const past = at === undefined ? {} : { at, momentMs: this.momentMs };
+      return await answer({ ...this.#snapshotCreate(volume, name), ...past });
+    },
+    momentOpen: async ({ volume, at }, progress) => {
+      progress(1, 2);
+      return await answer(this.#moment(volume, at));
+    },
+    volumeDiff: async ({ name, from, to, offset, extentsMax }) => {
+      const extents = [4096, 16_384, 65_536].filter((at) => at >= offset);
+      const ends = { from: this.#moment(name, from), to: this.#moment(name, to) };
+      const page = extents.slice(0, extentsMax).map((at) => ({ offset: at, length: 4096 }));
+      const next = extents[extentsMax];
+      return await answer({
+        ...ends,
+        extents: page,
+        ...(next === undefined ? {} : { nextOffset: next }),
+      });
+    },
+    volumeChanges: async ({ name, from, to }) =>
+      await answer({
+        from: this.#moment(name, from),
+        to: this.#moment(name, to),
+        changeCount: this.changeCount,
+        middle: {
+          position: 4096,
+          timeMs: this.momentMs,
+          kind: 'write' as const,
+          offset: 8192,
+          length: 4096,
+        },
+      }),
+    volumeRate: async ({ name, bucketCount }) => {
+      const { createdMs } = this.#volume(name);
+      const toMs = createdMs + bucketCount * 1000;
+      const buckets = Array.from({ length: bucketCount }, (_, index) => ({
+        fromMs: createdMs + index * 1000,
+        writtenBytes: index * 4096,
+        clearedBytes: index === 1 ? 8192 : 0,
+        changeCount: index,
+      }));
+      const gaps = [{ fromMs: createdMs + 1000, toMs: createdMs + 3000, position: 77 }];
+      return await answer({ windowFromMs: createdMs, fromMs: createdMs, toMs, buckets, gaps });
+    },
     snapshotDelete: async ({ volume, name, force }) => {
       const kept = this.state.snapshots.filter(
         (each) => each.volume !== volume || each.name !== name,
@@ -286,8 +340,15 @@ export class FakePool {
   #checkMoment(name: string, at: string): void {
     const snapshot = at.replace(/^snapshot:/, '');
     const mine = this.state.snapshots.filter((each) => each.volume === name);
-    if (at === 'now' || mine.some((each) => each.name === snapshot)) return;
+    if (!at.startsWith('snapshot:') || mine.some((each) => each.name === snapshot)) return;
     throw new OperationError('not-found', `there is no snapshot ${name}@${snapshot}`);
+  }
+
+  /** Times and positions are all one to it. */
+  #moment(name: string, at: string): MomentInfo {
+    this.#checkMoment(name, at);
+    const { sizeBytes } = this.#volume(name);
+    return { at, position: 4096, timeMs: this.momentMs, line: 1, sizeBytes };
   }
 
   #checkClients(name: string, disconnect: boolean): void {

@@ -14,6 +14,7 @@ import type {
   AckMode,
   CatalogueRecord,
   Fork,
+  PastMoment,
   Revert,
   Snap,
   View,
@@ -29,6 +30,8 @@ export interface SnapshotState {
   readonly cut: number;
   readonly createdMs: number;
   readonly sizeBytes: number;
+  /** The moment, when it was past already as it was named at `createdMs`. */
+  readonly past: PastMoment | undefined;
 }
 
 /** A line: one writable history, in order of resizes. Lines are never forgotten: others may have begun in them. */
@@ -293,13 +296,18 @@ export class Catalogue {
     if (volume.snapshotByName.has(record.name)) {
       throw new FormatError(`snapshot ${volume.name}@${record.name} is there already`);
     }
+    const { past } = record;
+    if (past !== undefined && past.cut > position) {
+      throw new FormatError(`snapshot ${volume.name}@${record.name} is of the future`);
+    }
     const snapshot: SnapshotState = {
       uuid: record.uuid,
       name: record.name,
       line: record.line,
-      cut: positionOf(frameAddressOf(position), 0),
+      cut: past?.cut ?? positionOf(frameAddressOf(position), 0),
       createdMs: record.createdMs,
-      sizeBytes: volume.sizeBytes,
+      sizeBytes: past?.sizeBytes ?? volume.sizeBytes,
+      past,
     };
     volume.snapshotByName.set(record.name, snapshot);
     this.#snapshotById.set(uuidText(record.uuid), { volume, snapshot });

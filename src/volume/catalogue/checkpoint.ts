@@ -52,6 +52,9 @@ function snapshotShape(snapshot: SnapshotState): unknown {
     cut: snapshot.cut,
     createdMs: snapshot.createdMs,
     sizeBytes: snapshot.sizeBytes,
+    ...(snapshot.past === undefined
+      ? {}
+      : { momentTicks: snapshot.past.ticks, label: snapshot.past.label }),
   };
 }
 

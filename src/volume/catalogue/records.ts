@@ -29,6 +29,8 @@ const tag = {
   luState: 14,
   snapshotUuid: 16,
   consistency: 17,
+  cut: 18,
+  momentTicks: 19,
   part: 32,
   partCount: 33,
   partBytes: 34,
@@ -117,6 +119,18 @@ export interface Snap {
   readonly uuid: Uint8Array;
   readonly name: string;
   readonly createdMs: number;
+  /** A moment that was past already when it was named; absent: the record's own. `line` is the volume's line of then. */
+  readonly past?: PastMoment;
+}
+export interface PastMoment {
+  /** Everything before it in the log is in the snapshot. */
+  readonly cut: number;
+  /** Size of the volume then. */
+  readonly sizeBytes: number;
+  /** Time of the moment in ticks of 10 us. */
+  readonly ticks: number;
+  /** What the moment was called: a time, or "position:N". */
+  readonly label: string;
 }
 export interface SnapDelete {
   readonly kind: 'snap-delete';
@@ -204,11 +218,13 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
         .text(tag.label, record.label)
         .number(tag.createdMs, record.createdMs);
     case 'snap':
-      return writer
+      writer
         .bytes(tag.volumeUuid, record.volumeUuid)
         .bytes(tag.snapshotUuid, record.uuid)
         .text(tag.name, record.name)
         .number(tag.createdMs, record.createdMs);
+      encodePast(writer, record.past);
+      return writer;
     case 'snap-delete':
       return writer.bytes(tag.snapshotUuid, record.uuid);
     case 'lu-state':
@@ -243,6 +259,15 @@ function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter 
 function encodeFork(writer: TlvWriter, fork: Fork): void {
   writer.number(tag.parentLine, fork.parentLine);
   if (fork.forkPosition !== undefined) writer.number(tag.forkPosition, fork.forkPosition);
+}
+
+function encodePast(writer: TlvWriter, past: PastMoment | undefined): void {
+  if (past === undefined) return;
+  writer
+    .number(tag.cut, past.cut)
+    .number(tag.sizeBytes, past.sizeBytes)
+    .number(tag.momentTicks, past.ticks)
+    .text(tag.label, past.label);
 }
 
 type Decoder = (line: number, payload: Uint8Array) => CatalogueRecord;
@@ -399,7 +424,8 @@ function decodeRevert(line: number, payload: Uint8Array): Revert {
 }
 
 function decodeSnap(line: number, payload: Uint8Array): Snap {
-  const known = [tag.volumeUuid, tag.snapshotUuid, tag.name, tag.createdMs];
+  const own = [tag.volumeUuid, tag.snapshotUuid, tag.name, tag.createdMs];
+  const known = [...own, tag.cut, tag.sizeBytes, tag.momentTicks, tag.label];
   const reader = new TlvReader(payload, 'SNAP', known);
   return {
     kind: 'snap',
@@ -408,6 +434,16 @@ function decodeSnap(line: number, payload: Uint8Array): Snap {
     uuid: uuidOf(reader, tag.snapshotUuid),
     name: reader.text(tag.name),
     createdMs: reader.number(tag.createdMs),
+    ...(reader.has(tag.cut) ? { past: decodePast(reader) } : {}),
+  };
+}
+
+function decodePast(reader: TlvReader): PastMoment {
+  return {
+    cut: reader.number(tag.cut),
+    sizeBytes: sizeOf(reader),
+    ticks: reader.number(tag.momentTicks),
+    label: reader.text(tag.label),
   };
 }
 

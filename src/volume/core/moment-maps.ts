@@ -9,15 +9,14 @@
  * The replay is linear in the log between the two and runs in slices, so I/O goes on meanwhile.
  */
 import { DiskError } from '../../base/ports.ts';
-import { addressOf, frameAddressOf, segIdOf, slotSizeBytes } from '../format/address.ts';
-import type { FooterEntry } from '../format/footer.ts';
+import { frameAddressOf, segIdOf, slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { MapReplay } from '../recovery/replay.ts';
-import { eachFooterEntry, SegmentSource } from '../recovery/segment-source.ts';
+import type { Progress } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
-import { durableEndOf } from './segment-end.ts';
+import type { SegmentReading } from './segment-contents.ts';
 
 /** A line as it was before position `cut`, when the volume was `sizeBytes` large. */
 export interface Moment {
@@ -39,19 +38,35 @@ interface CachedMap extends Moment {
 
 type Done = (opened: OpenMoment | undefined) => void;
 
+/** A map that is being made, and who wants to know how far it is. */
+interface Making {
+  readonly waiting: Done[];
+  readonly watching: Progress[];
+}
+
+interface Work {
+  readonly replay: MapReplay;
+  readonly segIds: readonly number[];
+  readonly making: Making;
+}
+
 export class MomentMaps {
   readonly #parts: PoolParts;
+  readonly #reading: SegmentReading;
   /** In order of last use, oldest first. */
   readonly #cached = new Map<string, CachedMap>();
-  /** Who waits for a map that is being made. */
-  readonly #waiting = new Map<string, Done[]>();
+  readonly #making = new Map<string, Making>();
 
-  constructor(parts: PoolParts) {
+  constructor(parts: PoolParts, reading: SegmentReading) {
     this.#parts = parts;
+    this.#reading = reading;
   }
 
-  /** `done` gets undefined when the log cannot be read. May run inside the call. */
-  open(moment: Moment, done: Done): void {
+  /**
+   * `done` gets undefined when the log cannot be read. May run inside the call. `progress` hears of segments replayed,
+   * when there is anything to replay.
+   */
+  open(moment: Moment, done: Done, progress?: Progress): void {
     const key = keyOf(moment);
     const known = this.#cached.get(key);
     if (known !== undefined) {
@@ -63,17 +78,21 @@ export class MomentMaps {
       done(this.#use(key, this.#remember(moment, line.map.fork())));
       return;
     }
-    const waiting = this.#waiting.get(key);
-    if (waiting !== undefined) {
-      waiting.push(done);
+    const watching = progress === undefined ? [] : [progress];
+    const under = this.#making.get(key);
+    if (under !== undefined) {
+      under.waiting.push(done);
+      under.watching.push(...watching);
       return;
     }
-    this.#waiting.set(key, [done]);
-    this.#materialise(moment, (map) => {
-      const waiters = this.#waiting.get(key) ?? [];
-      this.#waiting.delete(key);
+    const making = { waiting: [done], watching };
+    this.#making.set(key, making);
+    this.#materialise(moment, making, (map) => {
+      this.#making.delete(key);
       const made = map === undefined ? undefined : this.#remember(moment, map);
-      for (const waiter of waiters) waiter(made === undefined ? undefined : this.#use(key, made));
+      for (const waiter of making.waiting) {
+        waiter(made === undefined ? undefined : this.#use(key, made));
+      }
       this.#evictIdle();
     });
   }
@@ -123,7 +142,7 @@ export class MomentMaps {
     }
   }
 
-  #materialise(moment: Moment, done: (map: BlockMap | undefined) => void): void {
+  #materialise(moment: Moment, making: Making, done: (map: BlockMap | undefined) => void): void {
     const { leaves, catalogue, segmentById } = this.#parts;
     const base = this.#nearestBelow(moment);
     const seed =
@@ -140,7 +159,7 @@ export class MomentMaps {
     const first = segIdOf(frameAddressOf(replay.from));
     const last = segIdOf(frameAddressOf(moment.cut));
     const segIds = [...segmentById.keys()].filter((segId) => segId >= first && segId <= last);
-    this.#slice(replay, segIds, 0, (isGood) => {
+    this.#slice({ replay, segIds, making }, 0, (isGood) => {
       if (isGood) done(replay.finish().get(moment.line)?.map);
       else {
         replay.abandon();
@@ -159,13 +178,9 @@ export class MomentMaps {
   }
 
   /** Replays segments from `index` on until the slice is used up, then lets others run. */
-  #slice(
-    replay: MapReplay,
-    segIds: readonly number[],
-    index: number,
-    done: (isGood: boolean) => void,
-  ): void {
+  #slice(work: Work, index: number, done: (isGood: boolean) => void): void {
     const { host } = this.#parts;
+    const { replay, segIds, making } = work;
     const started = host.clock.monotonicMs();
     let next = index;
     try {
@@ -179,42 +194,21 @@ export class MomentMaps {
       done(false);
       return;
     }
+    for (const watcher of making.watching) watcher(next, segIds.length);
     if (next === segIds.length) {
       done(true);
       return;
     }
     host.timers.defer(() => {
-      this.#slice(replay, segIds, next, done);
+      this.#slice(work, next, done);
     });
   }
 
   #replaySegment(replay: MapReplay, segId: number): void {
-    const { host, settings, seeds, segmentById } = this.#parts;
-    const source = new SegmentSource(host.disk, segId, settings.segmentSlots, seeds);
-    const segment = segmentById.get(segId);
-    const visit = (entry: FooterEntry): void => {
+    this.#reading.visit(segId, (entry) => {
       replay.apply(entry);
-    };
-    try {
-      const footer = segment?.crcPlace === undefined ? undefined : source.footer(segment.epoch);
-      if (footer !== undefined) {
-        eachFooterEntry(footer, visit);
-        return;
-      }
-      const endAddress = durableEndOf(this.#parts, segId);
-      if (endAddress <= addressOf(segId, 1)) return;
-      const scan = source.scan({
-        verifiesData: false,
-        endLimit: endAddress,
-        durableLimit: endAddress,
-      });
-      if (scan === undefined || scan.faults.length > 0) {
-        throw new FormatError(`segment ${segId}: ${scan?.faults[0] ?? 'header unreadable'}`);
-      }
-      scan.entries.forEach(visit);
-    } finally {
-      source.close();
-    }
+      return true;
+    });
   }
 }
 

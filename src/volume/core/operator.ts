@@ -10,6 +10,7 @@ import { DiskError } from '../../base/ports.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
 import { type CatalogueRecord, encodeRecord } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import { Timeline } from '../history/timeline.ts';
 import { LockEntry } from '../io/range-lock.ts';
 import { catalogueMutation } from '../log/mutation.ts';
 import type { BlockMap } from '../map/block-map.ts';
@@ -17,12 +18,15 @@ import { applyRecord } from './apply-record.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { MomentMaps } from './moment-maps.ts';
 import type { PoolParts } from './parts.ts';
+import type { SegmentReading } from './segment-contents.ts';
 
 export type Done<T> = (outcome: Outcome<T>) => void;
 
 export class Operator {
   readonly parts: PoolParts;
   readonly moments: MomentMaps;
+  readonly reading: SegmentReading;
+  readonly timeline: Timeline;
   readonly #maintenance: Maintenance;
   readonly #readOnlyReason: string | undefined;
   /** Whether the pool takes new data now. */
@@ -33,11 +37,13 @@ export class Operator {
   constructor(
     parts: PoolParts,
     maintenance: Maintenance,
-    moments: MomentMaps,
+    history: { readonly moments: MomentMaps; readonly reading: SegmentReading },
     limits: { readonly readOnlyReason: string | undefined; readonly admitsWrites: () => boolean },
   ) {
     this.parts = parts;
-    this.moments = moments;
+    this.moments = history.moments;
+    this.reading = history.reading;
+    this.timeline = new Timeline(parts, history.reading);
     this.#maintenance = maintenance;
     this.#readOnlyReason = limits.readOnlyReason;
     this.admitsWrites = limits.admitsWrites;
@@ -69,9 +75,18 @@ export class Operator {
     else run();
   }
 
+  /** Goes on with an operation after a wait: what `action` throws is its outcome, as in `operate`. */
+  attempt<T>(done: Done<T>, action: () => void): void {
+    try {
+      action();
+    } catch (thrown) {
+      done(failure(operationError(thrown)));
+    }
+  }
+
   /**
    * Logs the records in one frame and applies them when they are durable; `done` gets the position of the first. `forked`
-   * makes the map that a VIEW or REVERT among them begins with.
+   * makes the map that a VIEW or REVERT among them begins with: one for each, in their order.
    */
   commit(
     records: readonly CatalogueRecord[],
@@ -85,7 +100,8 @@ export class Operator {
         if (record.kind === 'revert') this.#keepLeftLine(record.uuid, position);
         const needsMap = record.kind === 'view' || record.kind === 'revert';
         applyRecord(record, position, this.parts, needsMap ? forked?.() : undefined);
-        if (record.kind === 'snap') this.#keepSnapshot(record.line, position);
+        const isPresent = record.kind === 'snap' && record.past === undefined;
+        if (isPresent) this.#keepSnapshot(record.line, position);
         this.#maintenance.recordPublished({ record, position });
       });
       done(published.position);
@@ -191,7 +207,8 @@ export function readOnlyPool(name: string, reason: string): OperationError {
   );
 }
 
-function operationError(thrown: unknown): OperationError {
+/** What a person is told of an error that ended an operation; others are thrown on. */
+export function operationError(thrown: unknown): OperationError {
   if (thrown instanceof OperationError) return thrown;
   if (!(thrown instanceof DiskError)) throw thrown;
   const code = thrown.code === 'ENOSPC' ? ErrorCode.noSpace : ErrorCode.unavailable;

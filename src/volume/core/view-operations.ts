@@ -10,15 +10,15 @@
  */
 import { present } from '../../base/assert.ts';
 import { ErrorCode, failure, OperationError, success } from '../../base/errors.ts';
+import { momentRule } from '../../base/moment.ts';
 import type { LineSpan, VolumeState } from '../catalogue/catalogue.ts';
 import { type CatalogueRecord, RevertReason } from '../catalogue/records.ts';
+import { momentSpec, resolveMoments } from '../history/resolve.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { checkName } from './checks.ts';
 import type { Moment, OpenMoment } from './moment-maps.ts';
 import type { Done, Operator } from './operator.ts';
 import { checkVolumeRoom, newIdentity } from './volume-operations.ts';
-
-const snapshotPrefix = 'snapshot:';
 
 /** A moment by name. `moment` undefined = now: the head, at the record's own position. */
 interface NamedMoment {
@@ -26,80 +26,130 @@ interface NamedMoment {
   readonly moment: Moment | undefined;
 }
 
-/** Resolves "now" or "snapshot:NAME" of a volume. Throws OperationError. */
-function namedMoment(operator: Operator, volume: VolumeState, at: string): NamedMoment {
-  if (at === 'now') return { label: at, moment: undefined };
-  if (!at.startsWith(snapshotPrefix)) {
-    throw new OperationError(
-      ErrorCode.invalid,
-      `"${at}" names no moment of ${volume.name}`,
-      'Use snapshot:NAME or now.',
-    );
-  }
-  const snapshot = operator.snapshot(volume.name, at.slice(snapshotPrefix.length));
-  const { line, cut, sizeBytes } = snapshot;
-  return { label: at, moment: { line, cut, sizeBytes } };
-}
+const now: NamedMoment = { label: 'now', moment: undefined };
 
-/** Throws OperationError unless `at` names a moment of the volume. */
-export function checkMoment(operator: Operator, volume: VolumeState, at: string): void {
-  namedMoment(operator, volume, at);
-}
-
-/** Calls `action` with the moment's map, or ends the operation with an error. */
-function withMoment<T>(
+/**
+ * Finds the moment that `at` names for each of the volumes, one cut for all of them unless it is a snapshot, and calls
+ * `action`, or ends the operation with an error. Throws OperationError invalid or not-found.
+ */
+function withNamed<T>(
   operator: Operator,
-  moment: Moment,
+  { volumes, at }: { readonly volumes: readonly VolumeState[]; readonly at: string },
   done: Done<T>,
-  action: (opened: OpenMoment) => void,
+  action: (named: readonly NamedMoment[]) => void,
 ): void {
-  operator.moments.open(moment, (opened) => {
-    if (opened !== undefined) {
-      action(opened);
-      return;
-    }
-    const message = 'that moment cannot be read: the log is damaged';
-    const hint = 'Run "tidemark pool verify" to see where.';
-    done(failure(new OperationError(ErrorCode.internal, message, hint)));
+  if (momentSpec(at).kind === 'now') {
+    action(volumes.map(() => now));
+    return;
+  }
+  resolveMoments(operator, volumes, at, (outcome) => {
+    if (!outcome.ok) done(outcome);
+    else operator.attempt(done, () => action(outcome.value));
   });
 }
 
-export interface ViewOptions {
+/** Calls `action` with the maps of the moments, or ends the operation with an error. */
+function withMoments<T>(
+  operator: Operator,
+  moments: readonly Moment[],
+  done: Done<T>,
+  action: (opened: readonly OpenMoment[]) => void,
+): void {
+  const opened: OpenMoment[] = [];
+  const next = (): void => {
+    const moment = moments[opened.length];
+    if (moment === undefined) {
+      action(opened);
+      return;
+    }
+    operator.moments.open(moment, (map) => {
+      if (map !== undefined) {
+        opened.push(map);
+        next();
+        return;
+      }
+      for (const each of opened) each.release();
+      done(failure(momentUnreadable()));
+    });
+  };
+  next();
+}
+
+/** The log that a moment's map is made from is damaged. */
+export function momentUnreadable(): OperationError {
+  return new OperationError(
+    ErrorCode.internal,
+    'that moment cannot be read: the log is damaged',
+    'Run "tidemark pool verify" to see where.',
+  );
+}
+
+export interface ViewTarget {
   readonly source: string;
   readonly name: string;
-  /** "snapshot:NAME" or "now". */
+}
+
+export interface ViewOptions {
+  /** At least one. */
+  readonly targets: readonly ViewTarget[];
+  /** What `momentRule` allows: one moment for all of them. */
   readonly at: string;
-  /** Make it a volume of its own at once. */
+  /** Make them volumes of their own at once. */
   readonly isClone: boolean;
 }
 
-export function viewCreate(
+/** Views of several volumes at one cut: all of them or none. */
+export function viewsCreate(
   operator: Operator,
   options: ViewOptions,
-  done: Done<VolumeState>,
+  done: Done<readonly VolumeState[]>,
 ): void {
   operator.operate(done, (finish) => {
-    const source = operator.volume(options.source);
-    checkName(options.isClone ? 'volume' : 'view', options.name);
-    operator.checkNameFree(options.name);
-    checkVolumeRoom(operator);
-    const named = namedMoment(operator, source, options.at);
-    const records = viewRecords(operator, source, options, named);
-    withFork(operator, { moment: named.moment, source, left: undefined }, finish, (from) => {
-      const published = (): void => {
-        from.release();
-        finish(success(operator.volume(options.name)));
-      };
-      operator.commit(records, published, from.fork);
+    const { targets, at, isClone } = options;
+    const names = new Set<string>();
+    const volumes = targets.map(({ source, name }) => {
+      checkName(isClone ? 'volume' : 'view', name);
+      if (names.has(name)) throw nameTwice(name);
+      names.add(name);
+      operator.checkNameFree(name);
+      return operator.volume(source);
+    });
+    checkVolumeRoom(operator, targets.length);
+    withNamed(operator, { volumes, at }, finish, (named) => {
+      const moments = named.map(({ moment }) => moment);
+      withForks(operator, { moments, sources: volumes, left: undefined }, finish, (from) => {
+        const records = targets.flatMap((target, index) =>
+          viewRecords(
+            operator,
+            { ...target, isClone },
+            {
+              source: present(volumes[index], 'source of a view'),
+              named: present(named[index], 'moment of a view'),
+            },
+          ),
+        );
+        const published = (): void => {
+          from.release();
+          finish(success(targets.map(({ name }) => operator.volume(name))));
+        };
+        operator.commit(records, published, from.fork);
+      });
     });
   });
 }
 
+function nameTwice(name: string): OperationError {
+  return new OperationError(
+    ErrorCode.invalid,
+    `"${name}" is wanted twice`,
+    'Give each view a name of its own.',
+  );
+}
+
 function viewRecords(
   operator: Operator,
-  source: VolumeState,
-  options: ViewOptions,
-  named: NamedMoment,
+  options: ViewTarget & { readonly isClone: boolean },
+  { source, named }: { readonly source: VolumeState; readonly named: NamedMoment },
 ): CatalogueRecord[] {
   const { catalogue, host } = operator.parts;
   const identity = newIdentity(operator);
@@ -162,8 +212,9 @@ export function viewRefresh(
         'The view itself stays usable; promote it, or make a view of another volume.',
       );
     }
-    const named = namedMoment(operator, source, options.at);
-    revert(operator, volume, { ...named, source, reason: RevertReason.refresh }, finish);
+    withNamed(operator, { volumes: [source], at: options.at }, finish, ([named = now]) => {
+      revert(operator, volume, { ...named, source, reason: RevertReason.refresh }, finish);
+    });
   });
 }
 
@@ -174,20 +225,16 @@ export function volumeRollback(
 ): void {
   operator.operate(done, (finish) => {
     const volume = operator.volume(options.name);
-    const { moment, label } = namedMoment(operator, volume, options.to);
-    if (moment === undefined) {
+    if (momentSpec(options.to).kind === 'now') {
       throw new OperationError(
         ErrorCode.invalid,
         `${volume.name} is at "now" already`,
-        'Name a snapshot: --to snapshot:NAME.',
+        `Name another moment: ${momentRule}.`,
       );
     }
-    revert(
-      operator,
-      volume,
-      { moment, source: volume, label, reason: RevertReason.rollback },
-      finish,
-    );
+    withNamed(operator, { volumes: [volume], at: options.to }, finish, ([named = now]) => {
+      revert(operator, volume, { ...named, source: volume, reason: RevertReason.rollback }, finish);
+    });
   });
 }
 
@@ -228,38 +275,43 @@ interface RevertTo {
   readonly reason: RevertReason;
 }
 
-/** Where a new line's map comes from; `release` gives back what was held for it. */
+/** Where the maps of new lines come from; `release` gives back what was held for them. */
 interface ForkFrom {
+  /** The map of the next new line, in the order of the moments. */
   readonly fork: () => BlockMap;
   readonly release: () => void;
 }
 
 interface ForkOptions {
-  readonly moment: Moment | undefined;
-  readonly source: VolumeState;
+  /** One for each source; all of them undefined = now. */
+  readonly moments: readonly (Moment | undefined)[];
+  readonly sources: readonly VolumeState[];
   /** A volume that leaves its line for the new one: blocked, what is in flight finished. */
   readonly left: VolumeState | undefined;
 }
 
-/** Makes the map of a moment ready to fork, or keeps the head of `source` still until the fork has its position. */
-function withFork<T>(
+/** Makes the maps of moments ready to fork, or keeps the heads of the sources still until the forks have their positions. */
+function withForks<T>(
   operator: Operator,
-  { moment, source, left }: ForkOptions,
+  { moments, sources, left }: ForkOptions,
   done: Done<T>,
   action: (from: ForkFrom) => void,
 ): void {
   const leftLines = left === undefined ? [] : [left.line];
-  if (moment === undefined) {
-    operator.lockLines([source.line, ...leftLines], (release) => {
-      const head = present(operator.parts.lineById.get(source.line), 'line of a volume');
-      action({ fork: () => head.map.fork(), release });
+  const past = moments.filter((moment) => moment !== undefined);
+  if (past.length === 0) {
+    operator.lockLines([...sources.map(({ line }) => line), ...leftLines], (release) => {
+      const heads = sources.map(({ line }) =>
+        present(operator.parts.lineById.get(line), 'line of a volume'),
+      );
+      action({ fork: forkInTurn(heads), release });
     });
     return;
   }
-  withMoment(operator, moment, done, (opened) => {
-    const fork = (): BlockMap => opened.map.fork();
+  withMoments(operator, past, done, (opened) => {
+    const fork = forkInTurn(opened);
     const close = (): void => {
-      opened.release();
+      for (const each of opened) each.release();
     };
     if (left === undefined) {
       action({ fork, release: close });
@@ -275,6 +327,15 @@ function withFork<T>(
   });
 }
 
+function forkInTurn(from: readonly { readonly map: BlockMap }[]): () => BlockMap {
+  let next = 0;
+  return () => {
+    const { map } = present(from[next], 'map of a moment');
+    next += 1;
+    return map.fork();
+  };
+}
+
 /** Blocks the volume, lets what is in flight finish, and moves it to a new line. Open devices answer shuttingDown afterwards. */
 function revert(
   operator: Operator,
@@ -284,7 +345,8 @@ function revert(
 ): void {
   const { catalogue, host } = operator.parts;
   const { moment, source, reason, label } = to;
-  withFork(operator, { moment, source, left: volume }, finish, (from) => {
+  const from = { moments: [moment], sources: [source], left: volume };
+  withForks(operator, from, finish, ({ fork, release }) => {
     const record: CatalogueRecord = {
       kind: 'revert',
       line: catalogue.takeLine(),
@@ -297,9 +359,9 @@ function revert(
       createdMs: Math.floor(host.clock.wallMs()),
     };
     const published = (): void => {
-      from.release();
+      release();
       finish(success(volume));
     };
-    operator.commit([record], published, from.fork);
+    operator.commit([record], published, fork);
   });
 }

@@ -1,10 +1,13 @@
 /** Catalogue operations on volumes and snapshots. */
+import { present } from '../../base/assert.ts';
 import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
 import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
-import type { AckMode, CatalogueRecord } from '../catalogue/records.ts';
+import type { AckMode, CatalogueRecord, Snap } from '../catalogue/records.ts';
+import { momentSpec, type ResolvedMoment, resolveMoments } from '../history/resolve.ts';
 import { limits } from '../limits.ts';
+import { ticksOf } from '../log/hybrid-clock.ts';
 import { checkName, checkSize, deleteRefused, naaOf, shrinkRefused } from './checks.ts';
 import type { Done, Operator } from './operator.ts';
 
@@ -23,9 +26,9 @@ export function newIdentity(operator: Operator): DeviceIdentity {
   return identityOf(makeUuid(operator.parts.host.random));
 }
 
-/** Throws OperationError conflict when the pool can hold no more volumes and views. */
-export function checkVolumeRoom(operator: Operator): void {
-  if (operator.parts.catalogue.volumeCount < limits.volumesMax) return;
+/** Throws OperationError conflict when the pool cannot hold so many more volumes and views. */
+export function checkVolumeRoom(operator: Operator, count = 1): void {
+  if (operator.parts.catalogue.volumeCount + count <= limits.volumesMax) return;
   throw new OperationError(
     ErrorCode.conflict,
     `pool ${operator.poolName} has ${limits.volumesMax} volumes and views, the most it can hold`,
@@ -137,10 +140,10 @@ export function volumeDelete(
   });
 }
 
-/** Snapshots of several volumes at one cut, each under its own name. */
+/** Snapshots of several volumes at one cut, each under its own name. `at` may name a moment that is past. */
 export function snapshotCreate(
   operator: Operator,
-  targets: readonly SnapshotTarget[],
+  { targets, at }: { readonly targets: readonly SnapshotTarget[]; readonly at: string },
   done: Done<readonly SnapshotState[]>,
 ): void {
   operator.operate(done, (finish) => {
@@ -154,17 +157,31 @@ export function snapshotCreate(
     }
     const createdMs = Math.floor(host.clock.wallMs());
     const records = targets.map((target) => snapRecord(operator, target, createdMs));
-    operator.commit(records, () => {
-      finish(success(targets.map((target) => operator.snapshot(target.volume, target.name))));
+    const commit = (snaps: readonly Snap[]): void => {
+      operator.commit(snaps, () => {
+        finish(success(targets.map((target) => operator.snapshot(target.volume, target.name))));
+      });
+    };
+    if (momentSpec(at).kind === 'now') {
+      commit(records);
+      return;
+    }
+    const volumes = targets.map(({ volume }) => operator.volume(volume));
+    resolveMoments(operator, volumes, at, (outcome) => {
+      if (!outcome.ok) finish(outcome);
+      else commit(records.map((record, index) => pastSnap(record, outcome.value[index])));
     });
   });
 }
 
-function snapRecord(
-  operator: Operator,
-  target: SnapshotTarget,
-  createdMs: number,
-): CatalogueRecord {
+/** The snapshot is of a moment that has passed: of the line in which the volume was then. */
+function pastSnap(record: Snap, resolved: ResolvedMoment | undefined): Snap {
+  const { moment, label, timeMs } = present(resolved, 'moment of a snapshot');
+  const { line, cut, sizeBytes } = moment;
+  return { ...record, line, past: { cut, sizeBytes, ticks: ticksOf(timeMs), label } };
+}
+
+function snapRecord(operator: Operator, target: SnapshotTarget, createdMs: number): Snap {
   checkName('snapshot', target.name);
   const volume = operator.volume(target.volume);
   if (volume.snapshotByName.has(target.name)) {

@@ -274,6 +274,20 @@ export function footerEntry(footer: Uint8Array, index: number): FooterEntry {
   };
 }
 
+/** Frame `index` of a verified footer. */
+export function footerFrame(footer: Uint8Array, header: FooterHeader, index: number): FooterFrame {
+  const view = viewOf(footer);
+  const at = footerCrcOffset(header) + header.endSlot * 4 + index * frameEntryBytes;
+  return {
+    slot: frameLayout.slot.get(view, at),
+    headerBlocks: frameLayout.headerBlocks.get(view, at),
+    descriptors: frameLayout.descriptors.get(view, at),
+    dataBlocks: frameLayout.dataBlocks.get(view, at),
+    hlcMs: frameLayout.hlcMs.get(view, at),
+    hlcCounter: frameLayout.hlcCounter.get(view, at),
+  };
+}
+
 /** Record type of entry `index` of a verified footer. */
 export function footerEntryType(footer: Uint8Array, index: number): number {
   return footer[footerHeaderBytes + index * footerEntryBytes + entryLayout.type.offset] ?? 0;

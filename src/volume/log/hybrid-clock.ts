@@ -5,6 +5,14 @@
 import type { Clock } from '../../base/ports.ts';
 
 export const ticksPerMs = 100;
+/** A double of milliseconds since 1970 is exact to 0.00024 ms, which is this part of a tick. */
+const ticksRounding = 0.05;
+
+/** Milliseconds with fraction as ticks. */
+export function ticksOf(timeMs: number): number {
+  return Math.floor(timeMs * ticksPerMs + ticksRounding);
+}
+
 /** Wall and monotonic clock may disagree this much before the wall is taken over again. */
 const driftMsMax = 2;
 

@@ -34,6 +34,33 @@ const shrinkProbeBlocks = 128;
 /** Called for each run of a range, in order. `value` as above; return false to stop. */
 export type RunVisitor = (blockCount: number, value: number) => boolean;
 
+/** Joins neighbours of a comparison until the visitor has enough. */
+class CompareRuns {
+  readonly #visitor: (blockCount: number, isDifferent: boolean) => boolean;
+  #count = 0;
+  #isDifferent = false;
+  isStopped = false;
+  /** Blocks of the runs that the visitor took. */
+  blocksTold = 0;
+
+  constructor(visitor: (blockCount: number, isDifferent: boolean) => boolean) {
+    this.#visitor = visitor;
+  }
+
+  add(count: number, isDifferent: boolean): void {
+    if (isDifferent !== this.#isDifferent) this.end();
+    this.#isDifferent = isDifferent;
+    this.#count += count;
+  }
+
+  end(): void {
+    if (this.#count === 0 || this.isStopped) return;
+    if (this.#visitor(this.#count, this.#isDifferent)) this.blocksTold += this.#count;
+    else this.isStopped = true;
+    this.#count = 0;
+  }
+}
+
 export class BlockMap {
   readonly #store: LeafStore;
   #pages: (TopPage | undefined)[] = [];
@@ -147,6 +174,50 @@ export class BlockMap {
       at += length;
     }
     if (runCount > 0) visitor(runCount, runValue);
+  }
+
+  /**
+   * Runs of [block, block + count) in which this map and `other` differ or do not, neighbours joined, until `leavesMax`
+   * leaves were compared: those that both share cost nothing. Returns how many blocks were looked at.
+   */
+  compare(
+    other: BlockMap,
+    {
+      block,
+      count,
+      leavesMax,
+    }: { readonly block: number; readonly count: number; leavesMax: number },
+    visitor: (blockCount: number, isDifferent: boolean) => boolean,
+  ): number {
+    const runs = new CompareRuns(visitor);
+    const end = block + count;
+    let leavesLeft = leavesMax;
+    let at = block;
+    while (at < end && leavesLeft > 0 && !runs.isStopped) {
+      const same = this.#sharedBlocks(other, at);
+      if (same > 0) {
+        const length = Math.min(end - at, same);
+        runs.add(length, false);
+        at += length;
+        continue;
+      }
+      leavesLeft -= 1;
+      const leafEnd = Math.min(end, (Math.floor(at / leafBlocks) + 1) * leafBlocks);
+      for (; at < leafEnd && !runs.isStopped; at += 1) {
+        runs.add(1, this.lookup(at) !== other.lookup(at));
+      }
+    }
+    runs.end();
+    return runs.blocksTold;
+  }
+
+  /** How many blocks from `block` on lie in pages or leaves that both maps share, or that both lack. */
+  #sharedBlocks(other: BlockMap, block: number): number {
+    const pageBlocks = pageLeaves * leafBlocks;
+    const page = Math.floor(block / pageBlocks);
+    if (this.#pages[page] === other.#pages[page]) return (page + 1) * pageBlocks - block;
+    const leaf = Math.floor(block / leafBlocks);
+    return this.#entry(leaf) === other.#entry(leaf) ? (leaf + 1) * leafBlocks - block : 0;
   }
 
   /** How many blocks from `block` on, within its leaf, surely continue `value`. */

@@ -11,7 +11,7 @@ import { toHex } from '../../base/uuid.ts';
 import type { CatalogueRecord, Fork, Revert, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 
-const manifestSchemaVersion = 3;
+const manifestSchemaVersion = 4;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -38,7 +38,8 @@ const schema = `
     created_position INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS pin (
     uuid TEXT PRIMARY KEY, volume TEXT NOT NULL, name TEXT NOT NULL, line INTEGER NOT NULL, cut INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, UNIQUE (volume, name)) WITHOUT ROWID;
+    created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, moment_ticks INTEGER, label TEXT,
+    UNIQUE (volume, name)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS epoch (
     epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS segment (
@@ -225,14 +226,19 @@ export class Manifest {
         break;
       case 'snap':
         database
-          .prepare('INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, size_bytes FROM volume WHERE uuid = ?')
+          .prepare(
+            'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, COALESCE(?, size_bytes), ?, ? FROM volume WHERE uuid = ?',
+          )
           .run(
             toHex(record.uuid),
             toHex(record.volumeUuid),
             record.name,
             record.line,
-            positionOf(frameAddressOf(position), 0),
+            record.past?.cut ?? positionOf(frameAddressOf(position), 0),
             record.createdMs,
+            record.past?.sizeBytes ?? null,
+            record.past?.ticks ?? null,
+            record.past?.label ?? null,
             toHex(record.volumeUuid),
           );
         break;

@@ -23,6 +23,7 @@ import type { Superblock } from '../format/superblock.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import type { Line } from '../io/line.ts';
 import type { CrcTables } from '../log/crc-tables.ts';
+import { ticksPerMs } from '../log/hybrid-clock.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
@@ -33,6 +34,7 @@ import {
   crcTableOf,
   eachCatalogueEntry,
   eachFooterEntry,
+  lastEntryOf,
   SegmentSource,
 } from './segment-source.ts';
 import { readTail, type TailRecord } from './tail.ts';
@@ -41,6 +43,8 @@ import { readTail, type TailRecord } from './tail.ts';
 export interface SegmentState {
   readonly segId: number;
   readonly epoch: number;
+  /** Time of its header: no record in it is older, none before it newer than the end of that millisecond. */
+  readonly hlcMs: number;
   /** First address behind its last frame; for the segment being written, see the log. */
   endAddress: number;
   /** Where its checksum table lies; undefined while it is not sealed. */
@@ -277,14 +281,21 @@ class Recovery {
     this.#segments.push({
       segId: link.segId,
       epoch: link.header.epoch,
+      hlcMs: link.header.hlcMs,
       endAddress,
       crcPlace: crcPlaceOf(footer.header, this.#superblock.segmentSlots),
     });
     const { segId, epoch, endSlot, entryCount, digest } = footer.header;
     this.#sealed.push({ segId, epoch, endSlot, entryCount, digest });
     this.#digest = digest;
-    this.#lastHlcMs = Math.max(this.#lastHlcMs, footer.header.maxHlcMs);
+    this.#noteTime(footer.header.maxHlcMs, lastEntryOf(footer));
     return true;
+  }
+
+  /** `last` was recorded up to 655 ms after the header of its frame: the next opening's records come later than both. */
+  #noteTime(frameMs: number, last: FooterEntry | undefined): void {
+    const lastMs = frameMs + Math.ceil((last?.timeDelta ?? 0) / ticksPerMs);
+    this.#lastHlcMs = Math.max(this.#lastHlcMs, lastMs);
   }
 
   /** A catalogue record that cannot be read, or one that makes no sense without it, is a fault: the rest is still shown. */
@@ -313,11 +324,13 @@ class Recovery {
     this.#segments.push({
       segId: link.segId,
       epoch: link.header.epoch,
+      hlcMs: link.header.hlcMs,
       endAddress: scan.endAddress,
       crcPlace: undefined,
     });
     this.#digest = scan.digest;
-    this.#lastHlcMs = Math.max(this.#lastHlcMs, link.header.hlcMs, scan.lastHlcMs);
+    this.#noteTime(link.header.hlcMs, undefined);
+    this.#noteTime(scan.lastHlcMs, scan.entries.at(-1));
     this.#tailFrames += scan.frames.length;
   }
 

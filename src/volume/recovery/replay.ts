@@ -70,6 +70,8 @@ interface Growing {
 
 interface ReplayEvent {
   readonly position: number;
+  /** At one position lines begin before anything is resized: what begins there does not have what happens there. */
+  readonly isResize: boolean;
   readonly run: () => void;
 }
 
@@ -112,7 +114,10 @@ export class MapReplay {
     for (const [line, before] of limits) {
       this.#plan(this.#catalogue.line(line), before, seed);
     }
-    this.#events.sort((left, right) => left.position - right.position);
+    this.#events.sort(
+      (left, right) =>
+        left.position - right.position || Number(left.isResize) - Number(right.isResize),
+    );
   }
 
   /** Position from which on entries are needed. */
@@ -182,6 +187,7 @@ export class MapReplay {
       const position = line.parentLine === 0 ? line.createdPosition : line.forkPosition;
       this.#events.push({
         position,
+        isResize: false,
         run: () => {
           this.#begin(line, before);
         },
@@ -191,6 +197,7 @@ export class MapReplay {
       if (resize.position >= before || resize.position < (from ?? 0)) continue;
       this.#events.push({
         position: resize.position,
+        isResize: true,
         run: () => {
           const grown = this.#growing.get(line.id);
           if (grown === undefined) return;

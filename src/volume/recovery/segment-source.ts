@@ -139,6 +139,11 @@ export function eachFooterEntry(footer: Footer, visit: (entry: FooterEntry) => v
   }
 }
 
+/** The newest entry of a footer; undefined when it has none. */
+export function lastEntryOf({ header, bytes }: Footer): FooterEntry | undefined {
+  return header.entryCount === 0 ? undefined : footerEntry(bytes, header.entryCount - 1);
+}
+
 /** The checksum table of a footer. */
 export function crcTableOf(footer: Footer): Uint32Array {
   return footerSlotCrcs(footer.bytes, footer.header);

@@ -1,0 +1,110 @@
+/**
+ * Timeline: from a time to the position of the log that has everything up to it before it, and back.
+ *
+ *     time ─▶ segments by the time of their headers (in RAM, binary search) ─▶ frame table of one ─▶ its records' timeDelta
+ *
+ * Times are ticks of 10 us of the pool's hybrid clock: they never go back along the log, whatever the wall clock did.
+ */
+import type { PoolParts } from '../core/parts.ts';
+import { type SegmentReading, visitFrom } from '../core/segment-contents.ts';
+import { frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
+import { ticksPerMs } from '../log/hybrid-clock.ts';
+import type { SegmentState } from '../recovery/recover.ts';
+
+export class Timeline {
+  readonly #parts: PoolParts;
+  readonly #reading: SegmentReading;
+  /** In log order; grows with the log. */
+  #segments: SegmentState[] = [];
+
+  constructor(parts: PoolParts, reading: SegmentReading) {
+    this.#parts = parts;
+    this.#reading = reading;
+  }
+
+  /** Everything durable lies before it. */
+  end(): number {
+    const { writer, segmentById } = this.#parts;
+    if (writer !== undefined) return positionOf(writer.log.durableThrough, 0);
+    const last = [...segmentById.values()].at(-1);
+    return positionOf(last?.endAddress ?? 0, 0);
+  }
+
+  /** Position of the first durable record later than `ticks`; `end()` when there is none. Throws DiskError, FormatError. */
+  cutAt(ticks: number): number {
+    const segments = this.#inOrder();
+    for (let at = this.#firstToLook(segments, ticks); at < segments.length; at += 1) {
+      const found = this.#firstAfter(segments[at]?.segId ?? 0, ticks);
+      if (found !== undefined) return found;
+    }
+    return this.end();
+  }
+
+  /** Time of the newest record before `cut`; undefined when there is none. Throws DiskError, FormatError. */
+  ticksBefore(cut: number): number | undefined {
+    const segments = this.#inOrder();
+    const last = segIdOf(frameAddressOf(Math.max(0, cut - 1)));
+    let at = segments.findLastIndex((segment) => segment.segId <= last);
+    for (; at >= 0; at -= 1) {
+      let newest: number | undefined;
+      this.#reading.visit(segments[at]?.segId ?? 0, (entry, ticks) => {
+        if (entry.position >= cut) return false;
+        newest = ticks;
+        return true;
+      });
+      if (newest !== undefined) return newest;
+    }
+    return undefined;
+  }
+
+  /** Ids of the segments that hold positions in [from, to). */
+  segmentsBetween(from: number, to: number): number[] {
+    const first = segIdOf(frameAddressOf(from));
+    const last = segIdOf(frameAddressOf(Math.max(0, to - 1)));
+    return this.#inOrder()
+      .map(({ segId }) => segId)
+      .filter((segId) => segId >= first && segId <= last);
+  }
+
+  #inOrder(): readonly SegmentState[] {
+    const { segmentById } = this.#parts;
+    if (this.#segments.length !== segmentById.size) this.#segments = [...segmentById.values()];
+    return this.#segments;
+  }
+
+  /** The last segment before which nothing is later than `ticks`. */
+  #firstToLook(segments: readonly SegmentState[], ticks: number): number {
+    let low = 0;
+    let high = segments.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (isSurelyBefore(segments[middle]?.hlcMs ?? 0, ticks)) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #firstAfter(segId: number, ticks: number): number | undefined {
+    const contents = this.#reading.contents(segId);
+    if (contents === undefined) return undefined;
+    let low = 0;
+    let high = contents.frameCount - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (isSurelyBefore(contents.frame(middle).hlcMs, ticks)) low = middle;
+      else high = middle - 1;
+    }
+    let found: number | undefined;
+    visitFrom(contents, low, (entry, entryTicks) => {
+      if (entryTicks <= ticks) return true;
+      found = entry.position;
+      return false;
+    });
+    return found;
+  }
+}
+
+/** Whether everything before a header of this time is at most as late as `ticks`: it may be of the same millisecond. */
+function isSurelyBefore(hlcMs: number, ticks: number): boolean {
+  return hlcMs * ticksPerMs + ticksPerMs - 1 <= ticks;
+}
