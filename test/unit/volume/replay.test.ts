@@ -43,7 +43,8 @@ function applyOneMore(type: number): void {
 
 describe('replay', () => {
   it('refuses every record type that it cannot apply, below 128', () => {
-    const applied = new Set<number>([RecordType.write, RecordType.zero, RecordType.trim]);
+    const { write, zero, trim, clone } = RecordType;
+    const applied = new Set<number>([write, zero, trim, clone]);
     for (let type = 0; type < 16; type += 1) {
       const apply = (): void => {
         applyOneMore(type);
@@ -57,6 +58,17 @@ describe('replay', () => {
       };
       expect(apply, `type ${type}`).toThrow(FormatError);
     }
+  });
+
+  it('puts what a CLONE shares into the map', () => {
+    const { catalogue } = replayOfVolume();
+    const wanted = [{ line, before: Number.POSITIVE_INFINITY }];
+    const maps = new MapReplay(new LeafStore(), catalogue, wanted, undefined);
+    maps.apply({ ...entry(RecordType.clone, 2), address: 8200 });
+    const shown = maps.finish().get(line);
+    expect(shown?.map.lookup(0)).toBe(8200);
+    expect(shown?.map.mappedBlocks).toBe(1);
+    expect(shown?.lastPosition).toBe(2);
   });
 
   it('passes over unknown record types from 128 on', () => {
