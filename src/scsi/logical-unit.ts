@@ -1,0 +1,184 @@
+/**
+ * LogicalUnit: one volume or view as hosts see it, shared by every nexus that may see it.
+ *
+ *     NexusLun n ──▶ 1 LogicalUnit ─┬─ tasks          order and aborts
+ *                                   ├─ modePages      what MODE SELECT may change, current and saved
+ *                                   ├─ reservations   RESERVE(6) and PERSISTENT RESERVE
+ *                                   └─ device         blocks; replaced when the volume shows another moment
+ *
+ * What must outlive a restart (saved mode pages, persistent reservations) is one opaque value that the device keeps.
+ */
+import { type BlockDevice, IoStatus } from '../device/block-device.ts';
+import { logicalBlockBytes } from './limits.ts';
+import { decodeLuState, encodeLuState, LuStatePart } from './lu-state.ts';
+import { ModePages } from './mode-pages.ts';
+import type { NexusLun } from './nexus.ts';
+import { type ReservationHost, Reservations } from './reservations.ts';
+import { SenseCode } from './sense.ts';
+import { TaskSet } from './task-set.ts';
+
+/** Space of the pool that the unit's blocks come from, as hosts may know it. */
+export interface SpaceReport {
+  readonly usedBytes: number;
+  readonly availableBytes: number;
+}
+
+export interface LogicalUnitOptions {
+  readonly device: BlockDevice;
+  /** At most four characters, for INQUIRY. */
+  readonly productRevision: string;
+  /** For LOG SENSE; cheap. */
+  readonly space: () => SpaceReport;
+  /** Registrants are told apart by initiator name, without the ISID. */
+  readonly ignoresIsid?: boolean;
+}
+
+type UnitState = 'open' | 'suspended' | 'closed';
+
+export class LogicalUnit implements ReservationHost {
+  readonly productRevision: string;
+  readonly space: () => SpaceReport;
+  readonly ignoresIsid: boolean;
+  readonly nexuses = new Set<NexusLun>();
+  readonly tasks: TaskSet;
+  readonly modePages: ModePages;
+  readonly reservations: Reservations;
+  #device: BlockDevice;
+  #state: UnitState = 'open';
+  #isSpaceLow = false;
+  /** Parts of LU_STATE as they are to be on disk. */
+  readonly #parts: Map<number, Uint8Array>;
+
+  constructor(options: LogicalUnitOptions) {
+    const { device } = options;
+    this.#device = device;
+    this.productRevision = options.productRevision;
+    this.space = options.space;
+    this.ignoresIsid = options.ignoresIsid ?? false;
+    this.tasks = new TaskSet(this);
+    this.#parts = new Map(device.luState === undefined ? [] : decodeLuState(device.luState));
+    this.modePages = new ModePages(this.#parts.get(LuStatePart.modePages));
+    this.reservations = new Reservations(this);
+    const reserved = this.#parts.get(LuStatePart.persistentReservation);
+    if (reserved !== undefined) this.reservations.restore(reserved);
+  }
+
+  get device(): BlockDevice {
+    return this.#device;
+  }
+
+  get blockCount(): number {
+    return Math.floor(this.#device.sizeBytes / logicalBlockBytes);
+  }
+
+  get isSuspended(): boolean {
+    return this.#state === 'suspended';
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** Shows other content from now on, and ends `suspend`. Hosts are told that data, and perhaps the size, changed. */
+  replaceDevice(device: BlockDevice): void {
+    const isResized = device.sizeBytes !== this.#device.sizeBytes;
+    this.#device = device;
+    if (this.#state === 'suspended') this.#state = 'open';
+    this.raise(SenseCode.inquiryDataChanged);
+    if (isResized) this.raise(SenseCode.capacityChanged);
+  }
+
+  /** The device has another size: hosts are told. */
+  resized(): void {
+    this.raise(SenseCode.capacityChanged);
+  }
+
+  /** The pool passed its soft limit: every nexus is told once, those that come later too, until `spaceRecovered`. */
+  spaceLow(): void {
+    if (this.#isSpaceLow) return;
+    this.#isSpaceLow = true;
+    this.raise(SenseCode.softThresholdReached);
+  }
+
+  spaceRecovered(): void {
+    this.#isSpaceLow = false;
+    for (const place of this.nexuses) place.attentions.drop(SenseCode.softThresholdReached);
+  }
+
+  /**
+   * Runs no further command: those that wait for data and those that come are answered BUSY. `done` when none is at the
+   * device any more. Ended by `resume` or `replaceDevice`.
+   */
+  suspend(done: () => void): void {
+    if (this.#state === 'open') this.#state = 'suspended';
+    this.tasks.interrupt(() => true, done);
+  }
+
+  resume(): void {
+    if (this.#state === 'suspended') this.#state = 'open';
+  }
+
+  /** The volume is gone, or unmapped everywhere: commands that come get LOGICAL UNIT NOT SUPPORTED. */
+  close(): void {
+    this.#state = 'closed';
+  }
+
+  // ---- for this room
+
+  /** A nexus sees the unit from now on. */
+  attach(place: NexusLun): void {
+    place.attentions.add(SenseCode.powerOnOrReset);
+    if (this.#isSpaceLow) place.attentions.add(SenseCode.softThresholdReached);
+    this.nexuses.add(place);
+  }
+
+  /** A nexus is gone, or no longer sees the unit. */
+  detach(place: NexusLun): void {
+    this.nexuses.delete(place);
+    this.reservations.nexusLost(place.nexus);
+  }
+
+  /** A unit attention for every nexus, or every one but `except`. */
+  raise(code: SenseCode, except?: NexusLun): void {
+    for (const place of this.nexuses) {
+      if (place !== except) place.attentions.add(code);
+    }
+  }
+
+  /** What LOGICAL UNIT RESET and target resets do besides aborting: SAM-5 6.3.3. */
+  reset(code: SenseCode): void {
+    this.reservations.reset();
+    this.modePages.revert();
+    this.raise(code);
+  }
+
+  saveModePages(part: Uint8Array, done: (isSaved: boolean) => void): void {
+    this.#save(LuStatePart.modePages, part, done);
+  }
+
+  saveReservations(part: Uint8Array, done: (isSaved: boolean) => void): void {
+    this.#save(LuStatePart.persistentReservation, part, done);
+  }
+
+  abortTasks(place: NexusLun, done: () => void): void {
+    this.tasks.abort((command) => command.place === place, { by: undefined, done });
+  }
+
+  whenWritesSettle(place: NexusLun, done: () => void): void {
+    this.tasks.whenWritesSettle(place, done);
+  }
+
+  #save(kind: LuStatePart, part: Uint8Array, done: (isSaved: boolean) => void): void {
+    const before = this.#parts.get(kind);
+    this.#parts.set(kind, part);
+    this.#device.saveLuState(encodeLuState(this.#parts), (status) => {
+      const isSaved = status === IoStatus.ok;
+      // Only if nobody saved a newer one meanwhile.
+      if (!isSaved && this.#parts.get(kind) === part) {
+        if (before === undefined) this.#parts.delete(kind);
+        else this.#parts.set(kind, before);
+      }
+      done(isSaved);
+    });
+  }
+}
