@@ -24,7 +24,7 @@ const trialRequests = 64;
  */
 const scatterBytes = 162_013 * 4096;
 
-function job(direction: 'read' | 'write', size: '4k' | '1m', depth: number): IscsiJob {
+function makeJob(direction: 'read' | 'write', size: '4k' | '1m', depth: number): IscsiJob {
   return {
     name: `${size} ${direction} QD${depth}`,
     unit: size === '4k' ? 'IO/s' : 'MiB/s',
@@ -38,12 +38,12 @@ function job(direction: 'read' | 'write', size: '4k' | '1m', depth: number): Isc
 
 /** The device is full of random data, then read, then overwritten. */
 export const iscsiJobs: readonly IscsiJob[] = [
-  job('read', '4k', 32),
-  job('read', '4k', 1),
-  job('read', '1m', 32),
-  job('write', '4k', 32),
-  job('write', '4k', 1),
-  job('write', '1m', 32),
+  makeJob('read', '4k', 32),
+  makeJob('read', '4k', 1),
+  makeJob('read', '1m', 32),
+  makeJob('write', '4k', 32),
+  makeJob('write', '4k', 1),
+  makeJob('write', '1m', 32),
 ];
 
 function measuredOf(job: IscsiJob, operations: number, seconds: number, cpu: number): Measured {

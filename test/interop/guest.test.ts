@@ -29,9 +29,18 @@ const packages = [
   'xfsprogs',
 ] as const;
 
+/** Shell words that find the paths and the map of a LUN, whatever the kernel named them. */
+function deviceWords(lun: number): string {
+  return `
+    paths=$(ls -d /sys/class/scsi_device/*:${lun}/device/block/* | sed 's|.*/||' | sort)
+    first=/dev/$(echo $paths | cut -d' ' -f1); second=/dev/$(echo $paths | cut -d' ' -f2)
+    map=$(ls /sys/block/$(basename $first)/holders); disk=/dev/$map
+  `;
+}
+
 describeWith(packages, 'a guest with multipath', () => {
   let target: IscsiAppliance;
-  let guest: Guest;
+  let guest: Guest | undefined;
 
   beforeAll(async () => {
     // The image is made first: that takes a while on a machine that never made one.
@@ -55,26 +64,19 @@ describeWith(packages, 'a guest with multipath', () => {
     await target.remove();
   });
 
-  /** Shell words that find the paths and the map of a LUN, whatever the kernel named them. */
-  function deviceWords(lun: number): string {
-    return `
-      paths=$(ls -d /sys/class/scsi_device/*:${lun}/device/block/* | sed 's|.*/||' | sort)
-      first=/dev/$(echo $paths | cut -d' ' -f1); second=/dev/$(echo $paths | cut -d' ' -f2)
-      map=$(ls /sys/block/$(basename $first)/holders); disk=/dev/$map
-    `;
-  }
-
   async function inGuest(lun: number, script: string): Promise<string> {
-    return await guest.run(`set -e\n${deviceWords(lun)}\n${script}`);
+    return await present(guest).run(`set -e\n${deviceWords(lun)}\n${script}`);
   }
 
   /** Waits in the guest until a shell condition holds. */
   async function guestSees(what: string, condition: string): Promise<void> {
     const script = `for i in $(seq 120); do ${condition} && exit 0; sleep 0.5; done; exit 1`;
-    const { code, output } = await guest.tryRun(script);
+    const { code, output } = await present(guest).tryRun(script);
     if (code !== 0) {
-      const { output: state } = await guest.tryRun('multipath -ll; iscsiadm -m session -P 1');
-      throw new Error(`never: ${what}\n${output}\n${state}\n${guest.console}`);
+      const { output: state } = await present(guest).tryRun(
+        'multipath -ll; iscsiadm -m session -P 1',
+      );
+      throw new Error(`never: ${what}\n${output}\n${state}\n${present(guest).console}`);
     }
   }
 
@@ -87,17 +89,17 @@ describeWith(packages, 'a guest with multipath', () => {
 
   it('finds the target on both portals, logs in, and sees two paths of each LUN', async () => {
     const [first] = target.ports;
-    const found = await guest.run(
+    const found = await present(guest).run(
       `iscsiadm -m discovery -t sendtargets -p ${hostFromGuest}:${first}`,
     );
     for (const port of target.ports) {
       expect(found).toContain(`127.0.0.1:${port},1 ${target.targetName}`);
       // The guest reaches the portals under another address than the one they are told of.
       const node = `iscsiadm -m node -T ${target.targetName} -p ${hostFromGuest}:${port}`;
-      await guest.run(`${node} -o new && ${node} -l`);
+      await present(guest).run(`${node} -o new && ${node} -l`);
     }
     await allPathsActive();
-    const maps = await guest.run('multipath -ll');
+    const maps = await present(guest).run('multipath -ll');
     expect(maps.match(/TIDEMARK/g)).toHaveLength(3);
     // ALUA told the priority: without it multipathd would say 1.
     expect(maps.match(/prio=50 status=/g)?.length).toBeGreaterThanOrEqual(3);
@@ -131,8 +133,8 @@ describeWith(packages, 'a guest with multipath', () => {
       await allPathsActive();
     }
     await guestSees('fio ends', '[ -e /tmp/fio.code ]');
-    const log = await guest.run('cat /tmp/fio.log');
-    expect(await guest.run('cat /tmp/fio.code'), log).toBe('0');
+    const log = await present(guest).run('cat /tmp/fio.log');
+    expect(await present(guest).run('cat /tmp/fio.code'), log).toBe('0');
     await inGuest(ext4Lun, 'umount /mnt/ext4; e2fsck -fn $disk');
   });
 
@@ -210,10 +212,17 @@ describeWith(packages, 'a guest with multipath', () => {
   });
 
   it('logs out, and nothing of the kernel complained', async () => {
-    await guest.run('multipath -F; iscsiadm -m node -u');
-    expect(guest.console).not.toMatch(/BUG|Oops|corruption|I\/O error.*(ext4|xfs)|Corruption/i);
+    await present(guest).run('multipath -F; iscsiadm -m node -u');
+    expect(present(guest).console).not.toMatch(
+      /BUG|Oops|corruption|I\/O error.*(ext4|xfs)|Corruption/i,
+    );
   });
 });
+
+function present(guest: Guest | undefined): Guest {
+  if (guest === undefined) throw new Error('the guest did not boot');
+  return guest;
+}
 
 /** Bytes that a map of nbdinfo shows as data. */
 function dataBytes(map: string): number {

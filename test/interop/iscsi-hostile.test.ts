@@ -3,7 +3,8 @@ import crypto from 'node:crypto';
 import net from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IscsiAppliance } from '../support/iscsi-appliance.ts';
-import { IscsiClient, type LoginAnswer, operationalKeys } from '../support/iscsi-client.ts';
+import { IscsiClient, type LoginAnswer } from '../support/iscsi-client.ts';
+import { operationalKeys } from '../support/iscsi-payload.ts';
 import { sleep } from '../support/run.ts';
 import { testUnitReady } from '../support/scsi-cdb.ts';
 
@@ -38,8 +39,8 @@ afterAll(async () => {
   await target.remove();
 });
 
-function open(): Promise<IscsiClient> {
-  return IscsiClient.open(target.ports[0] ?? 0);
+async function open(): Promise<IscsiClient> {
+  return await IscsiClient.open(target.ports[0] ?? 0);
 }
 
 function identity(): Record<string, string> {

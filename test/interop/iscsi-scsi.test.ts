@@ -1,7 +1,8 @@
 /** What several initiators do to one unit, across kills of the engine: counters, reservations, copies. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { IscsiAppliance } from '../support/iscsi-appliance.ts';
-import { type Answer, IscsiClient, senseCode } from '../support/iscsi-client.ts';
+import { type Answer, IscsiClient } from '../support/iscsi-client.ts';
+import { senseCode } from '../support/iscsi-payload.ts';
 import { sleep } from '../support/run.ts';
 import {
   compareAndWrite,

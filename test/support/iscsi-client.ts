@@ -9,7 +9,7 @@
  * PDUs that belong to nothing (a response to an aborted task, say) are kept in `strays`.
  */
 import net from 'node:net';
-import { crc32c } from '@node-rs/crc32';
+import { digestOf, type LoginOptions, operationalKeys, pairsOf, textOf } from './iscsi-payload.ts';
 
 export const Opcode = {
   nopOut: 0x00,
@@ -62,14 +62,6 @@ export interface CommandOptions {
   readonly breakDigest?: 'header' | 'data';
 }
 
-export interface LoginOptions {
-  readonly initiatorName: string;
-  /** Absent = a discovery session. */
-  readonly targetName?: string;
-  readonly isid?: number;
-  readonly isDigested?: boolean;
-}
-
 export interface LoginAnswer {
   /** Class and detail: 0 = success. */
   readonly status: number;
@@ -86,30 +78,6 @@ interface Pending {
 }
 
 const emptyBytes = new Uint8Array(0);
-
-function digestOf(bytes: Uint8Array): Uint8Array {
-  const digest = new Uint8Array(4);
-  // The standard sends the CRC's least significant byte first.
-  new DataView(digest.buffer).setUint32(0, crc32c(bytes), true);
-  return digest;
-}
-
-function textOf(pairs: Readonly<Record<string, string>>): Uint8Array {
-  const lines = Object.entries(pairs).map(([key, value]) => `${key}=${value}\0`);
-  return new TextEncoder().encode(lines.join(''));
-}
-
-function pairsOf(data: Uint8Array): Map<string, string> {
-  const lines = new TextDecoder().decode(data).split('\0');
-  return new Map(
-    lines
-      .filter((line) => line.includes('='))
-      .map((line) => {
-        const at = line.indexOf('=');
-        return [line.slice(0, at), line.slice(at + 1)];
-      }),
-  );
-}
 
 export class IscsiClient implements AsyncDisposable {
   /** PDUs that answered nothing that was asked. */
@@ -500,30 +468,4 @@ export class IscsiClient implements AsyncDisposable {
 
 function hasStatusBit(bhs: DataView): boolean {
   return (bhs.getUint8(1) & 1) !== 0;
-}
-
-/** What an initiator offers in the operational stage; a discovery session when no target is named. */
-export function operationalKeys(options: LoginOptions): Record<string, string> {
-  const digest = options.isDigested === true ? 'CRC32C' : 'None';
-  const kind: Record<string, string> =
-    options.targetName === undefined
-      ? { SessionType: 'Discovery' }
-      : { SessionType: 'Normal', TargetName: options.targetName };
-  return {
-    InitiatorName: options.initiatorName,
-    ...kind,
-    HeaderDigest: digest,
-    DataDigest: digest,
-    MaxRecvDataSegmentLength: '262144',
-    ...(options.targetName === undefined ? {} : { InitialR2T: 'Yes', ImmediateData: 'Yes' }),
-  };
-}
-
-/** Sense key and additional sense code with its qualifier, as one number: 0x052500 is 5/25/00. */
-export function senseCode(sense: Uint8Array): number {
-  const isDescriptor = ((sense[0] ?? 0) & 0x7f) >= 0x72;
-  const [key, code, qualifier] = isDescriptor
-    ? [sense[1], sense[2], sense[3]]
-    : [sense[2], sense[12], sense[13]];
-  return (((key ?? 0) & 0x0f) << 16) | ((code ?? 0) << 8) | (qualifier ?? 0);
 }

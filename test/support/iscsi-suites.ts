@@ -121,9 +121,9 @@ export const allowedSkips: Readonly<Record<string, string>> = {
   'ReceiveCopyResults.CopyStatus': 'only when VPD page 8Fh (third-party copy) is listed',
 };
 
-export function isAllowedSkip(test: SuiteTest): boolean {
-  return (
-    allowedSkips[test.suite] !== undefined ||
-    allowedSkips[`${test.suite}.${test.test}`] !== undefined
-  );
+/** Whether the test says that something is wrong with the target. */
+export function isFault(test: SuiteTest): boolean {
+  if (test.outcome !== 'skipped') return test.outcome !== 'passed';
+  const byTest = allowedSkips[`${test.suite}.${test.test}`];
+  return allowedSkips[test.suite] === undefined && byTest === undefined;
 }
