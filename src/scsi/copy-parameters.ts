@@ -26,6 +26,7 @@ export const copyHeaderBytes = 16;
 /** LIST ID USAGE, SPC-4 table 84. */
 const usageShift = 3;
 const usageMask = 0x03;
+const usageHold = 0;
 const usageReserved = 1;
 const usageNone = 3;
 
@@ -103,6 +104,8 @@ export interface CopySegment {
 export interface CopyList {
   /** undefined = the initiator will not ask for results. */
   readonly listId: number | undefined;
+  /** Usage 00b: results are for sure to be asked for, so that the identifier must be free. */
+  readonly isListIdStrict: boolean;
   readonly targets: readonly CopyTarget[];
   readonly segments: readonly CopySegment[];
 }
@@ -139,6 +142,7 @@ export function decodeCopyList(source: Uint8Array): CopyListDecoded {
   if (segments.problem !== undefined) return { problem: segments.problem };
   const list: CopyList = {
     listId: usage === usageNone ? undefined : listId,
+    isListIdStrict: usage === usageHold,
     targets: targets.items,
     segments: segments.items,
   };

@@ -51,10 +51,11 @@ function startCopy(command: Command, source: Uint8Array): void {
     return;
   }
   const { copies } = command.services;
-  const { listId } = list;
+  const { listId, isListIdStrict } = list;
   let record: CopyRecord | undefined;
   if (listId !== undefined) {
-    if (copies.record(command.place, listId)?.state === 'running') {
+    const isTaken = copies.record(command.place, listId)?.state === 'running';
+    if (isTaken && isListIdStrict) {
       command.check(SenseCode.operationInProgress);
       return;
     }
