@@ -1,0 +1,284 @@
+/** Sessions: reinstatement, logout, dead and slow peers, many logins, the planned end. */
+import { describe, expect, it } from 'vitest';
+import { noTag, Op, senseCode } from '../../support/iscsi-initiator.ts';
+import { IscsiWorld } from '../../support/iscsi-world.ts';
+import { read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
+
+const ones = new Uint8Array(4096).fill(1);
+const twos = new Uint8Array(4096).fill(2);
+
+describe('reinstatement', () => {
+  it('waits for what the old session has at the device before the new one is let in', () => {
+    const world = new IscsiWorld();
+    const old = world.open();
+    world.device.isHolding = true;
+    old.postCommand({ cdb: write16(0, 8), writeBytes: 4096, data: ones });
+    world.run();
+    const fresh = world.connect();
+    fresh.postLogin();
+    expect(fresh.takeLogin()).toBe(false);
+    expect(old.isDropped).toBe(true);
+    expect(fresh.isDropped).toBe(false);
+    world.device.release();
+    world.device.isHolding = false;
+    expect(fresh.takeLogin()).toBe(true);
+    expect(old.take()).toEqual([]);
+    expect(fresh.tsih).not.toBe(0);
+    // The new session begins with a unit attention, and nothing of the old one comes after its first write.
+    expect(senseCode(fresh.execute({ cdb: testUnitReady() }).sense)).toBe(0x062900);
+    fresh.execute({ cdb: write16(0, 8), writeBytes: 4096, data: twos });
+    world.pass(10_000);
+    expect(fresh.execute({ cdb: read16(0, 8), readBytes: 4096 }).data).toEqual(twos);
+    expect(world.server.sessions()).toHaveLength(1);
+    expect(world.warnings.join()).toContain('replaced');
+  });
+
+  it('under load, again and again: the last writer wins, and nothing is left over', () => {
+    const world = new IscsiWorld();
+    for (let round = 1; round <= 30; round += 1) {
+      const initiator = world.open();
+      const data = new Uint8Array(4096).fill(round);
+      expect(initiator.execute({ cdb: write16(0, 8), writeBytes: 4096, data }).status).toBe(0);
+      world.device.isHolding = round % 3 === 0;
+      for (let index = 0; index < 20; index += 1) {
+        initiator.postCommand({ cdb: write16(8 + index * 8, 8), writeBytes: 4096, data });
+        initiator.postCommand({ cdb: write16(8 + index * 8, 8), writeBytes: 4096 });
+        initiator.postCommand({ cdb: read16(0, 2048), readBytes: 1 << 20 });
+      }
+      world.run();
+      const seen = world.connect();
+      seen.postLogin();
+      world.run();
+      world.device.isHolding = false;
+      world.device.release();
+      expect(seen.takeLogin()).toBe(true);
+      seen.execute({ cdb: testUnitReady() });
+      const { data: found } = seen.execute({ cdb: read16(0, 8), readBytes: 4096 });
+      expect(found).toEqual(data);
+      expect(world.server.sessions()).toHaveLength(1);
+    }
+    expect(world.server.drop(() => true)).toBe(1);
+    world.run();
+    expect(world.server.sessions()).toEqual([]);
+    expect(world.staging.freeBytes).toBe(world.staging.sizeBytes);
+  });
+
+  it('of a login that still waits: the newest is let in, the others are not', () => {
+    const world = new IscsiWorld();
+    const old = world.open();
+    world.device.isHolding = true;
+    old.postCommand({ cdb: write16(0, 8), writeBytes: 4096, data: ones });
+    world.run();
+    const waiting = [1, 2, 3].map(() => {
+      const initiator = world.connect();
+      initiator.postLogin();
+      world.run();
+      return initiator;
+    });
+    world.device.release();
+    world.device.isHolding = false;
+    expect(waiting.map((initiator) => initiator.takeLogin())).toEqual([false, false, true]);
+    expect(waiting.map(({ isDropped }) => isDropped)).toEqual([true, true, false]);
+    expect(world.server.sessions()).toHaveLength(1);
+    expect(waiting[2]?.execute({ cdb: testUnitReady() }).status).toBe(2);
+  });
+
+  it('is for the same initiator port only: other ISIDs and names live side by side', () => {
+    const world = new IscsiWorld();
+    const all = [
+      world.open(),
+      world.open({ isid: 2 }),
+      world.open({ initiatorName: 'iqn.1998-01.com.vmware:esx2' }),
+    ];
+    expect(world.server.sessions()).toHaveLength(3);
+    for (const initiator of all) {
+      expect(initiator.execute({ cdb: testUnitReady() }).status).toBe(0);
+    }
+    expect(new Set(all.map(({ tsih }) => tsih)).size).toBe(3);
+  });
+});
+
+describe('the end of a session', () => {
+  it('logout ends its tasks, is answered, and the connection is closed', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    world.device.isHolding = true;
+    initiator.postCommand({ cdb: read16(0, 8), readBytes: 4096 });
+    world.run();
+    const words = { 24: initiator.cmdSn };
+    initiator.send({ opcode: Op.logout, isImmediate: true, flags: 0x80, itt: 3, words });
+    expect(initiator.take()).toEqual([]);
+    world.device.release();
+    const response = initiator.takeOne(Op.logoutResponse);
+    expect(response.header.getUint8(2)).toBe(0);
+    expect(initiator.stream.isEnded).toBe(true);
+    expect(world.server.sessions()).toEqual([]);
+    initiator.stream.sendEnd();
+    world.run();
+    world.pass(10_000);
+    expect(world.timers.pendingCount).toBe(0);
+  });
+
+  it('logout of another connection and recovery are refused, and the session lives', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    const logout = { opcode: Op.logout, isImmediate: true, itt: 3 };
+    initiator.send({ ...logout, flags: 0x82, words: { 20: 0, 24: initiator.cmdSn } });
+    expect(initiator.takeOne(Op.logoutResponse).header.getUint8(2)).toBe(2);
+    initiator.send({ ...logout, flags: 0x81, words: { 20: 7 << 16, 24: initiator.cmdSn } });
+    expect(initiator.takeOne(Op.logoutResponse).header.getUint8(2)).toBe(1);
+    expect(initiator.execute({ cdb: testUnitReady() }).status).toBe(0);
+  });
+
+  it('a drain asks for logout, lets go of the idle, and drops who stays', () => {
+    const world = new IscsiWorld();
+    const polite = world.open();
+    const idle = world.open({ isid: 2 });
+    const busy = world.open({ isid: 3 });
+    world.device.isHolding = true;
+    busy.postCommand({ cdb: read16(0, 8), readBytes: 4096 });
+    world.run();
+    let isOver = false;
+    world.server.drain(10_000, () => {
+      isOver = true;
+    });
+    const message = polite.takeOne(Op.async);
+    expect([message.header.getUint8(36), message.header.getUint16(42)]).toEqual([1, 10]);
+    const words = { 24: polite.cmdSn };
+    polite.send({ opcode: Op.logout, isImmediate: true, flags: 0x80, itt: 3, words });
+    polite.takeOne(Op.logoutResponse);
+    expect(world.connect().isDropped).toBe(true);
+    world.pass(4000);
+    idle.take();
+    expect(idle.stream.isEnded).toBe(true);
+    expect(busy.stream.isEnded || busy.isDropped).toBe(false);
+    expect(isOver).toBe(false);
+    world.pass(7000);
+    expect(busy.isDropped).toBe(true);
+    expect(isOver).toBe(true);
+    world.device.release();
+    world.run();
+    expect(world.server.sessions()).toEqual([]);
+  });
+
+  it('drop takes the sessions that match; what they are is told', () => {
+    const world = new IscsiWorld();
+    const one = world.open();
+    const two = world.open({ isid: 2 });
+    one.execute({ cdb: write16(0, 8), writeBytes: 4096, data: ones });
+    one.execute({ cdb: read16(0, 16), readBytes: 8192 });
+    const info = world.server.sessions().find(({ id }) => id === one.tsih);
+    expect(info).toMatchObject({
+      kind: 'normal',
+      initiatorName: 'iqn.1998-01.com.vmware:esx1',
+      isid: '800000000001',
+      targetName: 'iqn.2026-11.org.tidemark:pool-0001',
+      host: 'esx',
+      portal: '127.0.0.1:3260',
+      commandCount: 3,
+      bytesRead: 8192,
+      bytesWritten: 4096,
+    });
+    expect(world.server.drop(({ id }) => id === one.tsih)).toBe(1);
+    world.run();
+    expect([one.isDropped, two.isDropped]).toEqual([true, false]);
+  });
+});
+
+describe('dead, slow and many peers', () => {
+  it('a silent initiator is pinged, and dropped when it does not answer', () => {
+    const world = new IscsiWorld();
+    const dead = world.open();
+    const alive = world.open({ isid: 2 });
+    for (let round = 0; round < 4; round += 1) {
+      world.pass(15_500);
+      const [ping] = alive.take();
+      if (ping === undefined) continue;
+      expect(ping.itt).toBe(noTag);
+      const words = { 20: ping.header.getUint32(20), 24: alive.cmdSn };
+      alive.send({ opcode: Op.nopOut, isImmediate: true, itt: noTag, words });
+    }
+    expect(dead.isDropped).toBe(true);
+    expect(alive.isDropped).toBe(false);
+    expect(alive.execute({ cdb: testUnitReady() }).status).toBe(0);
+    expect(world.warnings.join()).toContain('ping');
+  });
+
+  it('who never logs in is dropped; who connects in crowds does not lock others out', () => {
+    const world = new IscsiWorld({ limits: { unfinishedLoginsMax: 20 } });
+    const crowd = Array.from({ length: 40 }, () => world.connect());
+    expect(crowd.filter(({ isDropped }) => isDropped)).toHaveLength(20);
+    world.open();
+    world.pass(20_000);
+    expect(crowd.every(({ isDropped }) => isDropped)).toBe(true);
+  });
+
+  it('1,000 logins at once are all let in', () => {
+    const world = new IscsiWorld();
+    const all = Array.from({ length: 1000 }, () => world.connect());
+    for (const [index, initiator] of all.entries()) {
+      initiator.postLogin({ initiatorName: `iqn.2000-01.host:${index}` });
+    }
+    world.run();
+    expect(all.every((initiator) => initiator.takeLogin())).toBe(true);
+    expect(world.server.sessions()).toHaveLength(1000);
+    for (const initiator of all) initiator.execute({ cdb: testUnitReady() });
+    world.server.drop(() => true);
+    world.run();
+    expect(world.server.sessions()).toEqual([]);
+  });
+
+  it('who stops in the middle of its data gives way to those who wait for memory', () => {
+    const world = new IscsiWorld({ slabBytes: 1 << 20 });
+    const keys = { FirstBurstLength: '262144', MaxRecvDataSegmentLength: '262144' };
+    const stuck = Array.from({ length: 4 }, (_, index) => world.open({ isid: 10 + index, keys }));
+    const data = new Uint8Array(262_144);
+    for (const initiator of stuck) {
+      const words = { 20: data.length, 24: initiator.cmdSn };
+      const shape = { opcode: Op.command, flags: 0xa1, itt: 1, words, cdb: write16(0, 512), data };
+      initiator.sendRaw(initiator.encode(shape).subarray(0, 100_000));
+    }
+    const waiting = world.open({ isid: 20, keys });
+    const itt = waiting.postCommand({ cdb: write16(0, 512), writeBytes: data.length, data });
+    expect(waiting.take()).toEqual([]);
+    world.pass(8000);
+    // Three hold all there is; the fourth waits for memory itself.
+    expect(stuck.map(({ isDropped }) => isDropped)).toEqual([true, true, true, false]);
+    expect(waiting.takeOne(Op.response).itt).toBe(itt);
+  });
+
+  it('who does not read its answers is not served without end', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    initiator.stream.isTaking = false;
+    const ping = { opcode: Op.nopOut, isImmediate: true, itt: 1, words: { 20: noTag } };
+    for (let index = 0; index < 200; index += 1) {
+      initiator.post({ ...ping, data: new Uint8Array(100_000) });
+    }
+    world.run();
+    expect(initiator.stream.pendingBytes).toBeLessThan(6 << 20);
+    expect(initiator.stream.isPaused).toBe(true);
+    initiator.stream.isTaking = true;
+    expect(initiator.take()).toHaveLength(200);
+  });
+
+  it('a discovery session lists targets and takes no commands', () => {
+    const world = new IscsiWorld();
+    const initiator = world.connect();
+    initiator.login({ isDiscovery: true });
+    const data = new Uint8Array(Buffer.from('SendTargets=All\0'));
+    const words = { 20: noTag, 24: initiator.cmdSn };
+    initiator.cmdSn += 1;
+    initiator.send({ opcode: Op.text, itt: 2, words, data });
+    const text = Buffer.from(initiator.takeOne(Op.textResponse).data).toString();
+    expect(text).toContain('TargetAddress=[::1]:3261,2');
+    initiator.postCommand({ cdb: testUnitReady() });
+    initiator.postTaskManagement(5, {});
+    const reasons = initiator.take().map(({ opcode, header }) => [opcode, header.getUint8(2)]);
+    expect(reasons).toEqual([
+      [Op.reject, 4],
+      [Op.reject, 4],
+    ]);
+    expect(world.server.sessions()[0]).toMatchObject({ kind: 'discovery', targetName: '' });
+  });
+});
