@@ -14,15 +14,18 @@ import {
   historyHandlers,
   timeOfTicks,
 } from './history-handlers.ts';
+import type { IscsiFront } from './iscsi-front.ts';
 import type { NbdListeners } from './listeners.ts';
 import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
+import { releaseSnapshot, removeWithUsers, whileUnused } from './users.ts';
 
 export interface EngineParts {
   readonly opened: OpenedPool;
   readonly exports: PoolExports;
   readonly nbd: NbdServer;
   readonly listeners: NbdListeners;
+  readonly iscsi: IscsiFront;
   readonly clock: Clock;
   readonly startedMs: number;
   readonly openMs: number;
@@ -42,19 +45,21 @@ type Snapshot = ReturnType<Pool['snapshot']>;
 export function engineHandlers(parts: EngineParts): EngineHandlers {
   const { pool } = parts.opened;
   return {
-    hello: async () =>
-      await Promise.resolve({
+    hello: async () => {
+      const iscsi = parts.iscsi.current;
+      return await Promise.resolve({
         pool: pool.name,
         pid: parts.pid,
         startedMs: parts.startedMs,
         version: engineVersion,
         nbd: parts.listeners.current,
-      }),
+        ...(iscsi === undefined ? {} : { iscsi }),
+      });
+    },
     listen: async ({ nbd }) => ({ nbd: await parts.listeners.apply(nbd) }),
-    iscsiConfigure: async ({ iscsi: { targetName } }) =>
-      await Promise.resolve({ iscsi: { targetName, portals: [] } }),
-    sessionList: async () => await Promise.resolve([]),
-    sessionDrop: async () => await Promise.resolve({ droppedCount: 0 }),
+    iscsiConfigure: async ({ iscsi }) => ({ iscsi: await parts.iscsi.configure(iscsi) }),
+    sessionList: async () => await Promise.resolve(parts.iscsi.sessions()),
+    sessionDrop: async ({ ids }) => await Promise.resolve({ droppedCount: parts.iscsi.drop(ids) }),
     ...poolHandlers(parts),
     ...volumeHandlers(parts),
     ...viewHandlers(parts),
@@ -134,23 +139,30 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       await info((done) => {
         pool.volumeRename(params, done);
       }),
-    volumeResize: async (params) =>
-      await info((done) => {
+    volumeResize: async (params) => {
+      const resized = await info((done) => {
         pool.volumeResize(params, done);
-      }),
+      });
+      parts.iscsi.units.resized(resized.uuid);
+      return resized;
+    },
     volumeRollback: async ({ name, to, disconnect }) => {
       // Before anybody is disconnected; an age is counted once.
       const moment = await fixedMoment(pool, name, to);
-      if (moment !== 'now') disconnectHead(parts, name, disconnect);
-      return await info((done) => {
-        pool.volumeRollback({ name, to: moment }, done);
-      });
+      const rollback = async (): Promise<VolumeInfo> =>
+        await info((done) => {
+          pool.volumeRollback({ name, to: moment }, done);
+        });
+      // Now is refused, and nobody disconnected for it.
+      if (moment === 'now') return await rollback();
+      return await whileUnused(parts, pool.volume(name), disconnect, rollback);
     },
     volumeUndoRollback: async ({ name, disconnect }) => {
-      disconnectHead(parts, name, disconnect);
-      return await info((done) => {
-        pool.volumeUndoRollback(name, done);
-      });
+      const undo = async (): Promise<VolumeInfo> =>
+        await info((done) => {
+          pool.volumeUndoRollback(name, done);
+        });
+      return await whileUnused(parts, pool.volume(name), disconnect, undo);
     },
     volumeDelete: async ({ name, force }) => {
       checkKind(pool.volume(name), 'volume');
@@ -188,11 +200,11 @@ function viewHandlers(parts: EngineParts): Picked<ViewMethod> {
       checkKind(view, 'view');
       const source = view.view === undefined ? undefined : pool.volumeById(view.view.sourceUuid);
       const moment = source === undefined ? at : await fixedMoment(pool, source.name, at);
-      disconnectHead(parts, name, disconnect);
-      const refreshed = await ask<Volume>((done) => {
-        pool.viewRefresh({ name, at: moment }, done);
-      });
-      return viewInfo(parts, refreshed);
+      const refresh = async (): Promise<Volume> =>
+        await ask((done) => {
+          pool.viewRefresh({ name, at: moment }, done);
+        });
+      return viewInfo(parts, await whileUnused(parts, view, disconnect, refresh));
     },
     viewPromote: async ({ name }) => {
       const volume = await ask<Volume>((done) => {
@@ -213,15 +225,11 @@ async function deleteVolume(
   force: boolean,
 ): Promise<{ name: string }> {
   const { pool } = parts.opened;
-  const volume = pool.volume(name);
-  const connections = parts.exports.allConnections(uuidText(volume.uuid));
-  if (connections.size > 0 && !force) {
-    throw inUse(name, connections, volume.snapshotByName.size);
-  }
-  parts.nbd.disconnect(connections);
-  return await ask((done) => {
-    pool.volumeDelete({ name, force }, done);
-  });
+  const remove = async (): Promise<{ name: string }> =>
+    await ask((done) => {
+      pool.volumeDelete({ name, force }, done);
+    });
+  return await removeWithUsers(parts, pool.volume(name), force, remove);
 }
 
 /** Throws OperationError when the name is one of the other kind. */
@@ -233,22 +241,6 @@ function checkKind(volume: Volume, wanted: 'volume' | 'view'): void {
     `${volume.name} is a ${kind}, not a ${wanted}`,
     `Use the "tidemark ${kind}" commands.`,
   );
-}
-
-/** Rollback and refresh change what open connections see: they are refused, or the connections dropped. */
-function disconnectHead(parts: EngineParts, name: string, disconnect: boolean): void {
-  const volume = parts.opened.pool.volume(name);
-  const connections = parts.exports.volumeConnections(uuidText(volume.uuid));
-  if (connections.size === 0) return;
-  if (!disconnect) {
-    const count = connections.size;
-    throw new OperationError(
-      ErrorCode.conflict,
-      `${name} is open on ${count} NBD connection${count === 1 ? '' : 's'}, and its content would change under ${count === 1 ? 'it' : 'them'}`,
-      'Disconnect the clients, or repeat with --disconnect to drop the connections.',
-    );
-  }
-  parts.nbd.disconnect(connections);
 }
 
 function snapshotHandlers(
@@ -268,31 +260,12 @@ function snapshotHandlers(
     },
     snapshotDelete: async ({ volume, name, force }) => {
       const snapshotId = uuidText(pool.snapshot(volume, name).uuid);
-      const connections = parts.exports.snapshotConnections(snapshotId);
-      if (connections.size > 0 && !force) throw inUse(`${volume}@${name}`, connections, 0);
-      parts.nbd.disconnect(connections);
+      releaseSnapshot(parts, { name: `${volume}@${name}`, snapshotId }, force);
       return await ask((done) => {
         pool.snapshotDelete({ volume, name }, done);
       });
     },
   };
-}
-
-function inUse(
-  what: string,
-  connections: ReadonlySet<unknown>,
-  snapshotCount: number,
-): OperationError {
-  const count = connections.size;
-  const snapshots =
-    snapshotCount === 0
-      ? ''
-      : `, and has ${snapshotCount} snapshot${snapshotCount === 1 ? '' : 's'} that would be deleted with it`;
-  return new OperationError(
-    ErrorCode.needsForce,
-    `${what} is open on ${count} NBD connection${count === 1 ? '' : 's'} that would be dropped${snapshots}`,
-    'Disconnect the clients, or repeat with --force.',
-  );
 }
 
 function poolStatus(parts: EngineParts): PoolStatus {
@@ -339,7 +312,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,
-    sessionCount: 0,
+    sessionCount: parts.iscsi.sessionCount(uuidText(volume.uuid)),
   };
 }
 

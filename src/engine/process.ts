@@ -13,7 +13,7 @@ import { assert, present } from '../base/assert.ts';
 import { OperationError, type Outcome, toError } from '../base/errors.ts';
 import type { Log } from '../base/ports.ts';
 import { StagingDoor } from '../device/staging-door.ts';
-import { systemClock } from '../host/clock.ts';
+import { systemClock, systemRandom } from '../host/clock.ts';
 import { availableMemoryBytes } from '../host/memory.ts';
 import { onCrash } from '../host/signals.ts';
 import { systemTimers } from '../host/timers.ts';
@@ -24,6 +24,7 @@ import { lockPool } from '../volume/pool-lock.ts';
 import { type OpenedPool, openPool } from '../volume/pool-open.ts';
 import { PoolExports } from './exports.ts';
 import { engineHandlers } from './handlers.ts';
+import { IscsiFront } from './iscsi-front.ts';
 import { NbdListeners } from './listeners.ts';
 import { productionHost } from './pool-host.ts';
 import { type EngineRpcServer, serveEngineRpc } from './rpc.ts';
@@ -120,13 +121,21 @@ async function run(settings: EngineArguments, log: Log): Promise<void> {
     log,
   });
   const listeners = new NbdListeners(nbd);
+  const iscsi = new IscsiFront(opened.pool, {
+    staging,
+    timers: systemTimers,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
   let rpc: EngineRpcServer | undefined;
   const stop = async (withinMs: number): Promise<void> => {
     log.info('stopping', { withinMs });
     listeners.close();
-    await new Promise<void>((resolve) => {
+    const drained = new Promise<void>((resolve) => {
       nbd.stop(withinMs * drainShare, resolve);
     });
+    await Promise.all([drained, iscsi.stop(withinMs * drainShare)]);
     await new Promise<void>((resolve) => {
       opened.pool.close(resolve);
     });
@@ -139,6 +148,7 @@ async function run(settings: EngineArguments, log: Log): Promise<void> {
     exports,
     nbd,
     listeners,
+    iscsi,
     clock: systemClock,
     startedMs,
     openMs,

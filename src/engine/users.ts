@@ -76,8 +76,7 @@ export async function removeWithUsers<T>(
 /** Drops who reads a snapshot. Throws `needs-force` when somebody does and `force` is false. */
 export function releaseSnapshot(
   parts: UserParts,
-  name: string,
-  snapshotId: string,
+  { name, snapshotId }: { readonly name: string; readonly snapshotId: string },
   force: boolean,
 ): void {
   const connections = parts.exports.snapshotConnections(snapshotId);
