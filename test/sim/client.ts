@@ -57,7 +57,8 @@ export class Client {
 
   /** `sequence` is given to a write or a state, to stamp its bytes with. */
   submit(stepOp: StepOp, sequence: number): void {
-    const op = withSequence(stepOp, sequence);
+    // Only operations that are stamped look at it.
+    const op: ModelOp = { ...stepOp, sequence };
     this.#pendingCount += 1;
     if (isDataOp(op)) {
       this.#withSource(op, (source) => {
@@ -227,17 +228,5 @@ export class Client {
 
   #requireTolerance(what: string): void {
     if (this.#tolerance === 'none') throw new Violation(`without a fault: ${what}`);
-  }
-}
-
-function withSequence(op: StepOp, sequence: number): ModelOp {
-  switch (op.kind) {
-    case 'write':
-    case 'orWrite':
-    case 'compareAndWrite':
-    case 'luState':
-      return { ...op, sequence };
-    default:
-      return op;
   }
 }

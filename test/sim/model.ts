@@ -218,7 +218,7 @@ function clear(blocks: Blocks, op: ClearOp, contents: ContentTable): Map<number,
 }
 
 /** The bytes merged into what is there. */
-function merged(
+function orMerged(
   blocks: Blocks,
   offset: number,
   bytes: Uint8Array,
@@ -269,7 +269,7 @@ function changedVolume(
     }
     case 'orWrite': {
       const bytes = stampedBytes(volume.id, op.sequence, op.offset, op.length);
-      return { ...volume, blocks: merged(volume.blocks, op.offset, bytes, contents) };
+      return { ...volume, blocks: orMerged(volume.blocks, op.offset, bytes, contents) };
     }
     case 'luState':
       return { ...volume, luState: op.sequence };
@@ -321,6 +321,10 @@ export function applyOp(state: PoolState, op: ModelOp, contents: ContentTable): 
 
 /** For traces. */
 export function describeOp(op: ModelOp): string {
+  return isDataOp(op) ? describeData(op) : describeCatalogue(op);
+}
+
+function describeData(op: DataOp): string {
   const where = `volume ${op.volume}`;
   switch (op.kind) {
     case 'write':
@@ -334,11 +338,19 @@ export function describeOp(op: ModelOp): string {
       const source = `volume ${op.source}${op.snapshot === undefined ? '' : `@${op.snapshot.name}`}`;
       return `clone ${source} at ${op.sourceOffset} to ${where} [${op.offset}, +${op.length})`;
     }
-    case 'luState':
-      return `state ${op.sequence} of ${where}`;
     case 'zero':
     case 'trim':
       return `${op.kind}${op.noHole ? ' (no hole)' : ''} ${where} [${op.offset}, +${op.length})`;
+    default:
+      return unreachable(op);
+  }
+}
+
+function describeCatalogue(op: Exclude<ModelOp, DataOp>): string {
+  const where = `volume ${op.volume}`;
+  switch (op.kind) {
+    case 'luState':
+      return `state ${op.sequence} of ${where}`;
     case 'volumeCreate':
       return `create ${where} "${op.name}" ${op.sizeBytes}${op.isWriteBack ? ' write-back' : ''}`;
     case 'volumeRename':

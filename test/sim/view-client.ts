@@ -187,8 +187,12 @@ export class ViewClient {
     if (op.kind !== 'compareAndWrite' || expected === undefined) {
       throw new Violation(`${describeViewOp(op)} was compared`);
     }
-    const present = (): Uint8Array | undefined => this.#bytesNow(op);
-    this.#miscompares.add({ op, expected, miscompareOffset, present });
+    this.#miscompares.add({
+      op,
+      expected,
+      miscompareOffset,
+      present: () => this.#bytesNow(op),
+    });
   }
 
   /** A request that waited finds its place cut off, its volume moved to another line, or deleted. */

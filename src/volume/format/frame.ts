@@ -264,17 +264,7 @@ export function decodeDescriptor(
   const type = descriptorLayout.type.get(view, at);
   const nBlocks = descriptorLayout.nBlocks.get(view, at);
   const aux = descriptorLayout.aux.get(view, at);
-  const isWrite = type === RecordType.write;
   const hasPayload = !isDataType(type) && aux > 0;
-  const dataSlot = descriptorLayout.dataSlot.get(view, at);
-  if (isWrite && dataSlot + nBlocks > frame.dataBlocks) {
-    throw new FormatError(`frame at ${frame.address}: data of record ${index} out of range`);
-  }
-  if (type === RecordType.clone && (aux === 0 || aux + nBlocks > frame.address)) {
-    throw new FormatError(
-      `frame at ${frame.address}: record ${index} shares what is not before it`,
-    );
-  }
   const payloadLength = hasPayload ? aux % payloadLengthUnit : 0;
   const offsetInInline = hasPayload ? Math.floor(aux / payloadLengthUnit) : 0;
   if (offsetInInline + payloadLength > frame.inlineBytes) {
@@ -293,16 +283,34 @@ export function decodeDescriptor(
     flags: descriptorLayout.flags.get(view, at),
     lba: descriptorLayout.lba.get(view, at),
     blockCount: type === RecordType.zero || type === RecordType.trim ? aux : nBlocks,
-    address: isWrite
-      ? frame.address + frame.headerBlocks + dataSlot
-      : type === RecordType.clone
-        ? aux
-        : 0,
+    address: dataAddress(view, frame, index),
     timeDelta: descriptorLayout.timeDelta.get(view, at),
     writer: descriptorLayout.writer.get(view, at),
     payloadOffset,
     payloadLength,
   };
+}
+
+/** Address of the first block of a WRITE or CLONE; 0 for anything else. Throws FormatError when it cannot be right. */
+function dataAddress(view: DataView, frame: FrameHeader, index: number): number {
+  const at = frameFixedBytes + index * descriptorBytes;
+  const type = descriptorLayout.type.get(view, at);
+  const nBlocks = descriptorLayout.nBlocks.get(view, at);
+  if (type === RecordType.write) {
+    const dataSlot = descriptorLayout.dataSlot.get(view, at);
+    if (dataSlot + nBlocks > frame.dataBlocks) {
+      throw new FormatError(`frame at ${frame.address}: data of record ${index} out of range`);
+    }
+    return frame.address + frame.headerBlocks + dataSlot;
+  }
+  if (type !== RecordType.clone) return 0;
+  const shared = descriptorLayout.aux.get(view, at);
+  if (shared === 0 || shared + nBlocks > frame.address) {
+    throw new FormatError(
+      `frame at ${frame.address}: record ${index} shares what is not before it`,
+    );
+  }
+  return shared;
 }
 
 /** Stored CRC of data block `index`. */

@@ -38,10 +38,13 @@ function conflicts(left: LockEntry, right: LockEntry): boolean {
   return (left.otherEnd > 0 || right.otherEnd > 0) && conflictsOtherwise(left, right);
 }
 
-/** Whether a second range meets a range. Empty ranges meet none. */
+/** Whether two ranges have a block in common; empty ones have none. */
+function meets(start: number, end: number, from: number, to: number): boolean {
+  return Math.max(start, from) < Math.min(end, to);
+}
+
+/** Whether a second range meets a range. */
 function conflictsOtherwise(left: LockEntry, right: LockEntry): boolean {
-  const meets = (start: number, end: number, from: number, to: number): boolean =>
-    start < to && from < end && start < end && from < to;
   return (
     meets(left.otherStart, left.otherEnd, right.start, right.end) ||
     meets(left.start, left.end, right.otherStart, right.otherEnd) ||

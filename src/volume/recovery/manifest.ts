@@ -8,7 +8,7 @@
  */
 import Database from 'better-sqlite3';
 import { toHex } from '../../base/uuid.ts';
-import type { CatalogueRecord, Fork, Revert, View, VolCreate } from '../catalogue/records.ts';
+import type { CatalogueRecord, Fork, Revert, Snap, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 
 const manifestSchemaVersion = 4;
@@ -187,6 +187,26 @@ export class Manifest {
       );
   }
 
+  #insertPin(record: Snap, position: number): void {
+    const { past } = record;
+    this.#database
+      .prepare(
+        'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, COALESCE(?, size_bytes), ?, ? FROM volume WHERE uuid = ?',
+      )
+      .run(
+        toHex(record.uuid),
+        toHex(record.volumeUuid),
+        record.name,
+        record.line,
+        past?.cut ?? positionOf(frameAddressOf(position), 0),
+        record.createdMs,
+        past?.sizeBytes ?? null,
+        past?.ticks ?? null,
+        past?.label ?? null,
+        toHex(record.volumeUuid),
+      );
+  }
+
   #applyRecord(record: CatalogueRecord, position: number): void {
     const database = this.#database;
     switch (record.kind) {
@@ -225,22 +245,7 @@ export class Manifest {
         database.prepare('DELETE FROM volume WHERE uuid = ?').run(toHex(record.uuid));
         break;
       case 'snap':
-        database
-          .prepare(
-            'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, COALESCE(?, size_bytes), ?, ? FROM volume WHERE uuid = ?',
-          )
-          .run(
-            toHex(record.uuid),
-            toHex(record.volumeUuid),
-            record.name,
-            record.line,
-            record.past?.cut ?? positionOf(frameAddressOf(position), 0),
-            record.createdMs,
-            record.past?.sizeBytes ?? null,
-            record.past?.ticks ?? null,
-            record.past?.label ?? null,
-            toHex(record.volumeUuid),
-          );
+        this.#insertPin(record, position);
         break;
       case 'snap-delete':
         database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));

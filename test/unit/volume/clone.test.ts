@@ -43,6 +43,10 @@ async function byteAt(device: BlockDevice, block: number): Promise<number | unde
   return (await read(device, block * blockBytes, blockBytes))[100];
 }
 
+async function bytesAt(device: BlockDevice, blocks: readonly number[]): Promise<unknown> {
+  return await Promise.all(blocks.map(async (block) => await byteAt(device, block)));
+}
+
 async function extentsOf(device: BlockDevice): Promise<readonly Extent[]> {
   return await new Promise((resolve) => {
     device.extents(0, device.sizeBytes, 10_000, resolve);
@@ -69,6 +73,13 @@ class RefusingDisk extends SystemDisk {
   }
 }
 
+/** What a clone over two writes holds, wherever they lie now. */
+async function requireRelogged(pool: Pool): Promise<void> {
+  const shown = await bytesAt(pool.volumeOpen('b'), [9, 10, 12, 13, 14, 15]);
+  expect(shown).toEqual([0, 1, 1, 2, 2, 0]);
+  expect(pool.mappedBytes(pool.volume('b'))).toBe(5 * blockBytes);
+}
+
 describe('clone', () => {
   it('shares blocks with a volume, keeps them when the source changes or goes, and survives restarts', async () => {
     let { pool } = await world.open();
@@ -93,7 +104,7 @@ describe('clone', () => {
       pool.volumeDelete({ name: 'a', force: false }, done);
     });
     for (const isClean of [false, true]) {
-      const shown = await Promise.all([19, 20, 21, 22, 23, 27, 28].map((at) => byteAt(device, at)));
+      const shown = await bytesAt(device, [19, 20, 21, 22, 23, 27, 28]);
       expect(shown).toEqual([0, 1, 1, 3, 1, 1, 0]);
       expect(
         (await extentsOf(device)).map(({ length, state }) => [length / blockBytes, state]),
@@ -121,7 +132,7 @@ describe('clone', () => {
     const place = { source: opened.device, sourceOffset: 0, length: 2 * blockBytes };
     expect(await clone(source, { ...place, offset: 8 * blockBytes })).toBe(IoStatus.ok);
     expect(await clone(source, { ...place, offset: blockBytes })).toBe(IoStatus.ok);
-    const shown = await Promise.all([0, 1, 2, 3, 8, 9].map((at) => byteAt(source, at)));
+    const shown = await bytesAt(source, [0, 1, 2, 3, 8, 9]);
     expect(shown).toEqual([2, 1, 1, 2, 1, 1]);
     opened.close();
   });
@@ -166,15 +177,9 @@ describe('clone', () => {
     expect(await clone(device, place)).toBe(IoStatus.ok);
     const second = await world.open(new RefusingDisk(world.folder));
     expect(second.recovery.relogged).toBeGreaterThanOrEqual(3);
-    const check = async (pool: Pool): Promise<void> => {
-      const clones = pool.volumeOpen('b');
-      const shown = await Promise.all([9, 10, 12, 13, 14, 15].map((at) => byteAt(clones, at)));
-      expect(shown).toEqual([0, 1, 1, 2, 2, 0]);
-      expect(pool.mappedBytes(pool.volume('b'))).toBe(5 * blockBytes);
-    };
-    await check(second.pool);
+    await requireRelogged(second.pool);
     const third = await world.open();
-    await check(third.pool);
+    await requireRelogged(third.pool);
     expect(await isSound(third.pool)).toBe(true);
   });
 

@@ -68,7 +68,12 @@ export async function close(pool: Pool): Promise<void> {
   });
 }
 
-export async function create(pool: Pool, name: string, blocks: number, ack?: AckMode) {
+export async function create(
+  pool: Pool,
+  name: string,
+  blocks: number,
+  ack?: AckMode,
+): Promise<BlockDevice> {
   await ask((done) => {
     const sizeBytes = blocks * blockBytes;
     pool.volumeCreate({ name, sizeBytes, ...(ack === undefined ? {} : { ack }) }, done);
