@@ -39,7 +39,7 @@ const identification = {
   designator: bytes(8, 16),
   blockBytes: u32be(28),
 } as const;
-export const copyTargetBytes = 32;
+const copyTargetBytes = 32;
 const typeIdentification = 0xe4;
 const luIdTypeMask = 0xc0;
 const flagNul = 0x20;

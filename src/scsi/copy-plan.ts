@@ -130,18 +130,10 @@ export function nextPiece(shape: RangeShape, done: number): CopyPiece {
   if (isCongruent && ragged === 0 && whole > 0) {
     // A clone may not overlap itself.
     const most = overlaps ? Math.min(clonePieceBytes, distance) : clonePieceBytes;
-    return pieceOf(done, Math.min(whole, most), shape, isBackward, true);
+    const size = Math.min(whole, most);
+    return { at: isBackward ? left - size : done, length: size, isClone: true };
   }
   const most = isCongruent && ragged > 0 ? ragged : scratchBytes - blockSizeBytes + ragged;
-  return pieceOf(done, Math.min(left, most), shape, isBackward, false);
-}
-
-function pieceOf(
-  done: number,
-  length: number,
-  shape: RangeShape,
-  isBackward: boolean,
-  isClone: boolean,
-): CopyPiece {
-  return { at: isBackward ? shape.length - done - length : done, length, isClone };
+  const size = Math.min(left, most);
+  return { at: isBackward ? left - size : done, length: size, isClone: false };
 }

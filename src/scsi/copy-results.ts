@@ -11,7 +11,7 @@ import { copiesMax, copySegmentMaxBytes, copySegmentsMax, copyTargetsMax } from 
 import { cdbField, SenseCode } from './sense.ts';
 import { ScsiStatus } from './status.ts';
 
-export const CopyResult = {
+const CopyResult = {
   status: 0x00,
   data: 0x01,
   operatingParameters: 0x03,

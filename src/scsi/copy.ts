@@ -12,7 +12,7 @@
  * 2. Reservations, write protection and the initiator's LUN map were looked at before each piece.
  * 3. Data moves through one buffer per copy; the number of buffers and the rate are bounded.
  */
-import { assert, present } from '../base/assert.ts';
+import { assert, present, unreachable } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
 import type { Waiter } from '../base/turnstile.ts';
 import { type BlockDevice, IoKind, IoStatus } from '../device/block-device.ts';
@@ -166,6 +166,8 @@ class CopyMover extends Mover {
       case 'advance':
         this.#advance();
         return true;
+      default:
+        return unreachable(this.#stage);
     }
   }
 

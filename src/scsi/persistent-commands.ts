@@ -6,6 +6,7 @@
  *
  * The sender never gets a unit attention for its own command.
  */
+import { unreachable } from '../base/assert.ts';
 import { registrantsMax } from './limits.ts';
 import {
   assertPrState,
@@ -102,6 +103,8 @@ function apply(state: PrState, sender: NexusName, command: PrOutCommand): PrOutc
       return preempt(state, registrant, command);
     case PrOutAction.registerAndMove:
       return move(state, registrant, command);
+    default:
+      return unreachable(command.action);
   }
 }
 

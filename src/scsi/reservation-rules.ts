@@ -12,6 +12,8 @@
  *     reservation RESERVE, RELEASE, PERSISTENT RESERVE IN and OUT: decided by their own rules
  */
 
+import { unreachable } from '../base/assert.ts';
+
 export const ReservationRule = {
   always: 0,
   persistent: 1,
@@ -69,5 +71,7 @@ function plainRule(
     }
     case ReservationRule.allow:
       return (control & preventMask) === 0 ? 'always' : 'write';
+    default:
+      return unreachable(rule);
   }
 }

@@ -6,6 +6,7 @@
  *        "iqn.x" NUL                      format 00b: initiator device (name alone)
  */
 import { u8, u16be } from '../base/fields.ts';
+import { iscsiName } from '../base/iscsi-name.ts';
 
 /** An initiator port. `isid` is 12 lower-case hex digits; empty = the name alone, whatever the ISID. */
 export interface InitiatorPort {
@@ -17,13 +18,10 @@ const transportId = { format: u8(0), additionalLength: u16be(2) } as const;
 const headerBytes = 4;
 /** The smallest additional length of an iSCSI TransportID. */
 const additionalMinBytes = 20;
-const nameMaxBytes = 223;
 const protocolIscsi = 0x05;
 const formatDevice = 0x00;
 const formatPort = 0x40;
 const isidSeparator = ',i,0x';
-/** No separators of ours, no control characters, no blanks. */
-const initiatorNamePattern = /^(?:iqn|eui|naa)\.[^\p{Cc}\s,]+$/u;
 const utf8 = new TextEncoder();
 const isidPattern = /^[0-9a-f]{12}$/;
 
@@ -89,14 +87,9 @@ export function utf8Text(bytes: Uint8Array): string | undefined {
 function parsePort(text: string, isPort: boolean): InitiatorPort | undefined {
   const split = isPort ? text.lastIndexOf(isidSeparator) : text.length;
   if (split < 0) return undefined;
-  const initiatorName = text.slice(0, split);
+  const initiatorName = iscsiName(text.slice(0, split));
   const isid = text.slice(split + isidSeparator.length).toLowerCase();
-  if (
-    utf8.encode(initiatorName).length > nameMaxBytes ||
-    !initiatorNamePattern.test(initiatorName)
-  ) {
-    return undefined;
-  }
+  if (initiatorName === undefined) return undefined;
   if (isPort && !isidPattern.test(isid)) return undefined;
   return { initiatorName, isid: isPort ? isid : '' };
 }

@@ -44,7 +44,7 @@ export function segmentDescriptor(
   segment: SegmentShape & { readonly blockCount?: number },
 ): Uint8Array {
   const descriptor = new Uint8Array(28);
-  const view = header(descriptor, 0x02, segment);
+  const view = segmentHeader(descriptor, 0x02, segment);
   view.setUint16(10, segment.blockCount ?? 0);
   return descriptor;
 }
@@ -58,14 +58,14 @@ export function segmentWithOffset(
   },
 ): Uint8Array {
   const descriptor = new Uint8Array(32);
-  const view = header(descriptor, 0x0a, segment);
+  const view = segmentHeader(descriptor, 0x0a, segment);
   view.setUint32(8, segment.byteCount ?? 0);
   view.setUint16(28, segment.sourceSkip ?? 0);
   view.setUint16(30, segment.targetSkip ?? 0);
   return descriptor;
 }
 
-function header(descriptor: Uint8Array, type: number, segment: SegmentShape): DataView {
+function segmentHeader(descriptor: Uint8Array, type: number, segment: SegmentShape): DataView {
   const view = new DataView(descriptor.buffer);
   view.setUint8(0, type);
   view.setUint16(2, descriptor.length - 4);

@@ -5,7 +5,7 @@
 import type { Clock } from '../../src/base/ports.ts';
 import { Staging } from '../../src/device/staging.ts';
 import { StagingDoor } from '../../src/device/staging-door.ts';
-import { LogicalUnit } from '../../src/scsi/logical-unit.ts';
+import { LogicalUnit, type SpaceReport } from '../../src/scsi/logical-unit.ts';
 import type { Nexus } from '../../src/scsi/nexus.ts';
 import { ScsiStatus, TaskAttribute } from '../../src/scsi/status.ts';
 import { type MappedLun, ScsiTarget } from '../../src/scsi/target.ts';
@@ -15,6 +15,12 @@ import { ManualTimers } from './manual-timers.ts';
 import { MemoryDevice, type MemoryDeviceOptions } from './memory-device.ts';
 
 const mebibyte = 1 << 20;
+
+const noSpace = (): SpaceReport => ({ usedBytes: 0, availableBytes: 1 << 30 });
+
+function hex(value: number | undefined): string {
+  return (value ?? 0).toString(16).padStart(2, '0');
+}
 
 /** One command as its initiator sees it. */
 export class Exchange implements TaskOwner {
@@ -83,7 +89,6 @@ export class Exchange implements TaskOwner {
     const isFixed = (sense[0] ?? 0) < 0x72;
     const at = isFixed ? [2, 12, 13] : [1, 2, 3];
     const [key, asc, ascq] = at.map((index) => sense[index] ?? 0);
-    const hex = (value: number | undefined): string => (value ?? 0).toString(16).padStart(2, '0');
     return `${((key ?? 0) & 0x0f).toString(16)}/${hex(asc)}/${hex(ascq)}`;
   }
 
@@ -149,12 +154,12 @@ export class Initiator {
   }
 
   close(): void {
-    let isClosed = false;
+    const closed: Nexus[] = [];
     this.#world.target.closeNexus(this.nexus, () => {
-      isClosed = true;
+      closed.push(this.nexus);
     });
     this.#world.run();
-    if (!isClosed) throw new Error('the nexus does not close');
+    if (closed.length !== 1) throw new Error('the nexus does not close once');
   }
 }
 
@@ -199,8 +204,7 @@ export class ScsiWorld {
     options: { readonly isReadOnly?: boolean; readonly ignoresIsid?: boolean } = {},
   ): LogicalUnit {
     const { isReadOnly = false, ignoresIsid = false } = options;
-    const space = () => ({ usedBytes: 0, availableBytes: 1 << 30 });
-    const unit = new LogicalUnit({ device, productRevision: '0001', space, ignoresIsid });
+    const unit = new LogicalUnit({ device, productRevision: '0001', space: noSpace, ignoresIsid });
     this.luns.set(lun, { unit, isReadOnly });
     this.target.lunsChanged(undefined);
     return unit;

@@ -34,10 +34,10 @@ function pattern(length: number, seed: number): Uint8Array {
   return bytes;
 }
 
-const deviceBytes = 2 << 20;
+const deviceBytes = 3 << 20;
 const anyShape = fc
   .record({
-    source: fc.nat(deviceBytes / 2),
+    source: fc.nat(1 << 20),
     distance: fc.oneof(
       fc.integer({ min: -20, max: 20 }).map((blocks) => blocks * blockBytes),
       fc.integer({ min: -40, max: 40 }).map((sectors) => sectors * 512),

@@ -103,6 +103,10 @@ function basicList(flags: number, ids?: Uint8Array): Uint8Array {
   return list;
 }
 
+function problemOf(list: Uint8Array): string | undefined {
+  return decodePrOut(list, context).problem;
+}
+
 describe('PERSISTENT RESERVE OUT parameter list', () => {
   const ids = transportId({ initiatorName: 'iqn.2026-11.test:host', isid: '00023d000001' });
 
@@ -140,10 +144,9 @@ describe('PERSISTENT RESERVE OUT parameter list', () => {
   });
 
   it('must be as long as it says', () => {
-    const length = (list: Uint8Array): string | undefined => decodePrOut(list, context).problem;
-    expect(length(new Uint8Array(25))).toBe('length');
-    expect(length(basicList(8))).toBe('length');
-    expect(length(basicList(8, ids).subarray(0, -4))).toBe('length');
+    expect(problemOf(new Uint8Array(25))).toBe('length');
+    expect(problemOf(basicList(8))).toBe('length');
+    expect(problemOf(basicList(8, ids).subarray(0, -4))).toBe('length');
   });
 
   it('refuses SPEC_I_PT for other actions, and reserved flags', () => {

@@ -218,10 +218,10 @@ describe('CLEAR', () => {
   });
 });
 
-describe('PREEMPT', () => {
-  const by = (actionKey: bigint, type: PrType = PrType.exclusiveAccess): PrOutCommand =>
-    command(PrOutAction.preempt, { key: 2n, actionKey, type });
+const by = (actionKey: bigint, type: PrType = PrType.exclusiveAccess): PrOutCommand =>
+  command(PrOutAction.preempt, { key: 2n, actionKey, type });
 
+describe('PREEMPT', () => {
   it('takes the reservation over from the holder that the key names', () => {
     const next = change(reserved(PrType.exclusiveAccess, 1n, 2n, 3n), two, by(1n));
     expect(next.state.reservation).toEqual({
@@ -276,15 +276,15 @@ describe('PREEMPT', () => {
   });
 });
 
-describe('REGISTER AND MOVE', () => {
-  const to = (unregisters: boolean, given: Partial<PrOutCommand> = {}): PrOutCommand =>
-    command(PrOutAction.registerAndMove, {
-      key: 1n,
-      actionKey: 5n,
-      move: { to: three, unregisters },
-      ...given,
-    });
+const to = (unregisters: boolean, given: Partial<PrOutCommand> = {}): PrOutCommand =>
+  command(PrOutAction.registerAndMove, {
+    key: 1n,
+    actionKey: 5n,
+    move: { to: three, unregisters },
+    ...given,
+  });
 
+describe('REGISTER AND MOVE', () => {
   it('registers the target of the move and gives it the reservation', () => {
     const next = change(reserved(PrType.writeExclusive, 1n), one, to(false));
     expect(next.state.reservation).toEqual({

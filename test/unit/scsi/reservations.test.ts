@@ -252,16 +252,16 @@ describe('wrong requests', () => {
   });
 });
 
-describe('APTPL', () => {
-  /** The engine starts anew: another target, another device object, the same volume. */
-  function restarted(device: MemoryDevice): { a: Initiator; b: Initiator } {
-    const made = new ScsiWorld();
-    const next = made.makeDevice({ identity: device.identity });
-    next.luState = device.luState;
-    made.map(0, next);
-    return { a: made.open('a'), b: made.open('b') };
-  }
+/** The engine starts anew: another target, another device object, the same volume. */
+function restarted(device: MemoryDevice): { a: Initiator; b: Initiator } {
+  const made = new ScsiWorld();
+  const next = made.makeDevice({ identity: device.identity });
+  next.luState = device.luState;
+  made.map(0, next);
+  return { a: made.open('a'), b: made.open('b') };
+}
 
+describe('APTPL', () => {
   it('keeps registrations and reservation over a restart, with generation zero', () => {
     const { device, a, b } = world();
     prOutGood(a, register, { actionKey: 1n, aptpl: true });
@@ -436,10 +436,10 @@ describe('RESERVE(6)', () => {
   });
 });
 
-describe('the target ports', () => {
-  const reportGroups = (format: number, length: number): Uint8Array =>
-    Uint8Array.of(0xa3, 0x0a | (format << 5), 0, 0, 0, 0, 0, 0, 0, length, 0, 0);
+const reportGroups = (format: number, length: number): Uint8Array =>
+  Uint8Array.of(0xa3, 0x0a | (format << 5), 0, 0, 0, 0, 0, 0, 0, length, 0, 0);
 
+describe('the target ports', () => {
   it('are reported in both formats, cut to the allocation length', () => {
     const { a } = world();
     const basic = a.run(0, reportGroups(0, 255));
