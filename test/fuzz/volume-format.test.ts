@@ -9,7 +9,6 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32c } from '../../src/base/crc32c.ts';
 import { viewOf } from '../../src/base/fields.ts';
-import { decodeRecord, encodeRecord } from '../../src/volume/catalogue/records.ts';
 import { addressOf, slotSizeBytes, slotsPerSegmentMax } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import {
@@ -21,7 +20,6 @@ import {
   footerSlotCrcs,
   verifyFooter,
 } from '../../src/volume/format/footer.ts';
-import { FormatError } from '../../src/volume/format/format-error.ts';
 import {
   blockCrc,
   decodeDescriptor,
@@ -47,42 +45,14 @@ import {
   encodeSuperblock,
   superblockSizeBytes,
 } from '../../src/volume/format/superblock.ts';
-import { TlvReader, TlvWriter } from '../../src/volume/format/tlv.ts';
-import { limits } from '../../src/volume/limits.ts';
+import { TlvWriter } from '../../src/volume/format/tlv.ts';
+import { changed, changes, runs, tolerated } from './hostile-bytes.ts';
 
 const poolUuid = Uint8Array.from({ length: 16 }, (_, index) => index * 7 + 1);
 const seeds = new Seeds(poolUuid);
 const epoch = 3;
 const segId = 5;
 const segmentSlots = 64;
-const runs = { numRuns: 1500 } as const;
-
-/** Runs `decode` and returns its value; undefined when it threw FormatError. Anything else it throws fails the test. */
-function tolerated<T>(decode: () => T): T | undefined {
-  try {
-    return decode();
-  } catch (thrown) {
-    if (thrown instanceof FormatError) return undefined;
-    throw thrown;
-  }
-}
-
-/** A few bytes set to values that decoders find hard, most of them near the start where the fields are. */
-function changes(length: number): fc.Arbitrary<readonly (readonly [number, number])[]> {
-  const place = fc.oneof(
-    fc.integer({ min: 0, max: Math.min(length, 160) - 1 }),
-    fc.integer({ min: 0, max: length - 1 }),
-  );
-  const value = fc.oneof(fc.constantFrom(0, 1, 0x7f, 0x80, 0xff), fc.integer({ min: 0, max: 255 }));
-  return fc.array(fc.tuple(place, value), { minLength: 1, maxLength: 12 });
-}
-
-function changed(original: Uint8Array, list: readonly (readonly [number, number])[]): Uint8Array {
-  const copy = original.slice();
-  for (const [place, value] of list) copy[place] = value;
-  return copy;
-}
-
 function isEqual(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && left.every((byte, index) => byte === right[index]);
 }
@@ -397,130 +367,6 @@ describe('footer decoder', () => {
         if (footer === undefined) return;
         expect(footer.endSlot).toBeLessThanOrEqual(slotsPerSegmentMax);
         expect(footer.totalBytes).toBeGreaterThanOrEqual(footer.entryCount * 40);
-      }),
-      runs,
-    );
-  });
-});
-
-/** What the decoder makes of a resize to `sizeBytes`; undefined when it refuses. */
-function decodeSize(sizeBytes: number): unknown {
-  const entry = encodeRecord({ kind: 'vol-resize', line: 1, uuid: poolUuid, sizeBytes });
-  return tolerated(() => decodeRecord(entry.type, 1, entry.payload));
-}
-
-describe('state record decoder', () => {
-  it('gives back any state, and refuses or reads any change of its record', () => {
-    const bytes = fc.uint8Array({ minLength: 0, maxLength: 3000 });
-    fc.assert(
-      fc.property(bytes, fc.nat(2 ** 32 - 1), (state, line) => {
-        const record = { kind: 'lu-state' as const, line, uuid: poolUuid, state };
-        const { type, payload } = encodeRecord(record);
-        expect(decodeRecord(type, line, payload)).toEqual(record);
-      }),
-      { numRuns: 200 },
-    );
-    const record = { kind: 'lu-state' as const, line: 1, uuid: poolUuid, state: poolUuid };
-    const original = encodeRecord(record);
-    fc.assert(
-      fc.property(changes(original.payload.length), (list) => {
-        tolerated(() => decodeRecord(original.type, 1, changed(original.payload, list)));
-      }),
-      runs,
-    );
-  });
-});
-
-describe('catalogue record decoder', () => {
-  const types = fc.constantFrom(...Object.values(RecordType));
-  /** Items with the tags that records use and values of the lengths that they expect, or nearly. */
-  const item = fc.record({
-    tag: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 0, max: 0xffff })),
-    value: fc.oneof(
-      fc.uint8Array({ minLength: 8, maxLength: 8 }),
-      fc.uint8Array({ minLength: 16, maxLength: 16 }),
-      fc.uint8Array({ minLength: 0, maxLength: 40 }),
-    ),
-  });
-  const payload = fc.array(item, { maxLength: 14 }).map((items) => {
-    const writer = new TlvWriter();
-    for (const { tag, value } of items) writer.bytes(tag, value);
-    return writer.finish();
-  });
-
-  it('answers any fields of any record type with a record or FormatError', () => {
-    fc.assert(
-      fc.property(types, fc.nat(), payload, (type, line, input) => {
-        tolerated(() => decodeRecord(type, line, input));
-      }),
-      { numRuns: 4000 },
-    );
-  });
-
-  it('refuses sizes that no map could hold', () => {
-    expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
-    for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {
-      expect(decodeSize(sizeBytes)).toBeUndefined();
-    }
-  });
-
-  it('survives changed payloads of real records', () => {
-    const record = {
-      kind: 'epoch' as const,
-      epoch,
-      nodeUuid: poolUuid,
-      openId: poolUuid,
-      startPosition: 9,
-    };
-    const original = encodeRecord(record).payload;
-    fc.assert(
-      fc.property(changes(original.length), types, (list, type) => {
-        tolerated(() => decodeRecord(type, 1, changed(original, list)));
-      }),
-      runs,
-    );
-  });
-});
-
-describe('catalogue payload (TLV) decoder', () => {
-  const known = [1, 2, 3];
-
-  it('answers any bytes with fields or FormatError', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ minLength: 0, maxLength: 300 }), (input) => {
-        tolerated(() => {
-          const reader = new TlvReader(input, 'fuzzed', known);
-          for (const tag of known) if (reader.has(tag)) reader.text(tag);
-          return reader.number(1);
-        });
-      }),
-      runs,
-    );
-  });
-
-  it('gives back what was written, whatever it was', () => {
-    const value = fc.uint8Array({ minLength: 0, maxLength: 2000 });
-    const number = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
-    fc.assert(
-      fc.property(number, fc.string(), value, (amount, text, bytes) => {
-        const payload = new TlvWriter().number(1, amount).text(2, text).bytes(3, bytes).finish();
-        const reader = new TlvReader(payload, 'round trip', known);
-        expect(reader.number(1)).toBe(amount);
-        expect(reader.text(2)).toBe(text.toWellFormed());
-        expect(reader.bytes(3)).toEqual(bytes);
-      }),
-      runs,
-    );
-  });
-
-  it('survives changed and cut payloads', () => {
-    const payload = new TlvWriter().number(1, 7).text(2, 'a name').bytes(3, poolUuid).finish();
-    fc.assert(
-      fc.property(changes(payload.length), fc.nat(payload.length), (list, length) => {
-        tolerated(() => {
-          const reader = new TlvReader(changed(payload, list).subarray(0, length), 'cut', known);
-          return reader.number(1) + reader.text(2).length + reader.bytes(3).length;
-        });
       }),
       runs,
     );

@@ -58,7 +58,8 @@ export class Client {
   /** `sequence` is given to a write or a state, to stamp its bytes with. */
   submit(stepOp: StepOp, sequence: number): void {
     // Only operations that are stamped look at it.
-    const op: ModelOp = { ...stepOp, sequence };
+    const stamped = { ...stepOp, sequence };
+    const op: ModelOp = stamped;
     this.#pendingCount += 1;
     if (isDataOp(op)) {
       this.#withSource(op, (source) => {
