@@ -1,8 +1,9 @@
 /** Every error that leaves the API: its HTTP code and its body. The only place that knows HTTP codes of errors. */
 import type { FastifyError, FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import { ErrorCode, OperationError, toError } from '../base/errors.ts';
+import { momentRule } from '../base/moment.ts';
 import type { Log } from '../base/ports.ts';
-import { type ErrorBody, momentRule, nameRule } from '../contract/common.ts';
+import { type ErrorBody, nameRule } from '../contract/common.ts';
 import { VALIDATION_FAULTS_MAX } from './limits.ts';
 
 const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
@@ -54,16 +55,16 @@ function validationError(faults: readonly FastifySchemaValidationError[]): Opera
   return new OperationError('invalid', [...texts].join('; '));
 }
 
-/** The fields whose pattern is that of a moment; every other pattern is a name's. */
-function isMoment(field: string): boolean {
-  return field === 'at' || field === 'to';
-}
+/** Numbers in a query; every other pattern is a name's. */
+const countFields: ReadonlySet<string> = new Set(['offset', 'limit', 'buckets', 'gaps']);
 
 function faultText(fault: FastifySchemaValidationError): string {
   const field = fault.instancePath.split('/').at(-1) ?? '';
   switch (fault.keyword) {
     case 'pattern':
-      return `${field} must be ${isMoment(field) ? momentRule : nameRule}`;
+      return `${field} must be ${countFields.has(field) ? 'a whole number' : nameRule}`;
+    case 'format':
+      return `${field} must be ${momentRule}`;
     case 'additionalProperties':
       return `unknown field ${String(fault.params['additionalProperty'])}`;
     case 'multipleOf':

@@ -3,6 +3,7 @@
  * One file per noun registers its routes; `errors.ts` shapes every failure.
  */
 import Fastify, { type FastifyInstance } from 'fastify';
+import { parseMoment } from '../base/moment.ts';
 import type { Log } from '../base/ports.ts';
 import type { HostControl } from '../control/host-control.ts';
 import type { LunControl } from '../control/lun-control.ts';
@@ -11,6 +12,7 @@ import type { PortalControl } from '../control/portal-control.ts';
 import type { SessionControl } from '../control/session-control.ts';
 import type { TlsControl } from '../control/tls-control.ts';
 import { installErrors } from './errors.ts';
+import { installHistoryRoutes } from './history.ts';
 import { installHostRoutes } from './host.ts';
 import { API_CONNECTIONS_MAX, REQUEST_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS } from './limits.ts';
 import { installLunRoutes } from './lun.ts';
@@ -47,7 +49,12 @@ export function buildApi(controls: Controls, log: Log): FastifyInstance {
     routerOptions: { maxParamLength: 400 },
     // Every fault is reported at once, nothing is dropped or converted silently.
     ajv: {
-      customOptions: { allErrors: true, removeAdditional: false, coerceTypes: false },
+      customOptions: {
+        allErrors: true,
+        removeAdditional: false,
+        coerceTypes: false,
+        formats: { moment: (text: string) => parseMoment(text) !== undefined },
+      },
     },
   });
   app.server.maxConnections = API_CONNECTIONS_MAX;
@@ -62,6 +69,7 @@ export function buildApi(controls: Controls, log: Log): FastifyInstance {
   installVolumeRoutes(app, pool);
   installViewRoutes(app, pool);
   installSnapshotRoutes(app, pool);
+  installHistoryRoutes(app, pool.history);
   installHostRoutes(app, hosts, sessions);
   installLunRoutes(app, luns);
   installSessionRoutes(app, sessions);

@@ -26,7 +26,7 @@ export function installSnapshotRoutes(app: FastifyInstance, control: PoolControl
       },
     },
     async (request, reply) => {
-      const snapshot = await control.snapshotCreate(request.params.name, request.body.name);
+      const snapshot = await control.snapshotCreate(request.params.name, request.body);
       return await reply.code(201).send(snapshot);
     },
   );

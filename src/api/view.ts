@@ -1,7 +1,15 @@
 /** /v1/views */
 import type { FastifyInstance } from 'fastify';
 import { ForceQuery } from '../contract/common.ts';
-import { View, ViewCreate, ViewList, ViewPath, ViewQuery, ViewRefresh } from '../contract/view.ts';
+import {
+  View,
+  ViewCreate,
+  ViewList,
+  ViewPath,
+  ViewQuery,
+  ViewRefresh,
+  ViewsCreate,
+} from '../contract/view.ts';
 import { Deleted, Volume } from '../contract/volume.ts';
 import type { PoolControl } from '../control/pool-control.ts';
 
@@ -28,6 +36,14 @@ function installChanging(app: FastifyInstance, control: PoolControl): void {
     '/v1/views',
     { schema: { body: ViewCreate, response: { 201: View } } },
     async (request, reply) => await reply.code(201).send(await control.viewCreate(request.body)),
+  );
+  app.post<{ Body: ViewsCreate }>(
+    '/v1/views/together',
+    { schema: { body: ViewsCreate, response: { 201: ViewList } } },
+    async (request, reply) => {
+      const views = await control.viewsCreate(request.body);
+      return await reply.code(201).send({ views });
+    },
   );
   const params = ViewPath;
   app.post<{ Params: ViewPath; Body: ViewRefresh }>(

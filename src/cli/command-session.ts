@@ -1,6 +1,7 @@
 /** What every command has at hand: the API, the terminal, the clock, and how to print. */
 import { resolve } from 'node:path';
 import type { Clock, Timers } from '../base/ports.ts';
+import type { CommandRunner } from '../host/command.ts';
 import type { Terminal } from '../host/terminal.ts';
 import { ApiClient, type Method } from './api-client.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
@@ -15,12 +16,14 @@ export interface SessionHost {
   readonly terminal: Terminal;
   readonly clock: Clock;
   readonly timers: Timers;
+  readonly commands: CommandRunner;
 }
 
 export class Session {
   readonly terminal: Terminal;
   readonly clock: Clock;
   readonly timers: Timers;
+  readonly commands: CommandRunner;
   readonly isJson: boolean;
   readonly #api: ApiClient;
 
@@ -28,6 +31,7 @@ export class Session {
     this.terminal = host.terminal;
     this.clock = host.clock;
     this.timers = host.timers;
+    this.commands = host.commands;
     this.isJson = options.json;
     this.#api = new ApiClient(`${resolve(options.data)}/run/daemon.sock`);
   }

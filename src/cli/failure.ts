@@ -9,6 +9,8 @@ export const ExitCode = {
   usage: 2,
   /** No daemon answers. */
   unreachable: 3,
+  /** By Ctrl-C or a signal, as shells have it. */
+  interrupted: 130,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 

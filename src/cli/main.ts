@@ -1,5 +1,6 @@
 /** Entry of the command line. */
 import { systemClock } from '../host/clock.ts';
+import { systemCommands } from '../host/command.ts';
 import { exitOnClosedPipe, systemTerminal } from '../host/terminal.ts';
 import { systemTimers } from '../host/timers.ts';
 import { runCommandLine } from './program.ts';
@@ -7,5 +8,5 @@ import { runCommandLine } from './program.ts';
 exitOnClosedPipe();
 process.exitCode = await runCommandLine(
   { argv: process.argv.slice(2), dataVariable: process.env['TIDEMARK_DATA'] },
-  { terminal: systemTerminal, clock: systemClock, timers: systemTimers },
+  { terminal: systemTerminal, clock: systemClock, timers: systemTimers, commands: systemCommands },
 );

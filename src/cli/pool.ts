@@ -2,20 +2,13 @@
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
-import type {
-  Operation,
-  PoolRebuildOperation,
-  PoolVerifyOperation,
-} from '../contract/operation.ts';
+import type { PoolRebuildOperation, PoolVerifyOperation } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
 import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
 import { facts, formatDuration, formatTime } from './format.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
-
-/** First and longest wait between two looks at a running operation. */
-const WATCH_FIRST_MS = 20;
-const WATCH_MAX_MS = 500;
+import { watch } from './watch.ts';
 
 export function addPoolCommands(program: Command, session: () => Session): void {
   const pool = program.command('pool').description('the pool that holds all volumes');
@@ -72,29 +65,6 @@ async function poolRebuild(session: Session): Promise<void> {
   const started = await session.send<PoolRebuildOperation>('POST', '/v1/pool/rebuild');
   const operation = await watch(session, started, 'rebuild');
   session.show(operation, (answer) => rebuildText(answer));
-}
-
-/** Follows an operation to its end, with a progress line where it can be redrawn. Throws CommandFailure when it failed. */
-async function watch<T extends Operation>(session: Session, started: T, verb: string): Promise<T> {
-  let operation = started;
-  let delayMs = WATCH_FIRST_MS;
-  while (operation.state === 'running') {
-    await session.sleep(delayMs);
-    delayMs = Math.min(delayMs * 2, WATCH_MAX_MS);
-    operation = await session.send<T>('GET', `/v1/operations/${started.id}`);
-    drawProgress(session, operation, verb);
-  }
-  if (session.terminal.canRedraw) session.terminal.error('\r\u001b[K');
-  if (operation.error !== undefined) throw new CommandFailure(ExitCode.failed, operation.error);
-  return operation;
-}
-
-function drawProgress(session: Session, operation: Operation, verb: string): void {
-  const { progress } = operation;
-  if (!session.terminal.canRedraw || progress === undefined) return;
-  const percent = progress.total === 0 ? 100 : Math.floor((progress.done / progress.total) * 100);
-  const text = `${verb}: ${progress.done} of ${progress.total} ${progress.unit}, ${percent} %`;
-  session.terminal.error(`\r${text}\u001b[K`);
 }
 
 function poolText(pool: Pool, nowMs: number): string {

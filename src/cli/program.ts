@@ -1,6 +1,8 @@
 /** The whole command line, built over whatever terminal and clock it is given. */
 import { Command, CommanderError } from 'commander';
+import { addBisectCommand } from './bisect.ts';
 import { type GlobalOptions, Session, type SessionHost } from './command-session.ts';
+import { addDiffCommand } from './diff.ts';
 import { CommandFailure, ExitCode, failureText } from './failure.ts';
 import { addHostCommands } from './host.ts';
 import { addLunCommands } from './lun.ts';
@@ -67,6 +69,8 @@ function buildProgram(line: CommandLine, host: SessionHost): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addViewCommands(program, session);
+  addDiffCommand(program, session);
+  addBisectCommand(program, session);
   addHostCommands(program, session);
   addLunCommands(program, session);
   addSessionCommands(program, session);

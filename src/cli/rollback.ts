@@ -1,15 +1,13 @@
-/** tidemark volume rollback and history: going to another moment, and the way back. */
+/** tidemark volume rollback: going to another moment, and the way back. */
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
+import type { MomentPlace } from '../contract/history.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
-import type { Line, Volume, VolumeHistory } from '../contract/volume.ts';
+import type { Volume, VolumeHistory } from '../contract/volume.ts';
 import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
-import { formatDate, formatTime, table } from './format.ts';
-import { momentArgument } from './moment-argument.ts';
-
-/** Snapshots of one line that are named in a table; of more only the first, the last and their number. */
-const NAMED_SNAPSHOTS_MAX = 4;
+import { formatTime } from './format.ts';
+import { momentArgument, openMoment } from './moment-argument.ts';
 
 export interface RollbackOptions {
   readonly to?: string;
@@ -23,6 +21,8 @@ interface Rollback {
   readonly path: string;
   /** The moment to go to; undefined = the state before the latest rollback or refresh. */
   readonly to: string | undefined;
+  /** Where `to` lies, when it is not the name of a snapshot. */
+  readonly place: MomentPlace | undefined;
   readonly disconnect: boolean;
 }
 
@@ -34,10 +34,13 @@ export async function volumeRollback(
   hasConsent: boolean,
 ): Promise<void> {
   if ((options.to === undefined) !== (options.undo === true)) {
-    throw usageFailure('give either --to snapshot:NAME or --undo');
+    throw usageFailure('give either --to MOMENT or --undo');
   }
-  const to = options.to === undefined ? undefined : momentArgument(options.to);
-  const rollback = { ...volume, to, disconnect: options.disconnect === true };
+  const wanted = options.to === undefined ? undefined : momentArgument(options.to);
+  const isNamed = wanted === undefined || wanted === 'now' || wanted.startsWith('snapshot:');
+  const place = isNamed ? undefined : await openMoment(session, volume.name, wanted);
+  const to = place?.at ?? wanted;
+  const rollback = { ...volume, to, place, disconnect: options.disconnect === true };
   if (!hasConsent) await askFirst(session, rollback);
   const { path, disconnect } = rollback;
   const done =
@@ -45,11 +48,6 @@ export async function volumeRollback(
       ? await session.send<Volume>('POST', `${path}/rollback/undo`, { disconnect })
       : await session.send<Volume>('POST', `${path}/rollback`, { to, disconnect });
   session.show(done, (answer) => doneText(answer, to));
-}
-
-export async function volumeHistory(session: Session, name: string, path: string): Promise<void> {
-  const history = await session.send<VolumeHistory>('GET', `${path}/history`);
-  session.show(history, ({ lines }) => historyText(name, lines, session.clock.wallMs()));
 }
 
 /** Tells what the rollback changes and has a person confirm it. Throws CommandFailure for what would be refused anyway. */
@@ -79,17 +77,22 @@ async function rollbackWarning(
   volume: Volume,
   rollback: Rollback,
 ): Promise<string> {
-  const { name, path, to } = rollback;
+  const { name, path, to, place } = rollback;
+  const nowMs = session.clock.wallMs();
+  const start = `Rolling back ${volume.kind} ${name} (${formatSize(volume.sizeBytes)}) to`;
+  if (place !== undefined) {
+    return `${start} ${place.at}, ${formatTime(place.timeMs, nowMs)}, replaces its content${sizeText(volume, place)}.`;
+  }
   const { snapshots } = await session.send<SnapshotList>('GET', `${path}/snapshots`);
   const snapshot = snapshots.find((each) => `snapshot:${each.name}` === to);
   if (snapshot === undefined) throw noSnapshot(name, to ?? '');
-  const taken = formatTime(snapshot.createdMs, session.clock.wallMs());
-  return `Rolling back ${volume.kind} ${name} (${formatSize(volume.sizeBytes)}) to snapshot ${snapshot.name}, taken ${taken}, replaces its content${sizeText(volume, snapshot)}.`;
+  const taken = formatTime(snapshot.momentMs ?? snapshot.createdMs, nowMs);
+  return `${start} snapshot ${snapshot.name}, taken ${taken}, replaces its content${sizeText(volume, snapshot)}.`;
 }
 
-function sizeText(volume: Volume, snapshot: Snapshot): string {
-  if (volume.sizeBytes === snapshot.sizeBytes) return '';
-  return ` and its size, which becomes ${formatSize(snapshot.sizeBytes)}`;
+function sizeText(volume: Volume, moment: Pick<Snapshot, 'sizeBytes'>): string {
+  if (volume.sizeBytes === moment.sizeBytes) return '';
+  return ` and its size, which becomes ${formatSize(moment.sizeBytes)}`;
 }
 
 async function undoWarning(session: Session, { name, path }: Rollback): Promise<string> {
@@ -130,40 +133,4 @@ function doneText(volume: Volume, to: string | undefined): string {
   const { kind, name, sizeBytes } = volume;
   const where = to === undefined ? 'as it was before' : `at ${to}`;
   return `${kind} ${name} is ${where}, ${formatSize(sizeBytes)}; the way back: tidemark volume rollback ${name} --undo`;
-}
-
-function historyText(name: string, lines: readonly Line[], nowMs: number): string {
-  const rows = lines.map((line, index) => {
-    const next = lines[index + 1];
-    return [
-      String(line.line),
-      formatTime(line.startedMs, nowMs),
-      next === undefined ? 'present' : formatDate(next.startedMs),
-      beganByReason[line.reason](line.label),
-      snapshotsText(line.snapshots),
-    ];
-  });
-  const head = ['LINE', 'FROM', 'UNTIL', 'HOW IT BEGAN', 'SNAPSHOTS'];
-  const text = table(head, rows, new Set(['LINE']));
-  const before = lines.at(-2);
-  if (before === undefined) return text;
-  return `${text}\nback to the end of line ${before.line}: tidemark volume rollback ${name} --undo`;
-}
-
-const beganByReason: Readonly<Record<Line['reason'], (label: string) => string>> = {
-  created: () => 'created empty',
-  view: (label) => `made from its source ${momentText(label)}`,
-  rollback: (label) => `rolled back to ${label}`,
-  refresh: (label) => `refreshed from its source ${momentText(label)}`,
-  undo: (label) => `undo: as it was ${label}`,
-};
-
-function momentText(label: string): string {
-  return label === 'now' ? 'as it was then' : `at ${label}`;
-}
-
-function snapshotsText(names: readonly string[]): string {
-  const [first = '-', ...rest] = names;
-  if (names.length <= NAMED_SNAPSHOTS_MAX) return [first, ...rest].join(', ');
-  return `${first} ... ${rest.at(-1) ?? ''} (${names.length})`;
 }

@@ -5,7 +5,8 @@ import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
 import type { Deleted } from '../contract/volume.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
-import { formatTime, table } from './format.ts';
+import { formatDate, formatTime, table } from './format.ts';
+import { momentArgument, momentHelp } from './moment-argument.ts';
 import { volumePath } from './volume.ts';
 
 export function addSnapshotCommands(program: Command, session: () => Session): void {
@@ -14,15 +15,13 @@ export function addSnapshotCommands(program: Command, session: () => Session): v
     .description('snapshots: read-only moments of a volume, exported as VOL@NAME');
   snapshot
     .command('create <volume> <name>')
-    .description('keep the present moment of a volume')
-    .action(async (volume: string, name: string) => {
+    .description('keep the present moment of a volume, or one that has passed')
+    .option('--at <moment>', momentHelp)
+    .action(async (volume: string, name: string, { at }: { readonly at?: string }) => {
       const current = session();
       const path = `${volumePath(volume)}/snapshots`;
-      const made = await current.send<Snapshot>('POST', path, { name });
-      current.show(
-        made,
-        (answer) => `snapshot ${answer.exportName} made at position ${answer.position}`,
-      );
+      const wanted = at === undefined ? { name } : { name, at: momentArgument(at) };
+      current.show(await current.send<Snapshot>('POST', path, wanted), madeText);
     });
   snapshot
     .command('list <volume>')
@@ -37,6 +36,18 @@ export function addSnapshotCommands(program: Command, session: () => Session): v
     });
 }
 
+function madeText({ exportName, position, at }: Snapshot): string {
+  const made = `snapshot ${exportName} made at position ${position}`;
+  if (at === undefined) return made;
+  return `${made}: the volume as it was at ${at}, crash-consistent`;
+}
+
+/** When it is of; one that was named afterwards says so. */
+function takenText({ createdMs, momentMs }: Snapshot, nowMs: number): string {
+  if (momentMs === undefined) return formatTime(createdMs, nowMs);
+  return `${formatTime(momentMs, nowMs)}, named ${formatDate(createdMs)}`;
+}
+
 async function snapshotList(session: Session, volume: string): Promise<void> {
   const list = await session.send<SnapshotList>('GET', `${volumePath(volume)}/snapshots`);
   session.show(list, ({ snapshots }) => {
@@ -48,7 +59,7 @@ async function snapshotList(session: Session, volume: string): Promise<void> {
     const rows = oldestFirst.map((each) => [
       each.name,
       formatSize(each.sizeBytes),
-      formatTime(each.createdMs, nowMs),
+      takenText(each, nowMs),
       `${each.consistency}-consistent`,
       each.exportName,
     ]);

@@ -2,12 +2,13 @@
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
-import type { View, ViewList } from '../contract/view.ts';
+import type { View, ViewList, ViewsCreate } from '../contract/view.ts';
 import type { Deleted, Volume } from '../contract/volume.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
+import { usageFailure } from './failure.ts';
 import { facts, formatTime, table } from './format.ts';
-import { momentArgument, momentHelp } from './moment-argument.ts';
+import { momentArgument, momentHelp, preparedMoment } from './moment-argument.ts';
 import { lostUsers, madeText, volumeFacts } from './volume.ts';
 
 export function addViewCommands(program: Command, session: () => Session): void {
@@ -38,12 +39,14 @@ function addReading(view: Command, session: () => Session): void {
 
 function addChanging(view: Command, session: () => Session): void {
   view
-    .command('create <volume>')
-    .description('make a view of a volume (or of another view)')
+    .command('create <volumes...>')
+    .description('make a view of a volume or view; of several at one cut, all of them or none')
     .requiredOption('--at <moment>', momentHelp)
-    .requiredOption('--name <name>', 'name of the view')
-    .action(async (source: string, options: { readonly at: string; readonly name: string }) => {
-      await viewCreate(session(), { source, name: options.name, at: momentArgument(options.at) });
+    .option('--name <name>', 'name of the view')
+    .option('--name-suffix <suffix>', 'name each view as its volume with this behind it')
+    .action(async (sources: string[], options: NameOptions & { readonly at: string }) => {
+      const targets = viewTargets(sources, options);
+      await viewCreate(session(), targets, momentArgument(options.at));
     });
   view
     .command('refresh <name>')
@@ -96,15 +99,50 @@ async function viewList(session: Session, source: string | undefined): Promise<v
   });
 }
 
+interface NameOptions {
+  readonly name?: string;
+  readonly nameSuffix?: string;
+}
+
+type ViewTarget = ViewsCreate['views'][number];
+
+function viewTargets(
+  sources: readonly string[],
+  { name, nameSuffix }: NameOptions,
+): readonly ViewTarget[] {
+  if ((name === undefined) === (nameSuffix === undefined)) {
+    throw usageFailure('give either --name or --name-suffix');
+  }
+  if (nameSuffix !== undefined) {
+    return sources.map((source) => ({ source, name: `${source}${nameSuffix}` }));
+  }
+  if (sources.length > 1) {
+    throw usageFailure(
+      'views of several volumes need --name-suffix',
+      'for example --name-suffix -test',
+    );
+  }
+  return sources.map((source) => ({ source, name: name ?? '' }));
+}
+
 async function viewCreate(
   session: Session,
-  wanted: { readonly source: string; readonly name: string; readonly at: string },
+  targets: readonly ViewTarget[],
+  at: string,
 ): Promise<void> {
-  const view = await session.send<View>('POST', '/v1/views', wanted);
-  session.show(
-    view,
-    (made) => `view ${made.name} of ${sourceText(made)} at ${made.at} made${madeText(made)}`,
-  );
+  let moment = at;
+  // The first one makes the cut; the others are opened there, too.
+  for (const { source } of targets) moment = await preparedMoment(session, source, moment);
+  const text = (made: View): string =>
+    `view ${made.name} of ${sourceText(made)} at ${made.at} made${madeText(made)}`;
+  const [only, ...others] = targets;
+  if (only !== undefined && others.length === 0) {
+    session.show(await session.send<View>('POST', '/v1/views', { ...only, at: moment }), text);
+    return;
+  }
+  const body = { at: moment, views: targets };
+  const list = await session.send<ViewList>('POST', '/v1/views/together', body);
+  session.show(list, ({ views }) => views.map(text).join('\n'));
 }
 
 async function viewRefresh(
@@ -112,7 +150,11 @@ async function viewRefresh(
   name: string,
   wanted: { readonly at: string; readonly disconnect: boolean },
 ): Promise<void> {
-  const view = await session.send<View>('POST', `${viewPath(name)}/refresh`, wanted);
+  const { source } = await session.send<View>('GET', viewPath(name));
+  // A source that was deleted is for the daemon to refuse.
+  const at = source === undefined ? wanted.at : await preparedMoment(session, source, wanted.at);
+  const body = { ...wanted, at };
+  const view = await session.send<View>('POST', `${viewPath(name)}/refresh`, body);
   session.show(view, (shown) =>
     [
       `view ${shown.name} now shows ${sourceText(shown)} at ${shown.at}, ${formatSize(shown.sizeBytes)}`,

@@ -7,7 +7,9 @@ import { ackFacts, ackOption, riskLine } from './ack.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { facts, formatTime, table } from './format.ts';
-import { type RollbackOptions, volumeHistory, volumeRollback } from './rollback.ts';
+import { type HistoryOptions, volumeHistory } from './history.ts';
+import { momentHelp } from './moment-argument.ts';
+import { type RollbackOptions, volumeRollback } from './rollback.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 
 export function addVolumeCommands(program: Command, session: () => Session): void {
@@ -35,9 +37,11 @@ function addReading(volume: Command, session: () => Session): void {
     });
   volume
     .command('history <name>')
-    .description('the lines of a volume: where it was rolled back, and what each line holds')
-    .action(async (name: string) => {
-      await volumeHistory(session(), name, volumePath(name));
+    .description('lines (where it was rolled back), rate of change, quiet gaps, snapshots')
+    .option('--since <moment>', `rate of change from here on: ${momentHelp}`)
+    .option('--until <moment>', 'rate of change up to here')
+    .action(async (name: string, options: HistoryOptions) => {
+      await volumeHistory(session(), { name, path: volumePath(name) }, options);
     });
 }
 
@@ -95,8 +99,8 @@ function addChanging(volume: Command, session: () => Session): void {
 
 function addRollback(volume: Command, session: () => Session): void {
   withConsentOptions(volume.command('rollback <name>'))
-    .description('put a volume back to a snapshot, or undo that; loses nothing')
-    .option('--to <moment>', 'snapshot:NAME')
+    .description('put a volume back to any past moment, or undo that; loses nothing')
+    .option('--to <moment>', momentHelp)
     .option('--undo', 'back to the state before the latest rollback or refresh')
     .option('--disconnect', 'do it while clients have it open: NBD is dropped, iSCSI is told')
     .action(async (name: string, options: RollbackOptions & Consent) => {

@@ -1,6 +1,7 @@
 /** Something long that a person started: it has progress and, in the end, a result or an error. */
 import { type Static, Type } from 'typebox';
 import { ErrorBody, TimeMs } from './common.ts';
+import { MomentPlace } from './history.ts';
 import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
 
 const common = {
@@ -31,7 +32,19 @@ export const PoolRebuildOperation = Type.Object({
 });
 export type PoolRebuildOperation = Static<typeof PoolRebuildOperation>;
 
-export const Operation = Type.Union([PoolVerifyOperation, PoolRebuildOperation]);
+export const MomentOpenOperation = Type.Object({
+  ...common,
+  kind: Type.Literal('moment-open'),
+  /** Present when `state` is succeeded. */
+  result: Type.Optional(MomentPlace),
+});
+export type MomentOpenOperation = Static<typeof MomentOpenOperation>;
+
+export const Operation = Type.Union([
+  PoolVerifyOperation,
+  PoolRebuildOperation,
+  MomentOpenOperation,
+]);
 export type Operation = Static<typeof Operation>;
 
 export const OperationPath = Type.Object({ id: Type.String({ maxLength: 64 }) });

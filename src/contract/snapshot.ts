@@ -1,6 +1,6 @@
 /** Snapshots of one volume. */
 import { type Static, Type } from 'typebox';
-import { Name, TimeMs } from './common.ts';
+import { Moment, Name, TimeMs } from './common.ts';
 
 export const Snapshot = Type.Object({
   volume: Type.String(),
@@ -9,6 +9,9 @@ export const Snapshot = Type.Object({
   /** Position in the log: everything before it is in the snapshot. */
   position: Type.Number(),
   createdMs: TimeMs,
+  /** Present when the moment was past already when it was named: its time, and what it was called. */
+  momentMs: Type.Optional(TimeMs),
+  at: Type.Optional(Type.String()),
   /** Size of the volume at that moment. */
   sizeBytes: Type.Number(),
   consistency: Type.Literal('crash'),
@@ -20,7 +23,11 @@ export type Snapshot = Static<typeof Snapshot>;
 export const SnapshotList = Type.Object({ snapshots: Type.Array(Snapshot) });
 export type SnapshotList = Static<typeof SnapshotList>;
 
-export const SnapshotCreate = Type.Object({ name: Name }, { additionalProperties: false });
+/** Without `at` of now. */
+export const SnapshotCreate = Type.Object(
+  { name: Name, at: Type.Optional(Moment) },
+  { additionalProperties: false },
+);
 export type SnapshotCreate = Static<typeof SnapshotCreate>;
 
 export const SnapshotPath = Type.Object({ name: Name, snapshot: Name });

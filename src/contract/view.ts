@@ -29,6 +29,19 @@ export const ViewCreate = Type.Object(
 );
 export type ViewCreate = Static<typeof ViewCreate>;
 
+/** Several views at one cut: all of them or none. */
+export const ViewsCreate = Type.Object(
+  {
+    at: Moment,
+    views: Type.Array(Type.Object({ source: Name, name: Name }, { additionalProperties: false }), {
+      minItems: 1,
+      maxItems: 64,
+    }),
+  },
+  { additionalProperties: false },
+);
+export type ViewsCreate = Static<typeof ViewsCreate>;
+
 /** With clients connected this is refused without `disconnect`. */
 export const ViewRefresh = Type.Object(
   { at: Moment, disconnect: Type.Optional(Type.Boolean()) },

@@ -36,3 +36,7 @@ export const CERTIFICATE_DAYS = 730;
 export const RENEW_BEFORE_DAYS = 30;
 /** A portal that could not be opened is tried again after this: its address may be there by then. */
 export const PORTAL_RETRY_MS = 10_000;
+/** Extents of one answer about a diff, buckets and quiet gaps of a rate of change, unless told. */
+export const DIFF_EXTENTS = 4096;
+export const RATE_BUCKETS = 60;
+export const RATE_GAPS = 8;

@@ -1,10 +1,11 @@
 /**
- * Long work that a person started and may watch: one of each kind at a time, kept for a while after it ended.
+ * Long work that a person started and may watch: one verify and one rebuild at a time, kept for a while after it ended.
  * Operations live in the daemon's memory; the work itself is the engine's and survives only with it.
  */
 import { OperationError, toError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type {
+  MomentOpenOperation,
   Operation,
   PoolRebuildOperation,
   PoolVerifyOperation,
@@ -14,7 +15,11 @@ import { FINISHED_OPERATIONS_MAX } from './limits.ts';
 interface OperationByKind {
   'pool-verify': PoolVerifyOperation;
   'pool-rebuild': PoolRebuildOperation;
+  'moment-open': MomentOpenOperation;
 }
+
+/** Any number of these may run at once. */
+const sharedKinds: ReadonlySet<OperationKind> = new Set(['moment-open']);
 
 type OperationKind = keyof OperationByKind;
 type ResultOf<K extends OperationKind> = NonNullable<OperationByKind[K]['result']>;
@@ -38,7 +43,7 @@ export class Operations {
     work: (onProgress: OnProgress) => Promise<ResultOf<K>>,
   ): Operation {
     for (const other of this.#operationById.values()) {
-      if (other.kind === kind && other.state === 'running') {
+      if (other.kind === kind && other.state === 'running' && !sharedKinds.has(kind)) {
         const message = `${kind} is running already, as operation ${other.id}`;
         throw new OperationError('conflict', message, 'wait for it to end');
       }

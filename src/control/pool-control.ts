@@ -5,8 +5,8 @@
 import type { Clock } from '../base/ports.ts';
 import type { Operation } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
-import type { Snapshot } from '../contract/snapshot.ts';
-import type { View, ViewCreate } from '../contract/view.ts';
+import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
+import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
 import type { Ack, Line, Volume, VolumeCreate } from '../contract/volume.ts';
 import type { CallOptions } from '../engine/client.ts';
 import type {
@@ -17,6 +17,7 @@ import type {
   ViewInfo,
   VolumeInfo,
 } from '../engine/protocol.ts';
+import { HistoryControl } from './history-control.ts';
 import type { IscsiControl } from './iscsi-control.ts';
 import { iscsiUris } from './iscsi-uris.ts';
 import { nbdUris } from './nbd-uris.ts';
@@ -33,8 +34,12 @@ export interface EngineAccess {
   info(): EngineInfo;
 }
 
+/** A moment's map may have to be made from the log first, which takes as long as it takes. */
+const noLimit = { timeoutMs: Infinity } as const;
+
 export class PoolControl {
   readonly operations: Operations;
+  readonly history: HistoryControl;
   readonly #engine: EngineAccess;
   readonly #iscsi: IscsiControl;
 
@@ -42,6 +47,7 @@ export class PoolControl {
     this.#engine = engine;
     this.#iscsi = iscsi;
     this.operations = new Operations(clock);
+    this.history = new HistoryControl(engine, this.operations);
   }
 
   async poolShow(): Promise<Pool> {
@@ -88,7 +94,8 @@ export class PoolControl {
   }
 
   async volumeRollback(name: string, to: string, disconnect: boolean): Promise<Volume> {
-    return this.#volume(await this.#engine.call('volumeRollback', { name, to, disconnect }));
+    const params = { name, to, disconnect };
+    return this.#volume(await this.#engine.call('volumeRollback', params, noLimit));
   }
 
   async volumeUndoRollback(name: string, disconnect: boolean): Promise<Volume> {
@@ -128,11 +135,17 @@ export class PoolControl {
   }
 
   async viewCreate(wanted: ViewCreate): Promise<View> {
-    return this.#view(await this.#engine.call('viewCreate', wanted));
+    return this.#view(await this.#engine.call('viewCreate', wanted, noLimit));
+  }
+
+  async viewsCreate(wanted: ViewsCreate): Promise<View[]> {
+    const views = await this.#engine.call('viewsCreate', wanted, noLimit);
+    return views.map((info) => this.#view(info));
   }
 
   async viewRefresh(name: string, at: string, disconnect: boolean): Promise<View> {
-    return this.#view(await this.#engine.call('viewRefresh', { name, at, disconnect }));
+    const params = { name, at, disconnect };
+    return this.#view(await this.#engine.call('viewRefresh', params, noLimit));
   }
 
   async viewPromote(name: string): Promise<Volume> {
@@ -150,8 +163,9 @@ export class PoolControl {
     return snapshots.map(snapshotOf);
   }
 
-  async snapshotCreate(volume: string, name: string): Promise<Snapshot> {
-    return snapshotOf(await this.#engine.call('snapshotCreate', { volume, name }));
+  /** Of now, or of a moment that is past. */
+  async snapshotCreate(volume: string, wanted: SnapshotCreate): Promise<Snapshot> {
+    return snapshotOf(await this.#engine.call('snapshotCreate', { volume, ...wanted }, noLimit));
   }
 
   async snapshotDelete(volume: string, name: string, force: boolean): Promise<void> {

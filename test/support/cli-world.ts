@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { buildApi } from '../../src/api/server.ts';
 import { runCommandLine } from '../../src/cli/program.ts';
+import type { CommandRunner } from '../../src/host/command.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { routesOf } from './api-routes.ts';
 import { controlPlane, type TestPlane } from './control-plane.ts';
@@ -19,7 +20,15 @@ export interface Typed {
   readonly secrets?: readonly string[];
   /** The standard input. */
   readonly input?: string;
+  /** What runs the commands that are named in the command line. */
+  readonly commands?: CommandRunner;
 }
+
+/** Nobody runs anything. */
+const noCommands: CommandRunner = {
+  run: async () => await Promise.resolve({ code: 127, signal: undefined }),
+  onInterrupt: () => undefined,
+};
 
 export interface Outcome {
   readonly code: number;
@@ -153,6 +162,7 @@ async function typeLine(line: string, folder: string, typed: Typed): Promise<Out
       },
       clock: new VirtualTime(),
       timers: systemTimers,
+      commands: typed.commands ?? noCommands,
     },
   );
   return { code, out, err };

@@ -202,8 +202,7 @@ export class FakePool {
     },
     snapshotCreate: async ({ volume, name, at }) => {
       if (at !== undefined) this.#checkMoment(volume, at);
-      const past = at === undefined ? {} : { at, momentMs: this.momentMs };
-      return await answer({ ...this.#snapshotCreate(volume, name), ...past });
+      return await answer(this.#snapshotCreate(volume, name, at));
     },
     momentOpen: async ({ volume, at }, progress) => {
       progress(1, 2);
@@ -348,7 +347,8 @@ export class FakePool {
   #moment(name: string, at: string): MomentInfo {
     this.#checkMoment(name, at);
     const { sizeBytes } = this.#volume(name);
-    return { at, position: 4096, timeMs: this.momentMs, line: 1, sizeBytes };
+    const position = Number(/^position:(\d+)$/.exec(at)?.[1] ?? 4096);
+    return { at, position, timeMs: this.momentMs, line: 1, sizeBytes };
   }
 
   #checkClients(name: string, disconnect: boolean): void {
@@ -371,7 +371,7 @@ export class FakePool {
     return { ...info, ...view, ...(source === undefined ? {} : { source: source.name }) };
   }
 
-  #snapshotCreate(volume: string, name: string): SnapshotInfo {
+  #snapshotCreate(volume: string, name: string, at: string | undefined): SnapshotInfo {
     const { sizeBytes } = this.#volume(volume);
     if (this.state.snapshots.some((each) => each.volume === volume && each.name === name)) {
       throw new OperationError('exists', `there is a snapshot ${volume}@${name} already`);
@@ -382,6 +382,7 @@ export class FakePool {
       uuid: '00000000-0000-4000-8000-000000000002',
       position: this.state.snapshots.length + 1,
       createdMs: Date.now(),
+      ...(at === undefined ? {} : { at, momentMs: this.momentMs }),
       sizeBytes,
       consistency: 'crash',
     };

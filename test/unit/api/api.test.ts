@@ -5,9 +5,11 @@ import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildApi } from '../../../src/api/server.ts';
 import { ErrorCode, OperationError } from '../../../src/base/errors.ts';
+import { momentRule } from '../../../src/base/moment.ts';
 import { controlPlane } from '../../support/control-plane.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
+import { sleep } from '../../support/run.ts';
 import { tlsIn } from '../../support/tls.ts';
 
 let folder: string;
@@ -242,7 +244,79 @@ describe('the API', () => {
   it('says what a moment looks like', async () => {
     const { body } = await send('POST', '/v1/volumes/v/rollback', { to: 'monday' });
     expect(body).toEqual({
-      error: { code: 'invalid', message: 'to must be now or snapshot:NAME' },
+      error: { code: 'invalid', message: `to must be ${momentRule}` },
+    });
+  });
+
+  it('makes views of several volumes together', async () => {
+    engine.pool.volumeCreate('v', 4096);
+    engine.pool.volumeCreate('w', 4096);
+    const views = [
+      { source: 'v', name: 'v-then' },
+      { source: 'w', name: 'w-then' },
+    ];
+    const made = await send('POST', '/v1/views/together', { at: '-15m', views });
+    expect(made).toMatchObject({
+      status: 201,
+      body: { views: [{ name: 'v-then', source: 'v', at: '-15m' }, { name: 'w-then' }] },
+    });
+    expect((await send('POST', '/v1/views/together', { at: '-15m', views: [] })).status).toBe(400);
+  });
+
+  it('names a past moment as a snapshot', async () => {
+    engine.pool.volumeCreate('v', 4096);
+    const at = '2026-11-22T14:03:07.250Z';
+    expect(await send('POST', '/v1/volumes/v/snapshots', { name: 's', at })).toMatchObject({
+      status: 201,
+      body: { name: 's', at, momentMs: engine.pool.momentMs, exportName: 'v@s' },
+    });
+  });
+
+  it('opens a moment as an operation', async () => {
+    engine.pool.volumeCreate('v', 4096);
+    const started = await send('POST', '/v1/volumes/v/moments', { at: 'position:4096' });
+    expect(started).toMatchObject({ status: 202, body: { kind: 'moment-open' } });
+    const { id } = started.body as { id: string };
+    await sleep(20);
+    expect((await send('GET', `/v1/operations/${id}`)).body).toMatchObject({
+      state: 'succeeded',
+      result: { at: 'position:4096', position: 4096, sizeBytes: 4096 },
+    });
+  });
+
+  it('pages through a diff', async () => {
+    engine.pool.volumeCreate('v', 2 ** 20);
+    const query = 'from=position:1&to=now';
+    expect(await send('GET', `/v1/volumes/v/diff?${query}&limit=2`)).toMatchObject({
+      status: 200,
+      body: {
+        extents: [
+          { offset: 4096, length: 4096 },
+          { offset: 16_384, length: 4096 },
+        ],
+        nextOffset: 65_536,
+      },
+    });
+    const { body } = await send('GET', `/v1/volumes/v/diff?${query}&offset=65536`);
+    expect(body).toMatchObject({ extents: [{ offset: 65_536, length: 4096 }] });
+    expect(body).not.toHaveProperty('nextOffset');
+    expect(await send('GET', `/v1/volumes/v/diff?${query}&offset=-1`)).toMatchObject({
+      status: 400,
+      body: { error: { message: 'offset must be a whole number' } },
+    });
+    expect((await send('GET', '/v1/volumes/v/diff?from=now')).status).toBe(400);
+  });
+
+  it('tells changes and their rate', async () => {
+    engine.pool.volumeCreate('v', 4096);
+    expect(await send('GET', '/v1/volumes/v/changes?from=-1h&to=now')).toMatchObject({
+      status: 200,
+      body: { changeCount: 1, middle: { kind: 'write', offset: 8192, length: 4096 } },
+    });
+    const { body } = await send('GET', '/v1/volumes/v/rate?buckets=3');
+    expect(body).toMatchObject({
+      buckets: [{ writtenBytes: 0 }, { clearedBytes: 8192 }, { changeCount: 2 }],
+      gaps: [{ position: 77 }],
     });
   });
 

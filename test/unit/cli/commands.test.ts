@@ -272,14 +272,14 @@ describe('tidemark volume rollback', () => {
     for (const name of ['a', 'b', 'c', 'd', 'e']) await tidemark(`snapshot create v ${name}`);
     await tidemark('volume rollback v --undo --yes');
     expect((await tidemark('volume history v')).out).toMatch(
-      /^LINE +FROM .*\n +1 .* created empty +mon\n +2 .* rolled back to snapshot:mon +a \.\.\. e \(5\)\n +3 .* present +undo: as it was before +-\nback to the end of line 2: tidemark volume rollback v --undo\n$/,
+      /^LINE +FROM .*\n +1 .* created empty +mon\n +2 .* rolled back to snapshot:mon +a \.\.\. e \(5\)\n +3 .* present +undo: as it was before +-\nback to the end of line 2: tidemark volume rollback v --undo\n\nwindow +every moment since /,
     );
     expect(await json('volume history v')).toMatchObject({
       lines: [{ reason: 'created' }, { reason: 'rollback' }, { reason: 'undo', snapshots: [] }],
     });
     expect((await tidemark('volume clone v w')).out).toMatch(/^volume w made from v, 1 GiB\n/);
     expect((await tidemark('volume history w')).out).toMatch(
-      /made from its source as it was then +-\n$/,
+      /made from its source as it was then +-\n\n/,
     );
   });
 });
@@ -415,6 +415,67 @@ describe('failures', () => {
     expect(await tidemark('--help')).toMatchObject({
       code: 0,
       out: matching(/20G means 20 GiB[^]*Exit codes/),
+    });
+  });
+});
+
+describe('tidemark on past moments', () => {
+  const time = '2026-11-22T14:03:07.250Z';
+
+  it.each(['-15m', time, 'position:4096'])('opens views at %s', async (at) => {
+    await tidemark('volume create v --size 1G');
+    expect((await tidemark(`view create v --at ${at} --name w`)).out).toMatch(
+      `view w of v at ${at} made, 1 GiB\n`,
+    );
+    expect(await json(`view refresh w --at ${at}`)).toMatchObject({ at });
+    expect((await tidemark(`volume rollback v --to ${at} --yes`)).out).toContain(`v is at ${at},`);
+    const asked = await tidemark(`volume rollback v --to ${at}`, { answer: 'no' });
+    expect(asked.err).toContain(`Rolling back volume v (1 GiB) to ${at}, 2026-`);
+  });
+
+  it('opens views of several volumes at one cut', async () => {
+    await tidemark('volume create v --size 1G');
+    await tidemark('volume create w --size 1G');
+    expect((await tidemark('view create v w --at -1h --name-suffix .then')).out).toMatch(
+      /^view v\.then of v at -1h made, .*\n(.*\n)*view w\.then of w at -1h made, /,
+    );
+    expect(await tidemark('view create v w --at now --name x')).toMatchObject({ code: 2 });
+    expect(await tidemark('view create v --at now')).toMatchObject({ code: 2 });
+  });
+
+  it('names one as a snapshot and lists when it is of', async () => {
+    await tidemark('volume create v --size 1G');
+    expect((await tidemark(`snapshot create v s --at ${time}`)).out).toBe(
+      `snapshot v@s made at position 1: the volume as it was at ${time}, crash-consistent\n`,
+    );
+    expect((await tidemark('snapshot list v')).out).toMatch(/ named 2026-/);
+    expect((await tidemark('volume history v')).out).toContain(`of ${time}, named 2026-`);
+  });
+
+  it('says what it takes for a moment', async () => {
+    const refused = await tidemark('view create v --at monday --name w');
+    expect(refused).toMatchObject({ code: 2, err: containing('"monday" names no moment') });
+    expect(refused.err).toContain('write snapshot:monday for the snapshot, or snapshot:NAME, now,');
+  });
+
+  it('searches for the change that broke it', async () => {
+    await tidemark('volume create v --size 1G');
+    const codes = [0, 1];
+    const run = async (): Promise<{ code: number | undefined; signal: undefined }> =>
+      await Promise.resolve({ code: codes.shift(), signal: undefined });
+    const commands = { run, onInterrupt: (): void => undefined };
+    const line = 'bisect v --good position:1 --bad now --run true';
+    expect((await tidemark(line, { commands })).out).toMatch(/^last good moment: position:1, /);
+  });
+
+  it('lists what differs, and all pages as JSON', async () => {
+    await tidemark('volume create v --size 1G');
+    expect((await tidemark(`diff v --from ${time} --to now`)).out).toMatch(
+      /^12 KiB in 3 extents differ between 2026-11-22T14:03:07\.250Z and now\nOFFSET +LENGTH\n +4096 +4096\n/,
+    );
+    expect(await json('diff v --from position:1 --to now')).toMatchObject({
+      from: { at: 'position:1' },
+      extents: [{ offset: 4096, length: 4096 }, { offset: 16_384 }, { offset: 65_536 }],
     });
   });
 });
