@@ -41,7 +41,7 @@ const identification = {
 } as const;
 const copyTargetBytes = 32;
 const typeIdentification = 0xe4;
-const luIdTypeMask = 0xc0;
+/** Obsolete in SPC-4, as LU ID TYPE beside it, which is ignored. A null device is still none. */
 const flagNul = 0x20;
 const peripheralTypeMask = 0x1f;
 const codeSetBinary = 0x01;
@@ -173,10 +173,6 @@ function decodeTargets(source: Uint8Array, end: number): Decoded<CopyTarget> {
     }
     if (end - at < copyTargetBytes) return { problem: lengthError };
     const flags = identification.flags.get(view, at);
-    if ((flags & luIdTypeMask) !== 0) {
-      // The parameter list is where the field is, but initiators look for this code (see deviations.md).
-      return { problem: { code: SenseCode.invalidFieldInCdb, detail: undefined } };
-    }
     const isNull = (flags & flagNul) !== 0;
     const blockBytes = identification.blockBytes.get(view, at) & blockBytesMask;
     if (!isNull && blockBytes !== logicalBlockBytes) {

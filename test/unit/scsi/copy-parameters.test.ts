@@ -96,11 +96,6 @@ describe('a copy list', () => {
       SenseCode.unsupportedSegmentDescriptor,
     ],
     [
-      'a LU ID TYPE that is no LUN',
-      copyList([target.with(1, 0x40)], [segment]),
-      SenseCode.invalidFieldInCdb,
-    ],
-    [
       'another block length',
       copyList([target.with(30, 0x10)], [segment]),
       SenseCode.invalidFieldInParameterList,
@@ -127,6 +122,10 @@ describe('a copy list', () => {
     ],
   ])('with %s is refused', (_what, list, code) => {
     expect(codeOf(list)).toBe(code);
+  });
+
+  it('may have any LU ID TYPE: SPC-4 made the field obsolete', () => {
+    expect(codeOf(copyList([target.with(1, 0x40)], [segment]))).toBeUndefined();
   });
 
   it('with a null device, or a designator that is no NAA, is read: what it is for decides', () => {
