@@ -108,7 +108,7 @@ export class Catalog {
   /** The name under which the pool's target is known; `make` gives it the first time. */
   targetName(poolUuid: string, make: () => string): string {
     return this.#transaction(() => {
-      const known = this.#get<{ name: string }>('SELECT name FROM target WHERE pool_uuid = ?', [
+      const [known] = this.#all<{ name: string }>('SELECT name FROM target WHERE pool_uuid = ?', [
         poolUuid,
       ]);
       if (known !== undefined) return known.name;
@@ -297,20 +297,20 @@ export class Catalog {
   }
 
   #hostRow(name: string): HostRow {
-    const row = this.#get<HostRow>('SELECT * FROM host WHERE name = ?', [name]);
+    const [row] = this.#all<HostRow>('SELECT * FROM host WHERE name = ?', [name]);
     if (row !== undefined) return row;
     const hint = 'tidemark host list shows those there are';
     throw new OperationError('not-found', `there is no host ${name}`, hint);
   }
 
   #checkNewName(name: string): void {
-    if (this.#get('SELECT 1 FROM host WHERE name = ?', [name]) === undefined) return;
+    if (this.#all('SELECT 1 FROM host WHERE name = ?', [name]).length === 0) return;
     const hint = 'choose another name, or change that one with: tidemark host set';
     throw new OperationError('exists', `there is a host ${name} already`, hint);
   }
 
   #checkAnyIsFree(name: string): void {
-    const other = this.#get<{ name: string }>(
+    const [other] = this.#all<{ name: string }>(
       'SELECT name FROM host WHERE is_any_initiator = 1',
       [],
     );
@@ -323,7 +323,7 @@ export class Catalog {
   #setInitiators(host: number, hostName: string, names: readonly string[]): void {
     this.#run('DELETE FROM initiator WHERE host = ?', [host]);
     for (const name of names) {
-      const owner = this.#get<{ name: string }>(
+      const [owner] = this.#all<{ name: string }>(
         'SELECT host.name FROM initiator JOIN host ON host.id = initiator.host WHERE initiator.name = ?',
         [name],
       );
@@ -363,7 +363,7 @@ export class Catalog {
   }
 
   #checkRoom(table: 'host' | 'initiator' | 'lun_map' | 'portal', max: number): void {
-    const count = this.#get<{ count: number }>(`SELECT count(*) AS count FROM ${table}`, []);
+    const [count] = this.#all<{ count: number }>(`SELECT count(*) AS count FROM ${table}`, []);
     if ((count?.count ?? 0) < max) return;
     const what = { host: 'hosts', initiator: 'initiators', lun_map: 'LUN maps', portal: 'portals' };
     const message = `there are ${max} ${what[table]} already, and there may be no more`;
@@ -375,10 +375,6 @@ export class Catalog {
   }
 
   // Rows have the columns that the statement names; the schema gives their types.
-
-  #get<T>(sql: string, values: readonly unknown[]): T | undefined {
-    return this.#database.prepare(sql).get(...values) as T | undefined;
-  }
 
   #all<T>(sql: string, values: readonly unknown[]): T[] {
     return this.#database.prepare(sql).all(...values) as T[];

@@ -1,7 +1,7 @@
 /** The terminal, or the pipes in its place, of a command. */
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { text } from 'node:stream/consumers';
+import { text as readText } from 'node:stream/consumers';
 
 export interface Terminal {
   /** Whether a person can be asked: both input and error output are a terminal. */
@@ -75,7 +75,7 @@ export const systemTerminal: Terminal = {
     if (secret !== undefined) process.stderr.write('\n');
     return secret;
   },
-  readInput: async () => await text(process.stdin),
+  readInput: async () => await readText(process.stdin),
 };
 
 /** A reader that goes away early (`| head`) ends the command quietly, as it does every other program. */

@@ -37,8 +37,8 @@ function host(name: string, change: Partial<NewHost> = {}): NewHost {
 }
 
 function map(hostName: string, volumeUuid: string, lun?: number): number {
-  const map = { host: hostName, volumeUuid, poolUuid: 'p', isReadOnly: false, createdMs: 7 };
-  return catalog.lunMap(lun === undefined ? map : { ...map, lun }).lun;
+  const wanted = { host: hostName, volumeUuid, poolUuid: 'p', isReadOnly: false, createdMs: 7 };
+  return catalog.lunMap(lun === undefined ? wanted : { ...wanted, lun }).lun;
 }
 
 describe('a host', () => {
@@ -183,7 +183,8 @@ describe('a LUN number', () => {
           if (step.kind === 'unmap' && fresh.lunUnmap(step.host, step.volume)) model.delete(key);
           if (step.kind === 'gone') {
             fresh.volumeUnmap(step.volume);
-            for (const each of model.keys()) if (each.endsWith(step.volume)) model.delete(each);
+            const gone = [...model.keys()].filter((each) => each.endsWith(step.volume));
+            gone.forEach((each) => model.delete(each));
           }
           if (step.kind === 'rename') {
             fresh.hostSet(step.host, { newName: 'z' });

@@ -168,12 +168,12 @@ describe('the desired state', () => {
   });
 });
 
-describe('the portal of the settings', () => {
-  async function portOf(iscsi: IscsiControl): Promise<number | undefined> {
-    await iscsi.attach(engine.door(), undefined);
-    return engine.pool.iscsi?.portals[0]?.port;
-  }
+async function portOf(iscsi: IscsiControl): Promise<number | undefined> {
+  await iscsi.attach(engine.door(), undefined);
+  return engine.pool.iscsi?.portals[0]?.port;
+}
 
+describe('the portal of the settings', () => {
   it('keeps the port that was picked for it', async () => {
     const { iscsi } = await plane({ listenAddress: '127.0.0.1', iscsiPort: 0 });
     expect(await portOf(iscsi)).toBe(3260);

@@ -12,8 +12,8 @@ const sockets: Socket[] = [];
 beforeEach(() => {
   accepted = [];
   listeners = new IscsiListeners({
-    accept: (stream, portal) => {
-      accepted.push(portal);
+    accept: (stream, through) => {
+      accepted.push(through);
       stream.destroy();
     },
   });

@@ -31,8 +31,11 @@ class FakeUnits {
 let units: FakeUnits;
 let access: IscsiAccess;
 
+function machineAddresses(): string[] {
+  return ['127.0.0.1', '10.0.0.5', '::1', 'fd00::5'];
+}
+
 function make(isUnavailable = false): IscsiAccess {
-  const machineAddresses = (): string[] => ['127.0.0.1', '10.0.0.5', '::1', 'fd00::5'];
   return new IscsiAccess({ units, machineAddresses, isUnavailable });
 }
 
