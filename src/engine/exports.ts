@@ -1,10 +1,13 @@
 /**
- * The pool's volumes and snapshots as NBD exports: NAME for a volume, NAME@SNAPSHOT for a snapshot (read-only).
+ * The pool's volumes and snapshots as NBD exports: NAME for a volume, NAME@SNAPSHOT for a snapshot (read-only),
+ * NAME@MOMENT+since=MOMENT for a moment with what changed in it since another one (read-only, one dirty bitmap). A moment is
+ * there the name of a snapshot, position:N or a time with a zone: what means the same for every connection.
  *
  * When recovery found that acknowledged writes are missing and cannot say where, a volume's content may be older than what
  * was promised: it is then offered as salvage:NAME only, so that nobody takes it for the volume by mistake.
  */
 import { ErrorCode, OperationError } from '../base/errors.ts';
+import { isFixedMoment, parseMoment } from '../base/moment.ts';
 import { formatSize } from '../base/units.ts';
 import { uuidText } from '../base/uuid.ts';
 import type { NbdExportInfo, NbdExports, NbdOpenExport } from '../nbd/exports.ts';
@@ -13,11 +16,16 @@ import type { Pool } from '../volume/pool.ts';
 /** Whose state an open export shows: ids, so renames do not matter. */
 interface Shown {
   readonly volumeId: string;
-  readonly snapshotId: string | undefined;
+  /** Its present, which a rollback changes. */
+  readonly isHead?: boolean;
+  /** Snapshots that it needs. */
+  readonly snapshotIds: readonly string[];
 }
 
 /** No volume's name has a colon. */
 const salvagePrefix = 'salvage:';
+const sinceMark = '+since=';
+const changesPattern = /^([^@]+)@(.+)\+since=(.+)$/;
 
 export class PoolExports implements NbdExports {
   readonly #pool: Pool;
@@ -45,7 +53,8 @@ export class PoolExports implements NbdExports {
   open(name: string, done: (opened: NbdOpenExport | undefined) => void): void {
     const [volumeName = '', snapshotName, ...rest] = name.split('@');
     try {
-      if (rest.length > 0) done(undefined);
+      if (name.includes(sinceMark)) this.#openChanges(name, done);
+      else if (rest.length > 0) done(undefined);
       else if (snapshotName === undefined) done(this.#openHead(volumeName));
       else this.#openSnapshot(volumeName, snapshotName, done);
     } catch (thrown) {
@@ -56,7 +65,7 @@ export class PoolExports implements NbdExports {
 
   /** What is open of a volume, without its snapshots: one per connection. */
   volumeConnections(volumeId: string): Set<NbdOpenExport> {
-    return this.#which((shown) => shown.volumeId === volumeId && shown.snapshotId === undefined);
+    return this.#which((shown) => shown.volumeId === volumeId && shown.isHead === true);
   }
 
   /** What is open of a volume and its snapshots. */
@@ -65,7 +74,7 @@ export class PoolExports implements NbdExports {
   }
 
   snapshotConnections(snapshotId: string): Set<NbdOpenExport> {
-    return this.#which((shown) => shown.snapshotId === snapshotId);
+    return this.#which((shown) => shown.snapshotIds.includes(snapshotId));
   }
 
   #describe(volume: ReturnType<Pool['volume']>): string {
@@ -105,8 +114,49 @@ export class PoolExports implements NbdExports {
         this.#open.delete(opened);
       },
     };
-    this.#open.set(opened, { volumeId: uuidText(volume.uuid), snapshotId: undefined });
+    this.#open.set(opened, { volumeId: uuidText(volume.uuid), isHead: true, snapshotIds: [] });
     return opened;
+  }
+
+  /** VOLUME@MOMENT+since=MOMENT: the first moment, with what changed in it since the second as a dirty bitmap. */
+  #openChanges(name: string, done: (opened: NbdOpenExport | undefined) => void): void {
+    const names = changesPattern.exec(name);
+    const [volumeName = '', at, since] = [names?.[1], momentOf(names?.[2]), momentOf(names?.[3])];
+    if (at === undefined || since === undefined) {
+      done(undefined);
+      return;
+    }
+    const volume = this.#pool.volume(volumeName);
+    const snapshotIds = [at, since].flatMap((moment) => this.#snapshotId(volumeName, moment));
+    this.#pool.changesOpen({ volume: volumeName, at, since }, (outcome) => {
+      if (!outcome.ok) {
+        done(undefined);
+        return;
+      }
+      const { device, diff } = outcome.value;
+      const opened: NbdOpenExport = {
+        device,
+        name,
+        description: `${volumeName} at ${at}, with what changed since ${since}, ${formatSize(device.sizeBytes)}`,
+        dirtyBitmap: {
+          name: (names?.[3] ?? '').replaceAll(/[^A-Za-z0-9._-]/g, '-'),
+          runs: (range, runsMax) => diff.runs(range, runsMax),
+        },
+        close: () => {
+          this.#open.delete(opened);
+          outcome.value.close();
+        },
+      };
+      this.#open.set(opened, { volumeId: uuidText(volume.uuid), snapshotIds });
+      done(opened);
+    });
+  }
+
+  /** None for moments that are no snapshots. Throws OperationError not-found. */
+  #snapshotId(volumeName: string, moment: string): string[] {
+    const spec = parseMoment(moment);
+    if (spec?.kind !== 'snapshot') return [];
+    return [uuidText(this.#pool.snapshot(volumeName, spec.name).uuid)];
   }
 
   #openSnapshot(
@@ -133,7 +183,7 @@ export class PoolExports implements NbdExports {
       };
       this.#open.set(opened, {
         volumeId: uuidText(volume.uuid),
-        snapshotId: uuidText(snapshot.uuid),
+        snapshotIds: [uuidText(snapshot.uuid)],
       });
       done(opened);
     });
@@ -143,4 +193,12 @@ export class PoolExports implements NbdExports {
 function describeSnapshot(volume: string, createdMs: number, sizeBytes: number): string {
   const time = new Date(createdMs).toISOString();
   return `snapshot of ${volume} taken ${time}, ${formatSize(sizeBytes)}, crash-consistent`;
+}
+
+/** The moment that a part of an export's name means; undefined when it means none, or not always the same. */
+function momentOf(part: string | undefined): string | undefined {
+  if (part === undefined) return undefined;
+  const snapshot = `snapshot:${part}`;
+  if (parseMoment(snapshot) !== undefined) return snapshot;
+  return isFixedMoment(part) && !part.startsWith('snapshot:') ? part : undefined;
 }

@@ -1,5 +1,6 @@
-/** BLOCK_STATUS for `base:allocation`: device extents as descriptors, NBD protocol "Metadata contexts". */
+/** BLOCK_STATUS: allocation and changes of a device as descriptors, NBD protocol "Metadata contexts". */
 import { type Extent, ExtentState } from '../device/block-device.ts';
+import type { NbdDirtyBitmap } from './exports.ts';
 import {
   blockStatusBytes,
   blockStatusExtent,
@@ -17,39 +18,71 @@ const statusByState: Readonly<Record<ExtentState, number>> = {
   [ExtentState.zero]: stateZero,
 };
 
-/** Bytes that a reply with `extentCount` descriptors takes at most. */
-export function blockStatusReplyBytes(extentCount: number): number {
-  return blockStatusBytes + extentCount * blockStatusExtentBytes;
+const statusDirty = 1;
+
+/** A run of bytes with one status in a context. */
+export interface StatusRun {
+  readonly length: number;
+  readonly status: number;
 }
 
-/** How many descriptors a reply of `sizeBytes` holds. */
-export function extentsFitting(sizeBytes: number): number {
-  return Math.floor((sizeBytes - blockStatusBytes) / blockStatusExtentBytes);
+/** What one context has to say. */
+export interface StatusContext {
+  readonly contextId: number;
+  readonly runs: readonly StatusRun[];
+}
+
+export function allocationRuns(extents: readonly Extent[]): StatusRun[] {
+  return extents.map(({ length, state }) => ({ length, status: statusByState[state] }));
+}
+
+export function dirtyRuns(runs: ReturnType<NbdDirtyBitmap['runs']>): StatusRun[] {
+  return runs.map(({ length, isChanged }) => ({ length, status: isChanged ? statusDirty : 0 }));
+}
+
+/** Bytes that a reply with these contexts takes at most. */
+export function blockStatusReplyBytes(contexts: readonly StatusContext[]): number {
+  return contexts.reduce(
+    (sum, { runs }) => sum + blockStatusBytes + runs.length * blockStatusExtentBytes,
+    0,
+  );
+}
+
+/** As much of the contexts as a reply of `sizeBytes` holds. */
+export function contextsFitting(
+  contexts: readonly StatusContext[],
+  sizeBytes: number,
+): readonly StatusContext[] {
+  if (blockStatusReplyBytes(contexts) <= sizeBytes) return contexts;
+  const eachBytes = sizeBytes / contexts.length - blockStatusBytes;
+  const runsMax = Math.floor(eachBytes / blockStatusExtentBytes);
+  return contexts.map(({ contextId, runs }) => ({ contextId, runs: runs.slice(0, runsMax) }));
+}
+
+/** How many bytes all of the contexts tell about: clients add the lengths of one up and take them for those of all. */
+export function coveredBytes(contexts: readonly StatusContext[]): number {
+  return Math.min(...contexts.map(({ runs }) => runs.reduce((sum, { length }) => sum + length, 0)));
 }
 
 /**
- * Writes the whole reply at `at`: descriptors cover at most `length` bytes, neighbours of equal state are one.
- * Returns the byte after it. There is at least one extent.
+ * Writes the reply of one context at `at`: its descriptors cover `length` bytes (or what the runs have), neighbours of
+ * equal status are one. Returns the byte after it. There is at least one run.
  */
 export function encodeBlockStatus(
   view: DataView,
   at: number,
   to: Cookie,
-  what: {
-    readonly contextId: number;
-    readonly extents: readonly Extent[];
-    readonly length: number;
-  },
+  what: StatusContext & { readonly length: number; readonly isLast: boolean },
 ): number {
   const first = at + blockStatusBytes;
   let end = first;
   let left = what.length;
   let previousStatus = -1;
-  for (const extent of what.extents) {
-    const length = Math.min(extent.length, left);
+  for (const run of what.runs) {
+    const length = Math.min(run.length, left);
     if (length === 0) continue;
     left -= length;
-    const status = statusByState[extent.state];
+    const { status } = run;
     if (status === previousStatus) {
       const last = end - blockStatusExtentBytes;
       const merged = blockStatusExtent.length.get(view, last) + length;
@@ -62,6 +95,7 @@ export function encodeBlockStatus(
     previousStatus = status;
   }
   const extentCount = (end - first) / blockStatusExtentBytes;
-  encodeBlockStatusHeader(view, at, to, { contextId: what.contextId, extentCount });
+  const { contextId, isLast } = what;
+  encodeBlockStatusHeader(view, at, to, { contextId, extentCount, isLast });
   return end;
 }

@@ -7,8 +7,24 @@ export interface NbdExportInfo {
   readonly description: string;
 }
 
+/** What changed in a read-only export since another moment: backup tools read it as a `qemu:dirty-bitmap`. */
+export interface NbdDirtyBitmap {
+  /** What follows "qemu:dirty-bitmap:"; letters, digits, dots, underscores and hyphens. */
+  readonly name: string;
+  /**
+   * Runs of bytes that changed or did not, from `offset` on, neighbours joined: at most `runsMax`, which cover at most
+   * `length` bytes, often fewer; at least one when `offset` lies inside. Boundaries are multiples of 4096 or the end.
+   */
+  runs(
+    range: { readonly offset: number; readonly length: number },
+    runsMax: number,
+  ): readonly { readonly length: number; readonly isChanged: boolean }[];
+}
+
 export interface NbdOpenExport {
   readonly device: BlockDevice;
+  /** Absent: nothing is told about changes. */
+  readonly dirtyBitmap?: NbdDirtyBitmap;
   /** Canonical name. */
   readonly name: string;
   readonly description: string;

@@ -16,6 +16,7 @@
 
 import { blockSizeBytes } from '../device/block-device.ts';
 import { concatenate } from './bytes.ts';
+import { contextsOf, isListed, isNamed } from './contexts.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import type { Agreement } from './lane.ts';
 import { optionDataMaxBytes, optionSkipMaxBytes, payloadAdvertisedBytes } from './limits.ts';
@@ -35,9 +36,9 @@ import {
   TransmissionFlag,
 } from './wire/info.ts';
 import {
-  allocationContext,
   allocationContextId,
   decodeMetaRequest,
+  dirtyBitmapContextId,
   encodeMetaContext,
 } from './wire/meta-context.ts';
 import {
@@ -94,8 +95,9 @@ export class Handshake {
   #option = 0;
   #flags: ClientFlags | undefined;
   #isStructured = false;
-  /** Name for which `base:allocation` was selected. */
+  /** Name for which contexts were selected, and their ids. */
   #contextExport: string | undefined;
+  #contextIds: readonly number[] = [];
   #opened: NbdOpenExport | undefined;
   /** The name that `#opened` was asked for by. */
   #openedBy = '';
@@ -359,12 +361,15 @@ export class Handshake {
       return;
     }
     if (this.#refusedForStopping()) return;
-    this.#open(asked.name, () => {
-      const wantsAll = !isSet && (asked.queries.length === 0 || asked.queries.includes('base:'));
-      if (wantsAll || asked.queries.includes(allocationContext)) {
-        if (isSet) this.#contextExport = asked.name;
-        const id = isSet ? allocationContextId : 0;
-        const context = encodeMetaContext(id, allocationContext);
+    this.#open(asked.name, (opened) => {
+      const matches = isSet ? isNamed : isListed;
+      const contexts = contextsOf(opened).filter(({ name }) => matches(name, asked.queries));
+      if (isSet) {
+        this.#contextExport = asked.name;
+        this.#contextIds = contexts.map(({ id }) => id);
+      }
+      for (const { id, name } of contexts) {
+        const context = encodeMetaContext(isSet ? id : 0, name);
         this.#owner.send(encodeOptionReply(this.#option, Reply.metaContext, context));
       }
       this.#ack();
@@ -408,11 +413,13 @@ export class Handshake {
   #agree(opened: NbdOpenExport, name: string, sizeBytes: number): void {
     this.#state = 'done';
     this.#opened = undefined;
+    const selected = this.#contextExport === name ? this.#contextIds : [];
     const agreement: Agreement = {
       device: opened.device,
       sizeBytes,
       isStructured: this.#isStructured,
-      hasAllocationContext: this.#contextExport === name,
+      hasAllocationContext: selected.includes(allocationContextId),
+      dirtyBitmap: selected.includes(dirtyBitmapContextId) ? opened.dirtyBitmap : undefined,
     };
     this.#owner.onAgreed({ opened, agreement });
   }

@@ -4,6 +4,7 @@ import type { Output } from '../base/output.ts';
 import type { OutputPool } from '../base/output-pool.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
+import type { NbdDirtyBitmap } from './exports.ts';
 import type { NbdLimits } from './limits.ts';
 import type { Replies } from './replies.ts';
 import type { Task, TaskPool } from './task.ts';
@@ -15,6 +16,8 @@ export interface Agreement {
   readonly sizeBytes: number;
   readonly isStructured: boolean;
   readonly hasAllocationContext: boolean;
+  /** Present when the client selected its context. */
+  readonly dirtyBitmap: NbdDirtyBitmap | undefined;
 }
 
 export interface Lane extends Agreement {

@@ -13,9 +13,17 @@
 
 import { type Output, smallRepliesMaxBytes } from '../base/output.ts';
 import { type OutputPool, smallBufferBytes } from '../base/output-pool.ts';
-import { type Extent, IoKind, IoStatus } from '../device/block-device.ts';
+import { IoKind, IoStatus } from '../device/block-device.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
-import { blockStatusReplyBytes, encodeBlockStatus, extentsFitting } from './block-status.ts';
+import {
+  allocationRuns,
+  blockStatusReplyBytes,
+  contextsFitting,
+  coveredBytes,
+  dirtyRuns,
+  encodeBlockStatus,
+  type StatusContext,
+} from './block-status.ts';
 import type { Agreement, Lane } from './lane.ts';
 import { type NbdLimits, payloadMaxBytes, requestsPerTurnMax, statusExtentsMax } from './limits.ts';
 import { Reads } from './reads.ts';
@@ -23,7 +31,7 @@ import { Admission, Receiver, type RequestHeader, type RequestSink } from './rec
 import { type Failure, Replies } from './replies.ts';
 import type { Part, PartOwner, Task, TaskPool } from './task.ts';
 import { NbdError } from './wire/error.ts';
-import { allocationContextId } from './wire/meta-context.ts';
+import { allocationContextId, dirtyBitmapContextId } from './wire/meta-context.ts';
 import { Command, CommandFlag } from './wire/request.ts';
 import { Writes } from './writes.ts';
 
@@ -261,7 +269,8 @@ export class Transmission implements RequestSink, PartOwner {
 
   /** A range that begins inside may run over the end: clients round lengths up; the answer is clipped. */
   #statusRefusal(header: RequestHeader): Failure | undefined {
-    if (!this.#lane.hasAllocationContext) return refusals.noContext;
+    const { hasAllocationContext, dirtyBitmap } = this.#lane;
+    if (!hasAllocationContext && dirtyBitmap === undefined) return refusals.noContext;
     if (header.length === 0) return refusals.emptyStatus;
     return header.offset < this.#lane.sizeBytes ? undefined : refusals.beyondEnd;
   }
@@ -353,35 +362,53 @@ export class Transmission implements RequestSink, PartOwner {
   // ---- block status
 
   #startStatus(task: Task): void {
-    const { device, sizeBytes } = this.#lane;
+    const { device, sizeBytes, hasAllocationContext, dirtyBitmap } = this.#lane;
     const length = Math.min(task.length, sizeBytes - task.offset);
     const isOnlyOne = (task.flags & CommandFlag.onlyOne) !== 0;
-    const extentsMax = isOnlyOne ? 1 : statusExtentsMax;
-    device.extents(task.offset, length, extentsMax, (extents) => {
-      if (extents.length === 0) {
-        task.fail(IoStatus.invalid, task.offset);
-        this.#lane.replies.outcome(task);
-      } else {
-        this.#sendStatus(task, extents, length);
-      }
-      this.#finish(task);
+    const runsMax = isOnlyOne ? 1 : statusExtentsMax;
+    const contexts: StatusContext[] = [];
+    if (dirtyBitmap !== undefined) {
+      const runs = dirtyRuns(dirtyBitmap.runs({ offset: task.offset, length }, runsMax));
+      contexts.push({ contextId: dirtyBitmapContextId, runs });
+    }
+    if (!hasAllocationContext) {
+      this.#answerStatus(task, contexts);
+      return;
+    }
+    // What the one does not tell about need not be asked of the other.
+    const covered = contexts.length === 0 ? length : coveredBytes(contexts);
+    device.extents(task.offset, Math.min(covered, length), runsMax, (extents) => {
+      const runs = allocationRuns(extents);
+      this.#answerStatus(task, [{ contextId: allocationContextId, runs }, ...contexts]);
     });
   }
 
+  #answerStatus(task: Task, contexts: readonly StatusContext[]): void {
+    if (coveredBytes(contexts) > 0) {
+      this.#sendStatus(task, contexts);
+    } else {
+      task.fail(IoStatus.invalid, task.offset);
+      this.#lane.replies.outcome(task);
+    }
+    this.#finish(task);
+  }
+
   /** When output memory is short the reply has fewer extents, as the protocol allows: the client asks again. */
-  #sendStatus(task: Task, extents: readonly Extent[], length: number): void {
+  #sendStatus(task: Task, contexts: readonly StatusContext[]): void {
     const { output, limits } = this.#lane;
-    const fullBytes = blockStatusReplyBytes(extents.length);
+    const fullBytes = blockStatusReplyBytes(contexts);
     const hasRoom = output.unsentBytes < limits.outputMaxBytes;
     const large = hasRoom ? output.reserve(fullBytes) : undefined;
     const size = large === undefined ? Math.min(fullBytes, smallBufferBytes) : fullBytes;
     const buffer = large ?? output.reserveSmall(size);
     const reservedEnd = buffer.used;
     const start = reservedEnd - size;
-    const end = encodeBlockStatus(buffer.view, start, task, {
-      contextId: allocationContextId,
-      extents: extents.slice(0, extentsFitting(size)),
-      length,
+    const fitting = contextsFitting(contexts, size);
+    const length = coveredBytes(fitting);
+    let end = start;
+    fitting.forEach((context, index) => {
+      const isLast = index === fitting.length - 1;
+      end = encodeBlockStatus(buffer.view, end, task, { ...context, length, isLast });
     });
     output.commit(buffer, start, end, reservedEnd);
   }

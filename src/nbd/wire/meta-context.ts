@@ -13,9 +13,11 @@ const lengthBytes = 4;
 const metaContextReply = { id: u32be(0) } as const;
 const metaContextReplyBytes = 4;
 
-/** The one context there is so far, with the id it has in transmission. */
+/** The contexts, with the ids they have in transmission. A dirty bitmap's name follows its prefix. */
 export const allocationContext = 'base:allocation';
 export const allocationContextId = 1;
+export const dirtyBitmapPrefix = 'qemu:dirty-bitmap:';
+export const dirtyBitmapContextId = 2;
 
 export interface MetaRequest {
   readonly name: string;

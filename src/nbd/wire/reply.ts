@@ -123,16 +123,17 @@ export function encodeNone(view: DataView, at: number, to: Cookie): number {
   return encodeChunkHeader(view, at, to, shape);
 }
 
-/** Everything of a final BLOCK_STATUS chunk but its `extentCount` descriptors. */
+/** Everything of a BLOCK_STATUS chunk but its `extentCount` descriptors; the last context's is the final chunk. */
 export function encodeBlockStatusHeader(
   view: DataView,
   at: number,
   to: Cookie,
-  shape: { readonly contextId: number; readonly extentCount: number },
+  shape: { readonly contextId: number; readonly extentCount: number; readonly isLast: boolean },
 ): number {
   const length = blockStatusBytes - chunkBytes + shape.extentCount * blockStatusExtentBytes;
   const type = ChunkType.blockStatus;
-  const payloadAt = encodeChunkHeader(view, at, to, { type, flags: ChunkFlag.done, length });
+  const flags = shape.isLast ? ChunkFlag.done : ChunkFlag.none;
+  const payloadAt = encodeChunkHeader(view, at, to, { type, flags, length });
   blockStatus.contextId.set(view, payloadAt, shape.contextId);
   return at + blockStatusBytes;
 }

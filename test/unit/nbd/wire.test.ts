@@ -2,7 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../../src/base/fields.ts';
 import { ExtentState } from '../../../src/device/block-device.ts';
-import { encodeBlockStatus } from '../../../src/nbd/block-status.ts';
+import {
+  allocationRuns,
+  blockStatusReplyBytes,
+  contextsFitting,
+  coveredBytes,
+  encodeBlockStatus,
+} from '../../../src/nbd/block-status.ts';
 import { decodeClientFlags, encodeGreeting } from '../../../src/nbd/wire/greeting.ts';
 import {
   decodeInfoRequest,
@@ -136,10 +142,27 @@ describe('transmission', () => {
     expect(encoded((view, at) => encodeOffsetHole(view, at, to, hole))).toBe(
       `668e33ef00000002${cookie}0000000c000000020000000000010000`,
     );
-    const status = { contextId: 1, extentCount: 2 };
+    const status = { contextId: 1, extentCount: 2, isLast: true };
     expect(encoded((view, at) => encodeBlockStatusHeader(view, at, to, status))).toBe(
       `668e33ef00010005${cookie}0000001400000001`,
     );
+  });
+
+  it('block status of two contexts: only the last chunk is the final one', () => {
+    const runs = [{ length: 4096, status: 1 }];
+    const what = { contextId: 2, runs, length: 4096, isLast: false };
+    expect(encoded((view, at) => encodeBlockStatus(view, at, to, what))).toBe(
+      '668e33ef0000000501020304050607080000000c000000020000100000000001',
+    );
+    const contexts = [
+      { contextId: 1, runs: [{ length: 8192, status: 0 }] },
+      { contextId: 2, runs: [...runs, { length: 1024, status: 0 }] },
+    ];
+    expect(coveredBytes(contexts)).toBe(5120);
+    expect(contextsFitting(contexts, blockStatusReplyBytes(contexts))).toEqual(contexts);
+    const fewer = contextsFitting(contexts, blockStatusReplyBytes(contexts) - 1);
+    expect(fewer.map((each) => each.runs.length)).toEqual([1, 1]);
+    expect(coveredBytes(fewer)).toBe(4096);
   });
 
   it('block status: clipped to the request, neighbours of one state merged', () => {
@@ -150,7 +173,7 @@ describe('transmission', () => {
       { length: 8192, state: ExtentState.data },
       { length: 8192, state: ExtentState.zero },
     ];
-    const what = { contextId: 1, extents, length: 10_000 };
+    const what = { contextId: 1, runs: allocationRuns(extents), length: 10_000, isLast: true };
     expect(encoded((view, at) => encodeBlockStatus(view, at, to, what))).toBe(
       '668e33ef000100050102030405060708000000140000000100002000000000030000071000000000',
     );
