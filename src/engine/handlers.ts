@@ -127,10 +127,14 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       await info((done) => {
         pool.volumeCreate({ name, sizeBytes, ack: ackModeByName[ack ?? 'durable'] }, done);
       }),
-    volumeSet: async ({ name, ack }) =>
-      await info((done) => {
+    volumeSet: async ({ name, ack }) => {
+      const before = pool.volume(name).ack;
+      const set = await info((done) => {
         pool.volumeSetAck({ name, ack: ackModeByName[ack] }, done);
-      }),
+      });
+      if (before !== ackModeByName[ack]) parts.iscsi.units.ackChanged(set.uuid);
+      return set;
+    },
     volumeClone: async ({ source, name }) =>
       await info((done) => {
         pool.viewCreate({ source, name, at: 'now', isClone: true }, done);

@@ -8,6 +8,7 @@
  */
 import { uuidText } from '../base/uuid.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
+import { SenseCode } from '../scsi/sense.ts';
 import type { Pool } from '../volume/pool.ts';
 
 /** At most four characters, for INQUIRY. */
@@ -72,6 +73,11 @@ export class Units {
     } finally {
       unit.resume();
     }
+  }
+
+  /** The volume answers writes at another time than before: what hosts know of its cache is old (caching page, WCE). */
+  ackChanged(volumeId: string): void {
+    this.#unitById.get(volumeId)?.raise(SenseCode.modeParametersChanged);
   }
 
   resized(volumeId: string): void {

@@ -302,7 +302,7 @@ describe('sessions', () => {
     expect(await read(client, 0)).toBe(77);
   });
 
-  it('see a view refreshed and a volume grown without logging in again', async () => {
+  it('see a view refreshed, a volume grown and another way to answer writes without logging in again', async () => {
     const { target } = await Target.start();
     await using _ = target;
     await target.json('view create lun0 --at now --name test');
@@ -316,6 +316,9 @@ describe('sessions', () => {
     expect(await read(client, 1)).toBe(5);
     await target.json('volume resize lun0 32G');
     expect(await attentions(client, 0)).toEqual(['6/2a/09']);
+    await target.json('volume set lun0 --ack write-back');
+    await target.json('volume set lun0 --ack write-back');
+    expect(await attentions(client, 0)).toEqual(['6/2a/01']);
   });
 
   it('lose a volume that is deleted, which takes consent that names the host', async () => {

@@ -113,7 +113,7 @@ describe('documents', () => {
     const wrongScripts = faults(/npm run (?:-s )?([a-z]\w*)/g, ([, name = '']) => name in scripts);
     expect(wrongScripts).toEqual([]);
     const command =
-      /tidemark (?:-- )?(?:--\w+ \S+ |--json )*(pool|volume|snapshot|view|tls) ([a-z]+)/g;
+      /tidemark (?:-- )?(?:--\w+ \S+ |--json )*(pool|volume|snapshot|view|host|lun|session|portal|tls) ([a-z]+)/g;
     const wrongCommands = faults(command, ([, noun = '', verb = '']) =>
       new RegExp(`command\\('${verb}\\b`).test(text(`src/cli/${noun}.ts`)),
     );
