@@ -12,6 +12,7 @@
  * 2. Nothing is written after `end` or `drop`.
  */
 import { viewOf } from '../base/fields.ts';
+import { addressOfPeer } from '../base/ip-address.ts';
 import { Output, type OutputOwner } from '../base/output.ts';
 import type { ByteStream, Random, StreamHandler, Timer, Timers } from '../base/ports.ts';
 import type { ChallengeLedger } from './chap.ts';
@@ -20,7 +21,7 @@ import type { IscsiHosts } from './hosts.ts';
 import type { Shared } from './lane.ts';
 import { type Admittance, Login, type LoginOutcome, type LoginOwner } from './login.ts';
 import type { Refusal } from './login-identity.ts';
-import { addressOf, type Portal } from './portal.ts';
+import type { Portal } from './portal.ts';
 import { Admission, type PduHeader, type PduSink, Receiver } from './receiver.ts';
 import { loginOutputMaxBytes, tickMs } from './server-limits.ts';
 import type { Session } from './session.ts';
@@ -92,7 +93,7 @@ export class Connection
     this.#owner = owner;
     this.#output = new Output(stream, owner.shared.pool, this);
     this.#receiver = new Receiver(this);
-    const place = { address: addressOf(stream.peer), portalGroupTag: portal.group };
+    const place = { address: addressOfPeer(stream.peer), portalGroupTag: portal.group };
     this.#login = new Login(this, place);
   }
 
@@ -297,7 +298,7 @@ export class Connection
     if (session === undefined || this.#isClosed) return;
     const { hosts, shared } = this.#owner;
     const { parameters, initiatorName, targetName } = outcome;
-    const initiator = { name: initiatorName, address: addressOf(this.peer) };
+    const initiator = { name: initiatorName, address: addressOfPeer(this.peer) };
     const text = new TextExchange({ asker: { initiator, targetName }, hosts, parameters });
     this.#full = new FullFeature({
       outcome,
