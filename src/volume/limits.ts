@@ -47,6 +47,8 @@ export const limits = {
   framesInFlightMax: 2,
   /** A compare-and-write or OR write of at most this many bytes goes before bulk writes that wait for the log. */
   urgentBytesMax: 65_536,
+  /** Blocks written by compare-and-write and OR write that stay in RAM to be compared again. */
+  recentBlocks: 256,
   /** Records of a clone in one frame: more than `writeAtomicBytes` can need, and small beside a frame's 2,048. */
   clonePartsMax: 1024,
   /** Write-back volumes: what was written is flushed after this long even if nobody asks. */

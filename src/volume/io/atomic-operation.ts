@@ -19,10 +19,12 @@ import { Mutation } from '../log/mutation.ts';
 import type { Line } from './line.ts';
 import { LockEntry } from './range-lock.ts';
 import { ReadOperation } from './read-operation.ts';
+import type { RecentBlocks } from './recent-blocks.ts';
 import { applyToMap, type WriteContext } from './write-operation.ts';
 
 export class AtomicOperation extends LockEntry {
   readonly #context: WriteContext;
+  readonly #recent: RecentBlocks;
   readonly #onFinished: (operation: AtomicOperation) => void;
   readonly #mutation = new Mutation();
   readonly #reading: ReadOperation;
@@ -33,9 +35,14 @@ export class AtomicOperation extends LockEntry {
   #request: IoRequest = idle;
   #line: Line | undefined;
 
-  constructor(context: WriteContext, onFinished: (operation: AtomicOperation) => void) {
+  constructor(
+    context: WriteContext,
+    recent: RecentBlocks,
+    onFinished: (operation: AtomicOperation) => void,
+  ) {
     super();
     this.#context = context;
+    this.#recent = recent;
     this.#onFinished = onFinished;
     this.#reading = new ReadOperation(context.reader, () => undefined);
     this.#before = new IoRequest(() => {
@@ -82,6 +89,13 @@ export class AtomicOperation extends LockEntry {
       this.#finish(IoStatus.invalid);
       return;
     }
+    if (this.end - this.start === 1) {
+      const address = line.map.lookup(this.start);
+      if (address > 0 && this.#recent.copy(address, this.#oneBlock)) {
+        this.#proceed(this.#oneBlock);
+        return;
+      }
+    }
     const length = (this.end - this.start) * slotSizeBytes;
     const before = this.#before;
     before.offset = this.start * slotSizeBytes;
@@ -100,7 +114,12 @@ export class AtomicOperation extends LockEntry {
     }
     const blocks = present(this.#before.target, 'target of a read');
     if (isHole) blocks.fill(0);
-    if (request.kind === IoKind.compareAndWrite) this.#compare(blocks);
+    this.#proceed(blocks);
+  }
+
+  /** `blocks`: what is there now, whole blocks. */
+  #proceed(blocks: Uint8Array): void {
+    if (this.#request.kind === IoKind.compareAndWrite) this.#compare(blocks);
     else this.#merge(blocks);
   }
 
@@ -156,6 +175,11 @@ export class AtomicOperation extends LockEntry {
   #published(): void {
     const mutation = this.#mutation;
     applyToMap(this.#lineNow, mutation);
+    const page = mutation.payload?.pageOffset(0);
+    if (mutation.blockCount === 1 && page !== undefined) {
+      const staged = this.#context.staging.bytes;
+      this.#recent.put(mutation.address, staged.subarray(page, page + slotSizeBytes));
+    }
     mutation.payload?.release();
     mutation.payload = undefined;
     if (!mutation.fua) this.#finish(IoStatus.ok);

@@ -11,12 +11,14 @@ import {
   writeAtomicBytes,
 } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
+import { limits } from '../limits.ts';
 import { type BlockMap, zeroValue } from '../map/block-map.ts';
 import { AtomicOperation } from './atomic-operation.ts';
 import type { BlockReader } from './block-reader.ts';
 import { CloneOperation, type CloneSource } from './clone-operation.ts';
 import type { Line } from './line.ts';
 import { ReadOperation } from './read-operation.ts';
+import { RecentBlocks } from './recent-blocks.ts';
 import { type WriteContext, WriteOperation } from './write-operation.ts';
 
 /** Free lists of operations, shared by all devices of a pool: none is made per request once warm. */
@@ -26,6 +28,7 @@ export class Operations {
   readonly #freeReads: ReadOperation[] = [];
   readonly #freeWrites: WriteOperation[] = [];
   readonly #freeAtomics: AtomicOperation[] = [];
+  readonly #recent = new RecentBlocks(limits.recentBlocks);
   readonly #freeClones: CloneOperation[] = [];
 
   constructor(reader: BlockReader, context: WriteContext) {
@@ -63,7 +66,7 @@ export class Operations {
   atomic(request: IoRequest, line: Line): void {
     const operation =
       this.#freeAtomics.pop() ??
-      new AtomicOperation(this.#context, (finished) => {
+      new AtomicOperation(this.#context, this.#recent, (finished) => {
         this.#freeAtomics.push(finished);
       });
     operation.begin(request, line);
