@@ -230,10 +230,7 @@ export class Commands implements TaskHost {
       const task = this.#receiving;
       if (task === undefined) return end - start;
       const taken = this.#dataOut.take(task, bytes, at, end);
-      if (taken === 0) {
-        this.#lane.onCrowded();
-        break;
-      }
+      if (taken === 0) break;
       at += taken;
     }
     return at - start;

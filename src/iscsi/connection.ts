@@ -42,7 +42,6 @@ export interface ConnectionOwner {
   ): Session | undefined;
   /** Have `endTurn` called at the end of this turn. */
   markTurn(connection: Connection): void;
-  onCrowded(): void;
   /** The login is over, well or not. */
   onLoginOver(connection: Connection): void;
   onLoggedIn(connection: Connection, outcome: LoginOutcome): void;
@@ -80,8 +79,6 @@ export class Connection
   #isPinged = false;
   /** Set by the owner while the connection is in the turn's list. */
   isMarked = false;
-  /** Data waits for memory that others hold. */
-  isCrowded = false;
   /** Owner's notes for finding stalled connections. */
   stall = { progress: 0, ticks: 0 };
 
@@ -232,11 +229,6 @@ export class Connection
     this.#owner.markTurn(this);
   }
 
-  onCrowded(): void {
-    this.isCrowded = true;
-    this.#owner.onCrowded();
-  }
-
   // ---- PDUs
 
   onHeader(pdu: PduHeader): Admission {
@@ -247,9 +239,7 @@ export class Connection
   }
 
   onData(bytes: Uint8Array, start: number, end: number): number {
-    const taken = this.#full?.onData(bytes, start, end) ?? end - start;
-    if (taken > 0) this.isCrowded = false;
-    return taken;
+    return this.#full?.onData(bytes, start, end) ?? end - start;
   }
 
   onDataEnd(isGood: boolean): void {

@@ -153,7 +153,6 @@ export class DataIn implements Waiter {
     const buffer = writer.output.reserve(writer.sizeFor(dataBytes));
     if (buffer === undefined) {
       pool.wait(this);
-      this.#lane.onCrowded();
       return false;
     }
     const piece = tasks.takePiece(task);

@@ -38,7 +38,6 @@ import type { TextExchange } from './text-exchange.ts';
 
 export interface FullFeatureOwner {
   markTurn(): void;
-  onCrowded(): void;
   onBreach(reason: string): void;
   /** The initiator logs out: end its tasks, then call `done`, upon which the answer is sent. */
   onLogout(done: () => void): void;
@@ -104,9 +103,6 @@ export class FullFeature implements PduSink {
       counters,
       markTurn: () => {
         owner.markTurn();
-      },
-      onCrowded: () => {
-        owner.onCrowded();
       },
     };
     this.#commands = new Commands(this.#lane);

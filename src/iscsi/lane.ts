@@ -34,6 +34,4 @@ export interface Lane extends Shared {
   readonly counters: SessionCounters;
   /** Something can go on: `endTurn` must be called at the end of the turn. */
   markTurn(): void;
-  /** The connection waits for memory that others hold. */
-  onCrowded(): void;
 }

@@ -192,10 +192,6 @@ export class IscsiServer implements ConnectionOwner {
     if (this.#turn.length === 1) this.timers.defer(this.#endTurn);
   }
 
-  onCrowded(): void {
-    this.#tickTimer ??= this.#scheduleTick();
-  }
-
   onLoginOver(connection: Connection): void {
     this.#logins.delete(connection);
   }
@@ -243,9 +239,9 @@ export class IscsiServer implements ConnectionOwner {
 
   /** Who holds memory that others wait for, and does not move, goes. */
   #dropStalled(): void {
-    const isOutputCrowded = this.shared.pool.turnstile.isCrowded;
-    let isDataCrowded = false;
-    for (const connection of this.#connections) isDataCrowded ||= connection.isCrowded;
+    const { pool, target } = this.shared;
+    const isOutputCrowded = pool.turnstile.isCrowded;
+    const isDataCrowded = target.isStagingCrowded;
     const ticksMax = this.shared.limits.stallMs / tickMs;
     for (const connection of this.#connections) {
       const { stall, progress } = connection;

@@ -71,6 +71,11 @@ export class ScsiTarget {
     });
   }
 
+  /** Somebody, of whatever front end, waits for staging memory. */
+  get isStagingCrowded(): boolean {
+    return this.#services.staging.isCrowded;
+  }
+
   /** A session begins: every logical unit has POWER ON OR RESET to tell it. */
   openNexus(identity: NexusIdentity): Nexus {
     const nexus = new Nexus(identity);
