@@ -6,6 +6,7 @@
  *     node test/sim/main.ts --kind rot --seed 1 --runs 100   damage under a pool's feet
  *     node test/sim/main.ts --kind fault --seed 1 --runs 100 a disk that refuses calls
  *     node test/sim/main.ts --kind views --seed 1 --runs 100 views, clones, rollbacks and deletes in any order
+ *     node test/sim/main.ts --kind history --seed 1 --runs 100 past moments: views, diffs, snapshots named afterwards
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
  *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
  */
@@ -13,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { toError } from '../../src/base/errors.ts';
 import { explore } from './explore.ts';
 import { faultRun } from './fault-run.ts';
+import { historyRun } from './history-run.ts';
 import { longRun } from './long-run.ts';
 import { programs } from './programs.ts';
 import { rotRun } from './rot-run.ts';
@@ -59,6 +61,10 @@ function randomRun(seed: number): string {
   if (values.kind === 'views') {
     const { lives, operations, crashes } = viewRun(options);
     return `views, seed ${seed}: ${lives} lives, ${operations} operations, ${crashes} crashes`;
+  }
+  if (values.kind === 'history') {
+    const { lives, steps, comparisons } = historyRun(options);
+    return `history, seed ${seed}: ${lives} lives, ${steps} steps, ${comparisons} comparisons`;
   }
   const { lives, operations } = longRun(options);
   return `seed ${seed}: ${lives} lives, ${operations} operations`;

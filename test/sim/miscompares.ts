@@ -49,6 +49,6 @@ function isExplained({ expected, miscompareOffset, present }: Miscompare): boole
 }
 
 /** Index of the first byte that differs; -1 = none. */
-export function firstDifference(left: Uint8Array, right: Uint8Array): number {
+function firstDifference(left: Uint8Array, right: Uint8Array): number {
   return left.findIndex((byte, index) => byte !== right[index]);
 }

@@ -42,7 +42,7 @@ export interface MemoryDeviceOptions {
 let devicesMade = 0;
 
 /** A new identity, as a pool gives one. */
-export function memoryIdentity(): DeviceIdentity {
+function memoryIdentity(): DeviceIdentity {
   devicesMade += 1;
   const uuid = new Uint8Array(16);
   new DataView(uuid.buffer).setUint32(12, devicesMade);
