@@ -87,7 +87,7 @@ export class Commands implements TaskHost {
     this.#receiving = undefined;
     this.#dataIn.close();
     this.#dataOut.close();
-    for (const task of [...this.#taskByTag.values()]) this.silence(task);
+    for (const task of this.#taskByTag.values()) this.silence(task);
   }
 
   /** From now on nothing of the task is answered, and its data is dropped. Its abort, if SCSI has it, is for the caller. */
@@ -120,11 +120,7 @@ export class Commands implements TaskHost {
       this.#reject(problem, header);
       return Admission.skip;
     }
-    task.isActive = true;
-    task.place = place;
-    if (place === Place.immediate) this.#immediateCount += 1;
-    this.#orphans.delete(task.request.initiatorTaskTag);
-    this.#taskByTag.set(task.request.initiatorTaskTag, task);
+    this.#enter(task, place);
     counters.commandCount += 1;
     task.failure = this.#dataOut.begin(task, header.dataBytes);
     if (task.failure === TransportFailure.none) target.submit(task.scsi);
@@ -138,6 +134,15 @@ export class Commands implements TaskHost {
     if (task.request.isFinal) this.#endSequence(task);
     else this.#finish(task);
     return Admission.next;
+  }
+
+  #enter(task: IscsiTask, place: Place): void {
+    const { initiatorTaskTag } = task.request;
+    task.isActive = true;
+    task.place = place;
+    if (place === Place.immediate) this.#immediateCount += 1;
+    this.#orphans.delete(initiatorTaskTag);
+    this.#taskByTag.set(initiatorTaskTag, task);
   }
 
   /** Returns why the PDU is refused. */

@@ -204,7 +204,7 @@ export class Receiver {
     pdu.dataBytes = header.dataSegmentLength.get(view, at);
     this.#state = 'admission';
     this.#admit();
-    if (this.#state === 'admission') this.#keepHeader();
+    if (this.isWaiting) this.#keepHeader();
   }
 
   /** The chunk goes away: a PDU that was put off is looked at again in our own copy. */

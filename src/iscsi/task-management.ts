@@ -117,7 +117,7 @@ export class TaskManagement {
       return isEarlier && (isForAll || decodeLun(view, 0) === request.lun);
     });
     // Commands that SCSI has finished with wait only for data of the initiator: they are gone, too.
-    for (const task of [...this.#commands.all()]) {
+    for (const task of this.#commands.all()) {
       const isAffected = isForAll || task.request.lun === request.lun;
       if (isAffected && (task.isDone || task.isAborting)) this.#commands.silence(task);
     }

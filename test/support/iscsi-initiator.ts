@@ -88,8 +88,8 @@ export interface Result {
   readonly residual: number;
 }
 
-export const initiatorName = 'iqn.1998-01.com.vmware:esx1';
-export const targetName = 'iqn.2026-11.org.tidemark:pool-0001';
+const initiatorName = 'iqn.1998-01.com.vmware:esx1';
+const targetName = 'iqn.2026-11.org.tidemark:pool-0001';
 
 /** Key, ASC and ASCQ of fixed sense as one number, as `SenseCode` has them. */
 export function senseCode(sense: Uint8Array): number {

@@ -129,9 +129,8 @@ describe('the iSCSI receiver', () => {
         shapes,
         digestsArbitrary,
         fc.array(fc.nat(2000), { maxLength: 12 }),
-        fc.nat(2),
-        fc.boolean(),
-        (list, digests, cuts, laterEach, isStubborn) => {
+        fc.record({ laterEach: fc.nat(2), isStubborn: fc.boolean() }),
+        (list, digests, cuts, { laterEach, isStubborn }) => {
           const parts = list.map((shape, index) => build(shape, index + 1, digests));
           const stream = new Uint8Array(Buffer.concat(parts));
           const whole = new Notes(0, false);
