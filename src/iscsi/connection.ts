@@ -179,9 +179,11 @@ export class Connection
     if (this.#carry !== undefined) return;
     this.#silentTicks += 1;
     const silentMs = this.#silentTicks * tickMs;
-    if (this.#isPinged && silentMs >= pingAfterMs + pingAnswerMs) {
-      this.onBreach('it did not answer a ping');
-    } else if (!this.#isPinged && silentMs >= pingAfterMs) {
+    // Discovery sessions are short; nothing but text is said in them.
+    const isDiscovery = this.#session?.candidate.kind === 'discovery';
+    if (silentMs >= pingAfterMs + pingAnswerMs) {
+      this.onBreach(isDiscovery ? 'its discovery was over' : 'it did not answer a ping');
+    } else if (!isDiscovery && !this.#isPinged && silentMs >= pingAfterMs) {
       this.#isPinged = true;
       full.ping();
     }

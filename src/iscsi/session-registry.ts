@@ -62,6 +62,10 @@ export class SessionRegistry {
   remove(session: Session): void {
     this.#sessionByTsih.delete(session.tsih);
     const key = keyOf(session.candidate);
-    if (this.#sessionByKey.get(key) === session) this.#sessionByKey.delete(key);
+    if (this.#sessionByKey.get(key) !== session) return;
+    // One that waited in vain leaves the place to the one whose tasks still run.
+    const { blocker } = session;
+    if (blocker === undefined) this.#sessionByKey.delete(key);
+    else this.#sessionByKey.set(key, blocker);
   }
 }

@@ -2,7 +2,7 @@
  * A session: an initiator port logged in to a target port, over its one connection. RFC 7143 sections 4.2 and 6.3.5.
  *
  *     waiting (for the session it takes the place of) ─▶ open ─▶ ended (connection closed) ─▶ gone
- *                                                                 └ tasks aborted, nothing of them can be written
+ *        └──────────── ended ─▶ gone at once                      └ tasks aborted, nothing of them can be written
  *
  * Invariants
  * 1. A session is opened when the one before it, of the same initiator port and target port, is gone: no command of the old
@@ -40,12 +40,14 @@ export class Session {
   readonly counters: SessionCounters = { commandCount: 0, bytesRead: 0, bytesWritten: 0 };
   nexus: Nexus | undefined;
   readonly #parts: SessionParts;
-  #isWaiting = false;
+  /** The session whose tasks must end before this one may open. */
+  #blocker: Session | undefined;
   #isEnded = false;
   #isNexusClosed = true;
   #isGone = false;
   #isClosing = false;
-  readonly #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
+  #onUnblocked: () => void = () => undefined;
 
   constructor(parts: SessionParts) {
     this.tsih = parts.tsih;
@@ -58,17 +60,23 @@ export class Session {
 
   /** Opens when `before` is gone (it is dropped), or now; `opened` is not called when the session ended meanwhile. */
   open(before: Session | undefined, opened: () => void): void {
-    if (before === undefined) {
+    before?.drop();
+    const blocker = before?.blocker;
+    if (blocker === undefined) {
       this.#openNow(opened);
       return;
     }
-    this.#isWaiting = true;
-    before.whenGone(() => {
-      this.#isWaiting = false;
-      if (this.#isEnded) this.#checkGone();
-      else this.#openNow(opened);
-    });
-    before.#parts.drop();
+    this.#blocker = blocker;
+    this.#onUnblocked = () => {
+      this.#blocker = undefined;
+      this.#openNow(opened);
+    };
+    blocker.#waiters.add(this.#onUnblocked);
+  }
+
+  /** Who must be gone before a session of the same initiator port may open: this one, or the one it waited for in vain. */
+  get blocker(): Session | undefined {
+    return this.#isGone ? this.#blocker?.blocker : this;
   }
 
   /** Ends the connection now. */
@@ -76,17 +84,12 @@ export class Session {
     this.#parts.drop();
   }
 
-  whenGone(action: () => void): void {
-    if (this.#isGone) action();
-    else this.#waiters.push(action);
-  }
-
   /** Aborts the session's tasks; `done` runs when nothing of them can be written any more. */
   closeNexus(done: () => void): void {
     const { nexus } = this;
     if (nexus === undefined || this.#isClosing) {
       if (this.#isNexusClosed) done();
-      else this.#waiters.push(done);
+      else this.#waiters.add(done);
       return;
     }
     this.#isClosing = true;
@@ -101,6 +104,7 @@ export class Session {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    if (this.#blocker !== undefined) this.#blocker.#waiters.delete(this.#onUnblocked);
     this.closeNexus(() => {
       this.#checkGone();
     });
@@ -120,9 +124,11 @@ export class Session {
   }
 
   #checkGone(): void {
-    if (this.#isGone || !this.#isEnded || this.#isWaiting || !this.#isNexusClosed) return;
+    if (this.#isGone || !this.#isEnded || !this.#isNexusClosed) return;
     this.#isGone = true;
     this.#parts.onGone(this);
-    for (const action of this.#waiters.splice(0)) action();
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const action of waiters) action();
   }
 }

@@ -83,6 +83,31 @@ describe('reinstatement', () => {
     expect(waiting[2]?.execute({ cdb: testUnitReady() }).status).toBe(2);
   });
 
+  it('given up while it waits is forgotten, and the old commands are still waited for', () => {
+    const world = new IscsiWorld();
+    const old = world.open();
+    world.device.isHolding = true;
+    old.postCommand({ cdb: write16(0, 8), writeBytes: 4096, data: ones });
+    world.run();
+    for (let round = 0; round < 50; round += 1) {
+      const impatient = world.connect();
+      impatient.postLogin();
+      expect(impatient.takeLogin()).toBe(false);
+      if (round % 2 === 0) {
+        impatient.stream.break();
+        world.run();
+      }
+    }
+    // The old one, and the last that waits.
+    expect(world.server.sessions()).toHaveLength(2);
+    const patient = world.connect();
+    patient.postLogin();
+    expect(patient.takeLogin()).toBe(false);
+    world.device.release();
+    expect(patient.takeLogin()).toBe(true);
+    expect(world.server.sessions().map(({ id }) => id)).toEqual([patient.tsih]);
+  });
+
   it('is for the same initiator port only: other ISIDs and names live side by side', () => {
     const world = new IscsiWorld();
     const all = [
@@ -280,5 +305,8 @@ describe('dead, slow and many peers', () => {
       [Op.reject, 4],
     ]);
     expect(world.server.sessions()[0]).toMatchObject({ kind: 'discovery', targetName: '' });
+    world.pass(31_000);
+    expect(initiator.isDropped).toBe(true);
+    expect(world.server.sessions()).toEqual([]);
   });
 });
