@@ -29,7 +29,11 @@ function prefetch({ lba, blocks }: RangeFields): Handler {
     const start = lba(cdb);
     const count = blocks(cdb);
     // Zero blocks mean everything from there on.
-    const length = takeRange(command, start, count === 0 ? unit.blockCount - start : count);
+    const length = takeRange(
+      command,
+      start,
+      count === 0 ? Math.max(0, unit.blockCount - start) : count,
+    );
     if (length < 0) return;
     const isShort = length <= prefetchBytesMax && (byteAt(cdb, 1) & immediate) === 0;
     if (!isShort || length === 0) command.succeed();

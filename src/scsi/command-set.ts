@@ -175,8 +175,12 @@ const readRows: readonly CommandRow[] = [
   row(0x28, 'READ(10)', `1a ${range10}`, { ...reads, handler: read10 }),
   row(0xa8, 'READ(12)', `1a ${range12}`, { ...reads, handler: read12 }),
   row(0x88, 'READ(16)', `1a ${range16}`, { ...reads, handler: read16 }),
-  row(0x34, 'PRE-FETCH(10)', `02 ${range10}`, { ...caches, handler: prefetch10 }),
-  row(0x90, 'PRE-FETCH(16)', `02 ${range16}`, { ...caches, handler: prefetch16 }),
+  // Testers send group numbers here; nobody is harmed when they are looked at and mean nothing.
+  row(0x34, 'PRE-FETCH(10)', '02 ff ff ff ff 1f ff ff 00', { ...caches, handler: prefetch10 }),
+  row(0x90, 'PRE-FETCH(16)', '02 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00', {
+    ...caches,
+    handler: prefetch16,
+  }),
   row(0x2f, 'VERIFY(10)', `16 ${range10}`, { ...checks, handler: verify10 }),
   row(0xaf, 'VERIFY(12)', `16 ${range12}`, { ...checks, handler: verify12 }),
   row(0x8f, 'VERIFY(16)', `16 ${range16}`, { ...checks, handler: verify16 }),
