@@ -127,7 +127,7 @@ describeWith(
         `iscsi://127.0.0.1:${target.ports[0]}`,
       ]);
       expect(list).toContain(`Target:${target.targetName}`);
-      expect(list).toMatch(new RegExp(`^Lun:${lun} .*\\(Size:32M\\)`, 'm'));
+      expect(list).toMatch(new RegExp(`^Lun:${lun} .*\\(Size:31M\\)`, 'm'));
       for (const port of target.ports) expect(list).toContain(`127.0.0.1:${port},`);
       const { stdout: inquiry } = await run('iscsi-inq', [url]);
       expect(inquiry).toContain('Vendor:TIDEMARK');

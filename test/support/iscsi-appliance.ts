@@ -38,10 +38,9 @@ export class IscsiAppliance implements AsyncDisposable {
     const appliance = await Appliance.start({ ...options, args });
     try {
       await appliance.api('POST', '/v1/portals', { address: '127.0.0.1', port: ports[1] });
+      await portalsOpen(appliance, ports.length);
       const { targetName } = (await appliance.pool()).iscsi;
-      const target = new IscsiAppliance(appliance, ports, targetName);
-      await target.ready();
-      return target;
+      return new IscsiAppliance(appliance, ports, targetName);
     } catch (error) {
       await appliance.remove();
       throw error;
@@ -50,10 +49,7 @@ export class IscsiAppliance implements AsyncDisposable {
 
   /** Waits until both portals are open, for example after a restart of the engine. */
   async ready(): Promise<void> {
-    await until('both portals are open', portalsWithinMs, async () => {
-      const pool = await this.appliance.pool().catch(() => undefined);
-      return pool?.iscsi.portals.length === this.ports.length;
-    });
+    await portalsOpen(this.appliance, this.ports.length);
   }
 
   /** URL of a LUN through one of the two portals. */
@@ -90,4 +86,11 @@ export class IscsiAppliance implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.remove();
   }
+}
+
+async function portalsOpen(appliance: Appliance, count: number): Promise<void> {
+  await until('the portals are open', portalsWithinMs, async () => {
+    const pool = await appliance.pool().catch(() => undefined);
+    return pool?.iscsi.portals.length === count && pool.iscsi.targetName !== '';
+  });
 }
