@@ -85,7 +85,7 @@ class Bisect {
         return;
       }
       this.#say(
-        `${count(changeCount, 'change')} left, about ${stepsLeft(changeCount)} more probes`,
+        `${count(changeCount, 'change')} left, about ${count(stepsLeft(changeCount), 'more probe')}`,
       );
       const at = `position:${middle.position + 1}`;
       const probe = await openMoment(session, this.#volume, at);

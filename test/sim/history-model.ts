@@ -31,6 +31,8 @@ export interface NotedMoment {
   readonly position: number;
   /** Undefined when the wall clock did not tell this moment from others. */
   readonly timeMs: number | undefined;
+  /** How the wall clock was set then. */
+  readonly wallOffsetMs: number;
   readonly state: PoolModel;
   /** What was submitted in one turn after the moment before, in this order; nothing else happened in between. */
   readonly batch: readonly BlockOp[];

@@ -5,8 +5,8 @@
  * log is durable up to T, so the same T always gives the same content.
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
-import { DiskError } from '../../base/ports.ts';
 import { formatMomentTime, type MomentSpec, momentRule, parseMoment } from '../../base/moment.ts';
+import { DiskError } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import type { Moment } from '../core/moment-maps.ts';
 import { type Done, type Operator, operationError } from '../core/operator.ts';
@@ -134,7 +134,7 @@ function resolveCut(
     return;
   }
   const timeMs = spec.kind === 'time' ? spec.timeMs : nowMs - spec.agoMs;
-  if (timeMs > Math.max(nowMs, lastMs)) {
+  if (ticksOf(timeMs) > ticksOf(Math.max(nowMs, lastMs))) {
     const message = `${formatMomentTime(timeMs)} is in the future`;
     const hint = `Here it is ${formatMomentTime(nowMs)}.`;
     throw new OperationError(ErrorCode.invalid, message, hint);
