@@ -1,11 +1,12 @@
 /** tidemark session ... */
 import type { Command } from 'commander';
+import { addressOfPeer } from '../base/ip-address.ts';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
 import type { Session, SessionList, SessionsDropped } from '../contract/session.ts';
 import type { Session as CommandSession } from './command-session.ts';
 import { usageFailure } from './failure.ts';
-import { formatTime, table } from './format.ts';
+import { formatDate, table } from './format.ts';
 
 /** LUN numbers of one session that are named in a table. */
 const NAMED_LUNS_MAX = 6;
@@ -39,8 +40,7 @@ async function sessionList(session: CommandSession, host: string | undefined): P
   const list = await session.send<SessionList>('GET', `/v1/sessions${query}`);
   session.show(list, ({ sessions }) => {
     if (sessions.length === 0) return 'nobody is logged in';
-    const nowMs = session.clock.wallMs();
-    const rows = sessions.map((each) => rowOf(each, nowMs));
+    const rows = sessions.map(rowOf);
     const head = ['ID', 'HOST', 'INITIATOR', 'FROM', 'PORTAL', 'SINCE', 'LUNS', ...counters];
     const text = table(head, rows, new Set(['ID', ...counters]));
     const targets = [...new Set(sessions.map((each) => each.targetName))];
@@ -50,15 +50,15 @@ async function sessionList(session: CommandSession, host: string | undefined): P
 
 const counters = ['COMMANDS', 'READ', 'WRITTEN'] as const;
 
-function rowOf(each: Session, nowMs: number): string[] {
+function rowOf(each: Session): string[] {
   const { initiatorName, initiatorAlias } = each;
   return [
     String(each.id),
     each.host ?? '-',
     initiatorAlias === undefined ? initiatorName : `${initiatorName} (${initiatorAlias})`,
-    each.address,
+    addressOfPeer(each.address),
     each.portal,
-    formatTime(each.sinceMs, nowMs),
+    formatDate(each.sinceMs),
     each.kind === 'discovery' ? 'discovery' : lunsText(each.luns),
     String(each.commandCount),
     formatSize(each.bytesRead),

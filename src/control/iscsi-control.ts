@@ -141,8 +141,7 @@ export class IscsiControl {
   }
 
   async #push(door: EngineDoor): Promise<void> {
-    const wanted = this.#wanted();
-    const { iscsi } = await door.call('iscsiConfigure', { iscsi: wanted });
+    const { iscsi } = await configureEngine(door, this.#wanted());
     this.#listening = iscsi;
     if (this.#options.settings.iscsiPort === 0 && iscsi.portals[0]?.fault === undefined) {
       this.#pickedPort = iscsi.portals[0]?.port;
@@ -225,6 +224,20 @@ export class IscsiControl {
     if (volumeUuid === undefined) return;
     const map = { poolUuid: pool.uuid, volumeUuid, isReadOnly: false, createdMs };
     catalog.lunMap({ host: LOOPBACK_HOST, lun: 0, ...map });
+  }
+}
+
+/** An engine of an older version, attached to, does not know what it is asked. */
+async function configureEngine(
+  door: EngineDoor,
+  iscsi: IscsiWanted,
+): Promise<{ readonly iscsi: IscsiListening }> {
+  try {
+    return await door.call('iscsiConfigure', { iscsi });
+  } catch (thrown) {
+    if (!(thrown instanceof OperationError) || thrown.code !== 'invalid') throw thrown;
+    const message = `the running engine does not take what it is told about iSCSI: ${thrown.message}`;
+    throw new OperationError('unavailable', message, 'stop it, and start this version', thrown);
   }
 }
 

@@ -357,6 +357,41 @@ describe('sessions', () => {
   });
 });
 
+describe('a pool that gets full', () => {
+  const mebi = 1024 ** 2;
+
+  it('tells every host once at 85 %, also one that comes later, and stops writes at 95 % with 7/27/07', async () => {
+    const { target } = await Target.start(['--nbd-port', '0', '--pool-size', '256M']);
+    await using _ = target;
+    await using client = await target.logIn();
+    await attentions(client, 0);
+    const data = new Uint8Array(mebi).fill(1);
+    let written = 0;
+    const fill = async (upTo: number): Promise<string> => {
+      for (; written < upTo; written += 1) {
+        const answer = await client.command(write16(written * 2048, 2048), { write: data });
+        if (verdict(answer) !== 'good') return verdict(answer);
+      }
+      return 'good';
+    };
+    expect(await fill(200)).toBe('good');
+    expect(await attentions(client, 0)).toEqual([]);
+    expect(await fill(224)).toBe('good');
+    const said: string[] = [];
+    await until('the host is told', withinMs, async () => {
+      said.push(...(await attentions(client, 0)));
+      return said.length > 0;
+    });
+    expect(said).toEqual(['6/38/07']);
+    await using late = await target.logIn('iqn.2026-01.test:late', 2);
+    expect(await attentions(late, 0)).toEqual(['6/29/00', '6/38/07']);
+    expect(await fill(256)).toBe('7/27/07');
+    expect(await attentions(client, 0)).toEqual([]);
+    expect(await read(client, 0)).toBe(1);
+    expect(target.read('run/main.log')).toContain('space runs short');
+  });
+});
+
 describe('LUN maps and portals', () => {
   it('are there again after the engine was killed, under the same numbers and ports', async () => {
     const { target, daemon } = await Target.start();

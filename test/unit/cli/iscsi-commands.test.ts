@@ -289,7 +289,7 @@ describe('tidemark session', () => {
     );
     expect((await world.tidemark('session list --host esx1')).out).toMatch(
       new RegExp(
-        `^ID +HOST +INITIATOR +FROM +PORTAL +SINCE +LUNS +COMMANDS +READ +WRITTEN\n +1 +esx1 +${esx} +10\\.0\\.0\\.7:40000 +10\\.0\\.0\\.5:3260 .* 0,1 +12 +4 KiB +8 KiB\ntarget iqn`,
+        `^ID +HOST +INITIATOR +FROM +PORTAL +SINCE +LUNS +COMMANDS +READ +WRITTEN\n +1 +esx1 +${esx} +10\\.0\\.0\\.7 +10\\.0\\.0\\.5:3260 .* 0,1 +12 +4 KiB +8 KiB\ntarget iqn`,
       ),
     );
     expect(await world.json('session list')).toMatchObject({ sessions: [{ id: 1 }, { id: 2 }] });

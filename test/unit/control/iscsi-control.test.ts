@@ -173,6 +173,19 @@ async function portOf(iscsi: IscsiControl): Promise<number | undefined> {
   return engine.pool.iscsi?.portals[0]?.port;
 }
 
+it('an engine that does not know iSCSI is named, with what to do', async () => {
+  const { call } = engine;
+  engine.call = async (method, params, options) => {
+    if (method !== 'iscsiConfigure') return await call(method, params, options);
+    throw new OperationError('invalid', 'the engine knows no method iscsiConfigure');
+  };
+  await expect(plane()).rejects.toMatchObject({
+    code: 'unavailable',
+    message: containing('the running engine does not take what it is told about iSCSI'),
+    hint: 'stop it, and start this version',
+  });
+});
+
 describe('the portal of the settings', () => {
   it('keeps the port that was picked for it', async () => {
     const { iscsi } = await plane({ listenAddress: '127.0.0.1', iscsiPort: 0 });

@@ -81,6 +81,13 @@ describe('settings of the daemon', () => {
     });
   });
 
+  it('turn iSCSI off by a word, and no other listener', () => {
+    expect(parse(['--iscsi-port', 'off'], {})).toMatchObject({ iscsiPort: undefined });
+    for (const flag of ['--nbd-port', '--https-port']) {
+      expect(() => parse([flag, 'off'], {})).toThrow(`${flag}: off is not a port`);
+    }
+  });
+
   it('are each described by --help, with the variable', () => {
     expect(parseSettings(['--help'], {}, (path) => path)).toBe('help');
     for (const flag of [

@@ -388,6 +388,33 @@ describe('the supervisor, when an engine ends', () => {
     expect(supervisor.info().pid).toBe(101);
   });
 
+  it('tells every engine about iSCSI once NBD listens, with what it had open before', async () => {
+    const machine = new Machine();
+    const supervisor = supervisorOn(machine);
+    await started(supervisor, machine, 0);
+    machine.engine.end({ code: 1, signal: undefined });
+    await machine.time.pass(5000);
+    expect(machine.configured).toEqual([
+      [100, 4711, 'target-100'],
+      [101, 4711, 'target-101'],
+    ]);
+  });
+
+  it('tries iSCSI again that cannot be opened after a restart, and leaves it to the operator at the first start', async () => {
+    const machine = new Machine();
+    const supervisor = supervisorOn(machine);
+    await started(supervisor, machine, 0);
+    machine.iscsiError = new OperationError('unavailable', 'iSCSI: port in use');
+    machine.engine.end({ code: 1, signal: undefined });
+    await machine.time.pass(1000);
+    const tries = machine.lines.filter((line) => line.startsWith('listeners: iSCSI: port in use'));
+    expect(tries.length).toBeGreaterThan(2);
+    expect(supervisor.info().pid).toBe(101);
+    const first = new Machine();
+    first.iscsiError = machine.iscsiError;
+    expect(await started(supervisorOn(first), first, 100)).toBe(machine.iscsiError);
+  });
+
   it('tries listeners again that cannot be opened after a restart', async () => {
     const machine = new Machine({}, { listenError: new OperationError('conflict', 'port in use') });
     const supervisor = supervisorOn(machine);
