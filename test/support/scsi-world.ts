@@ -3,6 +3,7 @@
  * happens when a test says so.
  */
 import type { Clock } from '../../src/base/ports.ts';
+import type { BlockDevice } from '../../src/device/block-device.ts';
 import { Staging } from '../../src/device/staging.ts';
 import { StagingDoor } from '../../src/device/staging-door.ts';
 import { LogicalUnit, type SpaceReport } from '../../src/scsi/logical-unit.ts';
@@ -13,6 +14,7 @@ import { AluaState, TargetGroups } from '../../src/scsi/target-groups.ts';
 import { Task, type TaskOwner } from '../../src/scsi/task.ts';
 import { ManualTimers } from './manual-timers.ts';
 import { MemoryDevice, type MemoryDeviceOptions } from './memory-device.ts';
+import { settled } from './virtual-time.ts';
 
 const mebibyte = 1 << 20;
 
@@ -135,6 +137,16 @@ export class Initiator {
     return exchange;
   }
 
+  /** The same for devices that take real time. */
+  async ended(lun: number, cdb: Uint8Array, out?: Uint8Array, inBytes?: number): Promise<Exchange> {
+    const exchange = this.start(lun, cdb, out, inBytes);
+    while (!exchange.isDone) {
+      this.#world.run();
+      await settled();
+    }
+    return exchange;
+  }
+
   /** Sends a command, lets everything run, and returns it ended. */
   run(lun: number, cdb: Uint8Array, out?: Uint8Array, inBytes?: number): Exchange {
     const exchange = this.start(lun, cdb, out, inBytes);
@@ -165,7 +177,7 @@ export class Initiator {
 
 export class ScsiWorld {
   readonly timers = new ManualTimers();
-  readonly staging = new Staging(new SharedArrayBuffer(32 * mebibyte));
+  readonly staging: Staging;
   readonly groups = new TargetGroups([
     { id: 1, state: AluaState.optimized, isPreferred: false, ports: [1, 2] },
   ]);
@@ -177,7 +189,9 @@ export class ScsiWorld {
   #nowMs = 0;
   #writers = 0;
 
-  constructor() {
+  /** `staging`: of the pool that the units' devices belong to; default: one for memory devices. */
+  constructor(staging = new Staging(new SharedArrayBuffer(32 * mebibyte))) {
+    this.staging = staging;
     const clock: Clock = { wallMs: () => this.#nowMs, monotonicMs: () => this.#nowMs };
     this.target = new ScsiTarget({
       lunMap: {
@@ -200,7 +214,7 @@ export class ScsiWorld {
 
   map(
     lun: number,
-    device: MemoryDevice,
+    device: BlockDevice,
     options: { readonly isReadOnly?: boolean; readonly ignoresIsid?: boolean } = {},
   ): LogicalUnit {
     const { isReadOnly = false, ignoresIsid = false } = options;
