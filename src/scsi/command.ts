@@ -286,11 +286,10 @@ export class Command implements Waiter {
     this.#isSettling = true;
     const { serial } = this;
     do {
-      this.#mustSettleAgain = false;
       this.#settleOnce();
       // A command that ended is somebody else's by now.
       if (this.serial !== serial) return;
-    } while (this.#mustSettleAgain);
+    } while (this.#takeSettleAgain());
     this.#isSettling = false;
   }
 
@@ -315,6 +314,7 @@ export class Command implements Waiter {
     this.#isHeld = false;
     this.#isPaused = false;
     this.#isSettling = false;
+    this.#mustSettleAgain = false;
     this.#abortKind = AbortKind.none;
     this.#status = ScsiStatus.good;
     this.#hasFailed = false;
@@ -341,7 +341,7 @@ export class Command implements Waiter {
     this.#isHeld = true;
     step(this);
     // An abort that came in the middle of the step waited for it.
-    if (this.serial === serial && !this.#isHeld) this.settle();
+    if (this.serial === serial && !this.#isWithHandler()) this.settle();
   }
 
   /** Collects the data of a command whose turn has not come; `mover` keeps it. */
@@ -417,14 +417,25 @@ export class Command implements Waiter {
   }
 
   #feed(): void {
-    const { serial, task, preloaded } = this;
-    while (preloaded !== undefined && this.#fedBytes < task.dataOutLength) {
+    const { serial, task } = this;
+    const preloaded = present(this.preloaded, 'data that came before its turn');
+    while (this.#fedBytes < task.dataOutLength) {
       const at = this.#fedBytes;
       this.announced = task.dataOutLength - at;
       const taken = this.accept(preloaded, at, task.dataOutLength);
       if (this.serial !== serial || taken === 0) return;
       this.#fedBytes += taken;
     }
+  }
+
+  #takeSettleAgain(): boolean {
+    const mustSettle = this.#mustSettleAgain;
+    this.#mustSettleAgain = false;
+    return mustSettle;
+  }
+
+  #isWithHandler(): boolean {
+    return this.#isHeld;
   }
 
   #settleOnce(): void {
@@ -438,7 +449,7 @@ export class Command implements Waiter {
     if (!this.#isPaused) this.mover?.settled(this);
     // What was complete has ended well by now: a COMPARE AND WRITE that took effect is never answered BUSY.
     if (!isInterrupted || this.serial !== serial) return;
-    if (this.ioPending > 0 || this.#isHeld) return;
+    if (this.ioPending > 0 || this.#isWithHandler()) return;
     this.#status = ScsiStatus.busy;
     this.#end();
   }

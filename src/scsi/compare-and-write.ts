@@ -8,7 +8,6 @@ import { IoKind, IoStatus } from '../device/block-device.ts';
 import { range16, takeRange } from './block-range.ts';
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
-import { compareAndWriteBlocksMax } from './limits.ts';
 import { Mover } from './mover.ts';
 import type { Part } from './part.ts';
 import { refuseReserved } from './refuse-reserved.ts';
@@ -20,19 +19,15 @@ const blocksAt = 13;
 export function compareAndWrite(command: Command): void {
   const { cdb, task } = command;
   const blocks = byteAt(cdb, blocksAt);
-  if (blocks > compareAndWriteBlocksMax) {
-    command.check(SenseCode.invalidFieldInCdb, { keySpecific: cdbField(blocksAt, 7) });
-    return;
-  }
   const length = takeRange(command, range16.lba(cdb), blocks);
   if (length < 0) return;
-  if (length === 0) {
-    command.succeed();
-    return;
-  }
-  // Half a comparison is none: the data must be there to the byte.
+  // Half a comparison is none, and 256 blocks look like 0 in the CDB: the data must be there to the byte.
   if (task.dataOutBytes !== 2 * length) {
     command.check(SenseCode.invalidFieldInCdb, { keySpecific: cdbField(blocksAt, 7) });
+    return;
+  }
+  if (length === 0) {
+    command.succeed();
     return;
   }
   command.fua = (byteAt(cdb, 1) & fuaMask) !== 0;

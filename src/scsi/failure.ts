@@ -6,6 +6,7 @@
  *     shuttingDown  BUSY: the engine is about to open the volume again; nothing is lost, the host tries again
  *     invalid       LBA OUT OF RANGE: the volume became smaller while the command ran
  */
+import { unreachable } from '../base/assert.ts';
 import { IoKind, type IoRequest, IoStatus } from '../device/block-device.ts';
 import { logicalBlockBytes } from './limits.ts';
 import { SenseCode, type SenseDetail } from './sense.ts';
@@ -41,6 +42,8 @@ export function failureOf(io: IoRequest): Failure {
       return miscompare(io.miscompareOffset);
     case IoStatus.ok:
       return internal;
+    default:
+      return unreachable(io.status);
   }
 }
 

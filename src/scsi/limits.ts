@@ -13,8 +13,8 @@ export const transferBlocksAdvertised = 65_536;
 export const transferBlocksOptimal = 2048;
 /** 4 KiB: shorter or ragged transfers cost a read. */
 export const transferGranularityBlocks = 8;
-/** One UNMAP stays short, and so do the commands that wait behind it: 4 GiB. */
-export const unmapBlocksMax = 8_388_608;
+/** One UNMAP stays short, and so do the commands that wait behind it: 512 MiB, the most that libiscsi takes for sane. */
+export const unmapBlocksMax = 1_048_576;
 /** Below 2^31, because a well-known tester reads the field as signed. */
 export const unmapDescriptorsMax = 256;
 /** One WRITE SAME of a pattern is real writing: 128 MiB stay below a second. */

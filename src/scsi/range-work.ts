@@ -1,5 +1,6 @@
 /** Trims and zeros ranges of the device, several requests at a time: UNMAP, and WRITE SAME of zeros. */
-import { IoKind, IoStatus } from '../device/block-device.ts';
+import { present } from '../base/assert.ts';
+import { type IoKind, IoStatus } from '../device/block-device.ts';
 import type { Command } from './command.ts';
 import { requestsPerCommandMax } from './limits.ts';
 import { Mover } from './mover.ts';
@@ -17,7 +18,7 @@ export class RangeWork extends Mover {
   readonly #ranges: readonly ByteRange[];
   #next = 0;
 
-  constructor(kind: typeof IoKind.trim | typeof IoKind.zero, ranges: readonly ByteRange[]) {
+  constructor(kind: IoKind, ranges: readonly ByteRange[]) {
     super();
     this.#kind = kind;
     this.#ranges = ranges;
@@ -29,13 +30,11 @@ export class RangeWork extends Mover {
       return;
     }
     if (command.isAborting || refuseReserved(command)) return;
-    const { serial } = command;
-    let submitted = 0;
-    while (submitted < requestsPerCommandMax && !command.hasFailed && !command.isAborting) {
-      const range = this.#ranges[this.#next];
-      if (range === undefined || command.serial !== serial) return;
+    // With eight at the device the rest waits for `settled`; one that failed keeps the others from starting.
+    const end = Math.min(this.#next + requestsPerCommandMax, this.#ranges.length);
+    while (this.#next < end && this.#mayGoOn(command)) {
+      const range = present(this.#ranges[this.#next], 'range of a command');
       this.#next += 1;
-      submitted += 1;
       this.#submit(command, range);
     }
   }
@@ -43,6 +42,10 @@ export class RangeWork extends Mover {
   override partDone(command: Command, part: Part): void {
     if (part.io.status !== IoStatus.ok) command.noteFailure(part.io);
     command.services.parts.give(part);
+  }
+
+  #mayGoOn(command: Command): boolean {
+    return !command.hasFailed && !command.isAborting;
   }
 
   #submit(command: Command, { offset, length }: ByteRange): void {

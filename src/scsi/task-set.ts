@@ -141,8 +141,10 @@ export class TaskSet {
 
   /** The command has nothing at the device any more. */
   ioSettled(command: Command): void {
-    for (const waiter of [...this.#writeWaiters]) {
-      if (!waiter.commands.delete(command) || waiter.commands.size > 0) continue;
+    const over = this.#writeWaiters.filter(
+      ({ commands }) => commands.delete(command) && commands.size === 0,
+    );
+    for (const waiter of over) {
       this.#writeWaiters.splice(this.#writeWaiters.indexOf(waiter), 1);
       waiter.done();
     }
