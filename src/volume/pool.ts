@@ -92,10 +92,7 @@ export class Pool {
     this.#parts = parts;
     this.#maintenance = maintenance;
     this.#space = new Space(parts);
-    this.#operator = new Operator(parts, maintenance, helpers, {
-      readOnlyReason: readOnly?.reason,
-      admitsWrites: () => this.#space.admitsWrites(),
-    });
+    this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;

@@ -29,8 +29,6 @@ export class Operator {
   readonly timeline: Timeline;
   readonly #maintenance: Maintenance;
   readonly #readOnlyReason: string | undefined;
-  /** Whether the pool takes new data now. */
-  readonly admitsWrites: () => boolean;
   readonly #queue: (() => void)[] = [];
   #isOperating = false;
 
@@ -38,15 +36,14 @@ export class Operator {
     parts: PoolParts,
     maintenance: Maintenance,
     history: { readonly moments: MomentMaps; readonly reading: SegmentReading },
-    limits: { readonly readOnlyReason: string | undefined; readonly admitsWrites: () => boolean },
+    readOnlyReason: string | undefined,
   ) {
     this.parts = parts;
     this.moments = history.moments;
     this.reading = history.reading;
     this.timeline = new Timeline(parts, history.reading);
     this.#maintenance = maintenance;
-    this.#readOnlyReason = limits.readOnlyReason;
-    this.admitsWrites = limits.admitsWrites;
+    this.#readOnlyReason = readOnlyReason;
   }
 
   get poolName(): string {

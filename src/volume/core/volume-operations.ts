@@ -216,7 +216,7 @@ export function snapshotDelete(
 
 /**
  * Keeps what a front end wants kept for the volume's identity: latest only, not part of history. `state` stays as it is
- * until `done`; calls are answered in order.
+ * until `done`; calls are answered in order. A full pool takes it too, like deletes: a cluster must be able to fail over then.
  */
 export function luStateSave(
   operator: Operator,
@@ -234,8 +234,6 @@ export function luStateSave(
         finish(success(IoStatus.shuttingDown));
       } else if (state.length > luStateMaxBytes) {
         finish(success(IoStatus.invalid));
-      } else if (!operator.admitsWrites()) {
-        finish(success(IoStatus.noSpace));
       } else {
         operator.commit([{ kind: 'lu-state', line: volume.line, uuid, state }], () => {
           finish(success(IoStatus.ok));
