@@ -43,10 +43,14 @@ export class IscsiFront {
   readonly #server: IscsiServer;
   readonly #listeners: IscsiListeners;
   readonly #spaceWatch: SpaceWatch;
+  readonly #timers: Timers;
+  /** Sessions by name of their host, as counted in this turn. */
+  #countByHost: ReadonlyMap<string, number> | undefined;
   #lastChange: Promise<unknown> = Promise.resolve();
 
   constructor(pool: Pool, host: IscsiFrontHost) {
     const { staging, timers, clock, random, log } = host;
+    this.#timers = timers;
     this.units = new Units(pool);
     this.#access = new IscsiAccess({
       units: this.units,
@@ -92,15 +96,16 @@ export class IscsiFront {
     });
   }
 
-  mapsOf(volumeId: string): VolumeMap[] {
+  mapsOf(volumeId: string): readonly VolumeMap[] {
     return this.#access.mapsOf(volumeId);
   }
 
-  /** Sessions of initiators that see a volume. */
+  /** Sessions of initiators that see a volume. Cheap: a list of volumes asks for each of them. */
   sessionCount(volumeId: string): number {
-    return this.#normalSessions().filter(({ initiatorName }) =>
-      this.#access.sees(initiatorName, volumeId),
-    ).length;
+    const countByHost = this.#sessionCountByHost();
+    return this.#access
+      .mapsOf(volumeId)
+      .reduce((sum, { host }) => sum + (countByHost.get(host) ?? 0), 0);
   }
 
   sessions(): IscsiSession[] {
@@ -151,6 +156,21 @@ export class IscsiFront {
       const now = this.#access.luns(initiatorName, this.#access.targetName);
       if (!isSame(seen, now)) this.#target.lunsChanged(initiatorName);
     }
+  }
+
+  /** Counted once in a turn. */
+  #sessionCountByHost(): ReadonlyMap<string, number> {
+    if (this.#countByHost !== undefined) return this.#countByHost;
+    const countByHost = new Map<string, number>();
+    for (const { initiatorName } of this.#normalSessions()) {
+      const host = this.#access.hostOf(initiatorName) ?? '';
+      countByHost.set(host, (countByHost.get(host) ?? 0) + 1);
+    }
+    this.#countByHost = countByHost;
+    this.#timers.defer(() => {
+      this.#countByHost = undefined;
+    });
+    return countByHost;
   }
 
   #mayStay({ kind, initiatorName, targetName, address }: SessionInfo): boolean {

@@ -46,6 +46,7 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   #stateByInitiator: ReadonlyMap<string, HostState> = new Map();
   #anyState: HostState | undefined;
   #states: readonly HostState[] = [];
+  #mapsByVolume = new Map<string, VolumeMap[]>();
 
   constructor(options: {
     readonly units: Pick<Units, 'unitOf' | 'keepOnly'>;
@@ -87,23 +88,13 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   }
 
   /** Which hosts see a volume. */
-  mapsOf(volumeId: string): VolumeMap[] {
-    return this.#states.flatMap(({ host }) =>
-      host.luns
-        .filter(({ volumeUuid }) => volumeUuid === volumeId)
-        .map(({ lun }) => ({ host: host.name, lun })),
-    );
+  mapsOf(volumeId: string): readonly VolumeMap[] {
+    return this.#mapsByVolume.get(volumeId) ?? [];
   }
 
   /** Name of the host that an initiator belongs to. */
   hostOf(initiatorName: string): string | undefined {
     return this.#stateOf(initiatorName)?.host.name;
-  }
-
-  /** Whether an initiator sees a volume. */
-  sees(initiatorName: string, volumeId: string): boolean {
-    const host = this.#stateOf(initiatorName)?.host;
-    return host?.luns.some(({ volumeUuid }) => volumeUuid === volumeId) ?? false;
   }
 
   luns(initiatorName: string, targetName: string): ReadonlyMap<number, MappedLun> {
@@ -139,6 +130,14 @@ export class IscsiAccess implements LunMap, IscsiHosts {
       states.flatMap((state) => state.host.initiators.map((name) => [name, state] as const)),
     );
     this.#anyState = states.find(({ host }) => host.isAnyInitiator);
+    this.#mapsByVolume = new Map();
+    for (const { host } of states) {
+      for (const { lun, volumeUuid } of host.luns) {
+        const maps = this.#mapsByVolume.get(volumeUuid) ?? [];
+        maps.push({ host: host.name, lun });
+        this.#mapsByVolume.set(volumeUuid, maps);
+      }
+    }
   }
 
   #stateOf(initiatorName: string): HostState | undefined {

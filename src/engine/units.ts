@@ -6,7 +6,7 @@
  *
  * Invariant: all maps of a volume share its one unit, so that reservations and unit attentions of one host reach the others.
  */
-import { uuidText } from '../base/uuid.ts';
+import type { BlockDevice } from '../device/block-device.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { SenseCode } from '../scsi/sense.ts';
 import type { Pool } from '../volume/pool.ts';
@@ -16,13 +16,20 @@ const PRODUCT_REVISION = '0.1';
 
 type Volume = ReturnType<Pool['volume']>;
 
+/** What units need of the pool. */
+interface UnitSource {
+  volumeById(uuid: Uint8Array): Pick<Volume, 'name'> | undefined;
+  volumeOpen(name: string): BlockDevice;
+  space(): Pick<ReturnType<Pool['space']>, 'usedBytes' | 'writeLimitBytes'>;
+}
+
 export class Units {
-  readonly #pool: Pool;
+  readonly #pool: UnitSource;
   /** By the volume's uuid. */
   readonly #unitById = new Map<string, LogicalUnit>();
   #isSpaceLow = false;
 
-  constructor(pool: Pool) {
+  constructor(pool: UnitSource) {
     this.#pool = pool;
   }
 
@@ -94,7 +101,7 @@ export class Units {
     for (const unit of this.#unitById.values()) unit.spaceRecovered();
   }
 
-  #volume(volumeId: string): Volume | undefined {
-    return this.#pool.volumes().find((volume) => uuidText(volume.uuid) === volumeId);
+  #volume(volumeId: string): Pick<Volume, 'name'> | undefined {
+    return this.#pool.volumeById(Uint8Array.fromHex(volumeId.replaceAll('-', '')));
   }
 }
