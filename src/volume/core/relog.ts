@@ -29,7 +29,7 @@ const notRepeated: ReadonlySet<number> = new Set([
 /** `done` runs when everything is durable in its new place and in maps and catalogue. */
 export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: () => void): void {
   const { parts } = pool;
-  const moved = new MovedPositions();
+  const moved = new Map<number, number>();
   const movedBlocks: MovedBlocks = new Map();
   const log = present(parts.writer, 'log of a writable pool').log;
   let index = 0;
@@ -42,11 +42,7 @@ export function relogTail(pool: RelogParts, tail: readonly TailRecord[], done: (
     }
     if (isDataType(record.type)) {
       index += 1;
-      const next = (published: Mutation): void => {
-        moved.note(record.position, published.position + published.descriptorCount - 1);
-        step();
-      };
-      for (const mutation of dataMutations(parts, record, movedBlocks, next)) log.append(mutation);
+      for (const mutation of dataMutations(parts, record, movedBlocks, step)) log.append(mutation);
       return;
     }
     const end = records.findIndex((other, at) => at > index && !isSameCut(record, other));
@@ -65,7 +61,7 @@ function dataMutations(
   parts: PoolParts,
   record: TailRecord,
   moved: MovedBlocks,
-  done: (published: Mutation) => void,
+  done: () => void,
 ): Mutation[] {
   if (record.type !== RecordType.clone) {
     return [
@@ -73,7 +69,7 @@ function dataMutations(
         for (let block = 0; block < published.dataBlocks; block += 1) {
           moved.set(record.address + block, published.address + block);
         }
-        done(published);
+        done();
       }),
     ];
   }
@@ -134,38 +130,15 @@ function clonedParts(record: TailRecord, moved: MovedBlocks): DataPart[] {
   return parts;
 }
 
-/** New positions of records of the tail, by their old ones: lines may begin there, snapshots name them. */
-class MovedPositions {
-  readonly #exact = new Map<number, number>();
-  /** In log order; those of the tail are few. */
-  readonly #moved: { readonly from: number; readonly to: number }[] = [];
-
-  note(from: number, to: number): void {
-    this.#moved.push({ from, to });
-  }
-
-  /** A catalogue record and its frame. */
-  noteExactly(from: number, to: number): void {
-    this.#exact.set(from, to);
-    this.note(from, to);
-  }
-
-  noteFrame(from: number, to: number): void {
-    this.#exact.set(from, to);
-  }
-
-  /** What lay before `cut` lies before the position that this returns, and nothing else of the tail. */
-  cut(cut: number): number {
-    const exact = this.#exact.get(cut);
-    if (exact !== undefined) return exact;
-    const before = this.#moved.findLast(({ from }) => from < cut);
-    return before === undefined ? cut : before.to + 1;
-  }
-}
+/**
+ * New positions of catalogue records of the tail, by their frame's and their own old position: lines may begin there. Other
+ * positions that records name (of past moments) lie before the tail: they were durable when the record was logged.
+ */
+type Moved = Map<number, number>;
 
 /** Logs catalogue records again; a VIEW or REVERT first needs the map that it begins with. */
 function appendGroup(
-  pool: RelogParts & { readonly moved: MovedPositions },
+  pool: RelogParts & { readonly moved: Moved },
   group: readonly TailRecord[],
   done: () => void,
 ): void {
@@ -189,14 +162,15 @@ function appendGroup(
 }
 
 /** A line that began at a record of the tail begins where that record is now; so does a snapshot end there. */
-function withMovedCut(record: CatalogueRecord, moved: MovedPositions): CatalogueRecord {
+function withMovedCut(record: CatalogueRecord, moved: Moved): CatalogueRecord {
   if (record.kind === 'snap' && record.past !== undefined) {
-    return { ...record, past: { ...record.past, cut: moved.cut(record.past.cut) } };
+    const { cut } = record.past;
+    return { ...record, past: { ...record.past, cut: moved.get(cut) ?? cut } };
   }
   if (record.kind !== 'view' && record.kind !== 'revert') return record;
   const { forkPosition } = record;
   if (forkPosition === undefined) return record;
-  return { ...record, forkPosition: moved.cut(forkPosition) };
+  return { ...record, forkPosition: moved.get(forkPosition) ?? forkPosition };
 }
 
 interface Group {
@@ -206,15 +180,15 @@ interface Group {
 }
 
 function logGroup(
-  pool: RelogParts & { readonly moved: MovedPositions },
+  pool: RelogParts & { readonly moved: Moved },
   { group, decoded, fork }: Group,
   done: () => void,
 ): void {
   const { parts, maintenance, moved } = pool;
   const mutation = catalogueMutation(decoded.map(encodeRecord), (published) => {
     group.forEach((record, index) => {
-      moved.noteExactly(record.position, published.position + index);
-      moved.noteFrame(positionOf(frameAddressOf(record.position), 0), published.position);
+      moved.set(record.position, published.position + index);
+      moved.set(positionOf(frameAddressOf(record.position), 0), published.position);
     });
     decoded.forEach((record, index) => {
       const position = published.position + index;
