@@ -126,7 +126,7 @@ describe('CHAP', () => {
   const secret = 'correct-horse-battery';
   const targetSecret = 'quite-another-one';
 
-  it('lets in who knows the secret, and nobody else; no secret is anywhere but in the catalog', async () => {
+  it('lets in who knows the secret, and nobody else, to discovery too, and proves itself when asked; no secret is anywhere but in the catalog', async () => {
     const { target, daemon } = await Target.start();
     await using _ = target;
     const file = target.secretFile('secret', secret);
@@ -143,6 +143,19 @@ describe('CHAP', () => {
     for (const account of [`esx%${secret}x@`, `other%${secret}@`, '']) {
       expect((await asked(account)).code).not.toBe(0);
     }
+    const mutual = async (password: string): Promise<RunResult> => {
+      const url = await target.url(0, `esx%${secret}@`);
+      const query = `?target_user=array&target_password=${password}`;
+      return await target.tool('iscsi-inq', ['-i', esx, url + query]);
+    };
+    expect((await mutual(targetSecret)).stdout).toContain('DIRECT_ACCESS');
+    expect((await mutual(`${targetSecret}x`)).code).not.toBe(0);
+    const discovered = async (account: string): Promise<string> => {
+      const portal = `iscsi://${account}127.0.0.1:${await target.port()}`;
+      return (await target.tool('iscsi-ls', ['-i', esx, portal])).stdout;
+    };
+    expect(await discovered(`esx%${secret}@`)).toContain('Target:iqn.2026-11.org.tidemark');
+    expect(await discovered('')).toBe('');
     const shown = await target.cli('host show esx');
     const everywhere = [
       ...[made.stdout, shown.stdout, daemon.output],
