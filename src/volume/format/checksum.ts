@@ -24,6 +24,11 @@ export class Seeds {
   structure(address: number, epoch: number): number {
     return mix(this.#pool ^ 0x5444_4d4b, address, epoch);
   }
+
+  /** Seed of part `part` (a block's number, or one of the special ones) of the index run of `level` from `segId` on. */
+  run(level: number, segId: number, part: number): number {
+    return mix(this.#pool ^ 0x5255_4e53, segId * 64 + level, part);
+  }
 }
 
 function mix(pool: number, address: number, epoch: number): number {

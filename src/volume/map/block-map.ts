@@ -5,86 +5,74 @@
  *                                         0 = nothing mapped
  *                                         +(ref + 1) = full leaf: 512 values
  *                                         -(ref + 1) = small leaf: up to 15 runs, sorted by first block
- *     value: 0 hole · -1 allocated zeros · > 0 address of the block
- *     run:   a value > 0 counts up with the blocks of the run; 0 and -1 stay
+ *     value: 0 hole · -1 allocated zeros · > 0 address of the block · -2 not known yet
+ *     run:   a value > 0 counts up with the blocks of the run; the others stay
  *
  * A region written in large pieces stays a small leaf (256 B for 2 MiB); random writes make it a full one (4 KiB), and
  * writing it over in large pieces makes it small again.
  *
+ * A map with a source begins with all leaves unknown. A write to an unknown leaf sets its blocks and leaves the others
+ * unknown; whoever looks at an unknown block has the leaf filled from the source first, in place.
+ *
  * Invariants
  * 1. Runs of a small leaf cover its 512 blocks without gap, the first starts at block 0.
- * 2. A page or leaf with more than one user is never changed: it is copied first, the page before the leaf.
+ * 2. A page or leaf with more than one user is never changed: it is copied first, the page before the leaf. Filling what is
+ *    unknown is no change: all users of a page have the same content, known or not.
+ * 3. An unknown block has not changed since the position that the source stands for.
  */
 import { assert } from '../../base/assert.ts';
+import { CompareRuns } from './compare-runs.ts';
+import { LeafRuns, runsMax } from './leaf-runs.ts';
+import type { LeafSource } from './leaf-source.ts';
 import {
+  isUnknownLeaf,
   type LeafStore,
   leafBlocks,
   pageLeaves,
-  smallLeafNumbers,
   type TopPage,
+  unknownLeafEntry,
+  unknownValue,
 } from './leaf-store.ts';
 
 export const holeValue = 0;
 export const zeroValue = -1;
 
-const runsMax = (smallLeafNumbers - 2) / 2;
 /** A full leaf is worth a look for becoming small when at least this many of its blocks were set at once. */
 const shrinkProbeBlocks = 128;
 
 /** Called for each run of a range, in order. `value` as above; return false to stop. */
 export type RunVisitor = (blockCount: number, value: number) => boolean;
 
-/** Joins neighbours of a comparison until the visitor has enough. */
-class CompareRuns {
-  readonly #visitor: (blockCount: number, isDifferent: boolean) => boolean;
-  #count = 0;
-  #isDifferent = false;
-  isStopped = false;
-  /** Blocks of the runs that the visitor took. */
-  blocksTold = 0;
-
-  constructor(visitor: (blockCount: number, isDifferent: boolean) => boolean) {
-    this.#visitor = visitor;
-  }
-
-  add(count: number, isDifferent: boolean): void {
-    if (isDifferent !== this.#isDifferent) this.end();
-    this.#isDifferent = isDifferent;
-    this.#count += count;
-  }
-
-  end(): void {
-    if (this.#count === 0 || this.isStopped) return;
-    if (this.#visitor(this.#count, this.#isDifferent)) this.blocksTold += this.#count;
-    else this.isStopped = true;
-    this.#count = 0;
-  }
-}
-
 export class BlockMap {
   readonly #store: LeafStore;
+  readonly #source: LeafSource | undefined;
   #pages: (TopPage | undefined)[] = [];
   #leafCount: number;
-  #mappedBlocks = 0;
-  /** Scratch of one small leaf's runs while it is rebuilt. */
-  readonly #runStarts = new Int32Array(runsMax + 4);
-  readonly #runValues = new Float64Array(runsMax + 4);
+  /** From this leaf on nothing is unknown: the map ended here once. */
+  #sourceLeaves: number;
+  /** Of one leaf while it is rebuilt. */
+  readonly #runs = new LeafRuns();
 
-  constructor(store: LeafStore, blockCount: number) {
+  /** Without a source all is a hole at first. */
+  constructor(store: LeafStore, blockCount: number, source?: LeafSource) {
     this.#store = store;
+    this.#source = source;
     this.#leafCount = Math.ceil(blockCount / leafBlocks);
+    this.#sourceLeaves = source === undefined ? 0 : this.#leafCount;
   }
 
-  /** Blocks with data. */
+  /** Blocks with data, as far as leaves are known. */
   get mappedBlocks(): number {
-    return this.#mappedBlocks;
+    let blocks = 0;
+    for (const page of this.#pages) blocks += page?.mappedBlocks ?? 0;
+    return blocks;
   }
 
   /** A map with the same content that shares everything: costs a word per 2 GiB. */
   fork(): BlockMap {
-    const copy = new BlockMap(this.#store, 0);
+    const copy = new BlockMap(this.#store, 0, this.#source);
     copy.#leafCount = this.#leafCount;
-    copy.#mappedBlocks = this.#mappedBlocks;
+    copy.#sourceLeaves = this.#sourceLeaves;
     copy.#pages = [...this.#pages];
     for (const page of copy.#pages) if (page !== undefined) page.users += 1;
     return copy;
@@ -95,7 +83,7 @@ export class BlockMap {
     for (const page of this.#pages) if (page !== undefined) this.#store.releasePage(page);
     this.#pages = [];
     this.#leafCount = 0;
-    this.#mappedBlocks = 0;
+    this.#sourceLeaves = 0;
   }
 
   /** Room for `blockCount` blocks; what lies beyond a smaller count is forgotten. */
@@ -103,6 +91,7 @@ export class BlockMap {
     const capacity = this.#leafCount * leafBlocks;
     if (blockCount < capacity) this.set(blockCount, capacity - blockCount, holeValue);
     this.#leafCount = Math.ceil(blockCount / leafBlocks);
+    this.#sourceLeaves = Math.min(this.#sourceLeaves, this.#leafCount);
     const pageCount = Math.ceil(this.#leafCount / pageLeaves);
     for (const page of this.#pages.splice(pageCount)) {
       if (page !== undefined) this.#store.releasePage(page);
@@ -110,30 +99,87 @@ export class BlockMap {
   }
 
   #entry(leaf: number): number {
-    return this.#pages[Math.floor(leaf / pageLeaves)]?.entries[leaf % pageLeaves] ?? 0;
+    const page = this.#pages[Math.floor(leaf / pageLeaves)];
+    if (page !== undefined) return page.entries[leaf % pageLeaves] ?? 0;
+    return leaf < this.#sourceLeaves ? unknownLeafEntry : 0;
   }
 
   /** The page of a leaf, for changing: made or copied when necessary. */
-  #ownPage(leaf: number): Float64Array {
+  #ownPage(leaf: number): TopPage {
     const index = Math.floor(leaf / pageLeaves);
     let page = this.#pages[index];
-    if (page === undefined) page = this.#store.allocatePage();
+    if (page === undefined) page = this.#newPage(index);
     else if (page.users > 1) page = this.#store.copyPage(page);
-    else return page.entries;
+    else return page;
     this.#pages[index] = page;
-    return page.entries;
+    return page;
+  }
+
+  /** A page of what is not in memory. */
+  #newPage(index: number): TopPage {
+    const page = this.#store.allocatePage();
+    const first = index * pageLeaves;
+    const unknown = Math.min(pageLeaves, this.#sourceLeaves - first);
+    if (unknown > 0 && this.#source?.isEmpty(first, unknown) === false) {
+      page.entries.fill(unknownLeafEntry, 0, unknown);
+    }
+    return page;
+  }
+
+  /** Fills what is unknown of a leaf; it stays so when the source cannot be read. */
+  #fill(leaf: number): void {
+    const index = Math.floor(leaf / pageLeaves);
+    const page = this.#pages[index] ?? this.#newPage(index);
+    this.#pages[index] = page;
+    const entry = this.#entry(leaf);
+    if (entry === 0) return;
+    const loaded = this.#source?.load(leaf);
+    if (loaded === undefined) return;
+    const values = fillScratch;
+    for (let block = 0; block < leafBlocks; block += 1) {
+      const value = this.#valueIn(entry, block);
+      values[block] = value === unknownValue ? (loaded[block] ?? holeValue) : value;
+    }
+    this.#replace(page, leaf, values);
+  }
+
+  /** Puts a leaf with these values in place of one, for all users of the page. */
+  #replace(page: TopPage, leaf: number, values: Float64Array): void {
+    const { entries } = page;
+    const at = leaf % pageLeaves;
+    const before = entries[at] ?? 0;
+    const isSmall = this.#runs.takeFrom(values, 0);
+    let entry = 0;
+    if (!isSmall) {
+      const ref = this.#store.allocateFull();
+      this.#store.slab(ref).set(values, this.#store.indexOf(ref));
+      entry = ref + 1;
+    } else if (!this.#runs.isHole) {
+      const ref = this.#store.allocateSmall();
+      this.#runs.writeTo(this.#store, ref);
+      entry = -(ref + 1);
+    }
+    page.mappedBlocks += this.#mappedInLeaf(entry) - this.#mappedInLeaf(before);
+    entries[at] = entry;
+    if (before !== 0) this.#store.release(Math.abs(before) - 1, before > 0);
   }
 
   #setEntry(leaf: number, entry: number): void {
-    this.#ownPage(leaf)[leaf % pageLeaves] = entry;
+    this.#ownPage(leaf).entries[leaf % pageLeaves] = entry;
   }
 
-  /** Value of one block. Blocks beyond the end are holes. */
+  /** Value of one block; unknownValue when it cannot be read. Blocks beyond the end are holes. */
   lookup(block: number): number {
     const leaf = Math.floor(block / leafBlocks);
-    const entry = this.#entry(leaf);
-    if (entry === 0) return holeValue;
     const within = block - leaf * leafBlocks;
+    const value = this.#valueIn(this.#entry(leaf), within);
+    if (value !== unknownValue || this.#source === undefined) return value;
+    this.#fill(leaf);
+    return this.#valueIn(this.#entry(leaf), within);
+  }
+
+  #valueIn(entry: number, within: number): number {
+    if (entry === 0) return holeValue;
     if (entry > 0) {
       const ref = entry - 1;
       return this.#store.slab(ref)[this.#store.indexOf(ref) + within] ?? holeValue;
@@ -204,7 +250,8 @@ export class BlockMap {
       leavesLeft -= 1;
       const leafEnd = Math.min(end, (Math.floor(at / leafBlocks) + 1) * leafBlocks);
       for (; at < leafEnd && !runs.isStopped; at += 1) {
-        runs.add(1, this.lookup(at) !== other.lookup(at));
+        const value = this.lookup(at);
+        runs.add(1, value !== other.lookup(at) || value === unknownValue);
       }
     }
     runs.end();
@@ -214,10 +261,22 @@ export class BlockMap {
   /** How many blocks from `block` on lie in pages or leaves that both maps share, or that both lack. */
   #sharedBlocks(other: BlockMap, block: number): number {
     const pageBlocks = pageLeaves * leafBlocks;
-    const page = Math.floor(block / pageBlocks);
-    if (this.#pages[page] === other.#pages[page]) return (page + 1) * pageBlocks - block;
+    const index = Math.floor(block / pageBlocks);
+    const page = this.#pages[index];
+    const isSourced = this.#source !== undefined || other.#source !== undefined;
+    const isSame = page === other.#pages[index] && (page !== undefined || !isSourced);
+    if (isSame) return (index + 1) * pageBlocks - block;
     const leaf = Math.floor(block / leafBlocks);
-    return this.#entry(leaf) === other.#entry(leaf) ? (leaf + 1) * leafBlocks - block : 0;
+    this.#know(leaf);
+    other.#know(leaf);
+    const entry = this.#entry(leaf);
+    const isShared = entry === other.#entry(leaf) && !isUnknownLeaf(entry);
+    return isShared ? (leaf + 1) * leafBlocks - block : 0;
+  }
+
+  /** Sees to it that a leaf of which nothing is in memory is there. */
+  #know(leaf: number): void {
+    if (isUnknownLeaf(this.#entry(leaf))) this.#fill(leaf);
   }
 
   /** How many blocks from `block` on, within its leaf, surely continue `value`. */
@@ -263,39 +322,43 @@ export class BlockMap {
   }
 
   #setInLeaf(leaf: number, within: number, count: number, value: number): void {
-    const entry = this.#entry(leaf);
-    if (entry === 0 && value === holeValue) return;
+    if (this.#entry(leaf) === 0 && value === holeValue) return;
     // From here on the leaf's own count of users tells whether it is shared.
-    this.#ownPage(leaf);
+    const page = this.#ownPage(leaf);
+    const entry = this.#entry(leaf);
     if (entry > 0 && count < leafBlocks) {
       const own = this.#ownFull(leaf, entry - 1);
-      this.#setInFull(own, within, count, value);
+      this.#setInFull(page, own, { within, count, value });
       if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
       return;
     }
     const mappedBefore = this.#mappedInLeaf(entry);
     if (count === leafBlocks) {
       this.#drop(leaf);
-      this.#runStarts[0] = 0;
-      this.#runValues[0] = value;
-      this.#storeRuns(leaf, 1, value === holeValue);
+      this.#runs.clear();
+      this.#runs.push(0, value);
+      this.#storeRuns(leaf);
     } else {
-      const runs = this.#paintRuns(entry, within, count, value);
-      if (runs <= runsMax) this.#storeRuns(leaf, runs, false);
+      this.#paintRuns(entry, within, count, value);
+      if (this.#runs.count <= runsMax) this.#storeRuns(leaf);
       else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
-    this.#mappedBlocks += this.#mappedInLeaf(this.#entry(leaf)) - mappedBefore;
+    page.mappedBlocks += this.#mappedInLeaf(this.#entry(leaf)) - mappedBefore;
   }
 
   /** Paints part of a full leaf that nobody shares, and keeps count of mapped blocks. */
-  #setInFull(ref: number, within: number, count: number, value: number): void {
+  #setInFull(
+    page: TopPage,
+    ref: number,
+    { within, count, value }: { readonly within: number; readonly count: number; value: number },
+  ): void {
     const slab = this.#store.slab(ref);
     const at = this.#store.indexOf(ref) + within;
     let change = value > 0 ? count : 0;
     for (let index = 0; index < count; index += 1) {
       if ((slab[at + index] ?? 0) > 0) change -= 1;
     }
-    this.#mappedBlocks += change;
+    page.mappedBlocks += change;
     this.#paintFull(ref, within, count, value);
   }
 
@@ -322,70 +385,45 @@ export class BlockMap {
 
   /** Makes a full leaf small when its content has become simple. */
   #tryShrink(leaf: number, ref: number): void {
-    const slab = this.#store.slab(ref);
-    const at = this.#store.indexOf(ref);
-    let runs = 0;
-    let expected = Number.NaN;
-    for (let block = 0; block < leafBlocks; block += 1) {
-      const value = slab[at + block] ?? 0;
-      if (value !== expected) {
-        if (runs === runsMax) return;
-        this.#runStarts[runs] = block;
-        this.#runValues[runs] = value;
-        runs += 1;
-      }
-      expected = value > 0 ? value + 1 : value;
-    }
-    this.#storeRuns(leaf, runs, runs === 1 && this.#runValues[0] === holeValue);
+    const isSmall = this.#runs.takeFrom(this.#store.slab(ref), this.#store.indexOf(ref));
+    if (isSmall) this.#storeRuns(leaf);
   }
 
-  /** Runs of a small (or empty) leaf with [within, within + count) painted, into the scratch; returns how many. */
-  #paintRuns(entry: number, within: number, count: number, value: number): number {
+  /** Runs of a small (or empty) leaf with [within, within + count) painted, into the scratch. */
+  #paintRuns(entry: number, within: number, count: number, value: number): void {
+    const painted = this.#runs;
+    painted.clear();
+    const end = within + count;
     if (entry === 0) {
-      const runs = within > 0 ? this.#pushRun(0, 0, holeValue) : 0;
-      const painted = this.#pushRun(runs, within, value);
-      const end = within + count;
-      return end < leafBlocks ? this.#pushRun(painted, end, holeValue) : painted;
+      if (within > 0) painted.push(0, holeValue);
+      painted.push(within, value);
+      if (end < leafBlocks) painted.push(end, holeValue);
+      return;
     }
     const slab = this.#store.slab(-entry - 1);
     const at = this.#store.indexOf(-entry - 1);
     const oldRuns = slab[at] ?? 0;
-    const end = within + count;
-    let runs = 0;
     let isPainted = false;
     for (let run = 0; run < oldRuns; run += 1) {
       const start = slab[at + 2 + run * 2] ?? 0;
       const next = run + 1 < oldRuns ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
       const old = slab[at + 3 + run * 2] ?? holeValue;
-      if (start < within) runs = this.#pushRun(runs, start, old);
+      if (start < within) painted.push(start, old);
       if (!isPainted && next > within) {
-        runs = this.#pushRun(runs, within, value);
+        painted.push(within, value);
         isPainted = true;
       }
       if (next > end) {
         const from = Math.max(start, end);
-        runs = this.#pushRun(runs, from, old > 0 ? old + from - start : old);
+        painted.push(from, old > 0 ? old + from - start : old);
       }
     }
-    return runs;
-  }
-
-  /** Adds a run to the scratch unless it continues the one before. */
-  #pushRun(runs: number, start: number, value: number): number {
-    if (runs > 0) {
-      const before = this.#runValues[runs - 1] ?? 0;
-      const length = start - (this.#runStarts[runs - 1] ?? 0);
-      if (value === (before > 0 ? before + length : before)) return runs;
-    }
-    this.#runStarts[runs] = start;
-    this.#runValues[runs] = value;
-    return runs + 1;
   }
 
   /** Makes the leaf a small one with the runs in the scratch (or empty). */
-  #storeRuns(leaf: number, runs: number, isEmpty: boolean): void {
+  #storeRuns(leaf: number): void {
     const entry = this.#entry(leaf);
-    if (isEmpty || (runs === 1 && this.#runValues[0] === holeValue)) {
+    if (this.#runs.isHole) {
       this.#drop(leaf);
       return;
     }
@@ -395,13 +433,7 @@ export class BlockMap {
       ref = this.#store.allocateSmall();
       this.#setEntry(leaf, -(ref + 1));
     }
-    const slab = this.#store.slab(ref);
-    const at = this.#store.indexOf(ref);
-    slab[at] = runs;
-    for (let run = 0; run < runs; run += 1) {
-      slab[at + 2 + run * 2] = this.#runStarts[run] ?? 0;
-      slab[at + 3 + run * 2] = this.#runValues[run] ?? 0;
-    }
+    this.#runs.writeTo(this.#store, ref);
   }
 
   /** Turns a small leaf into a full one with the same content; returns it. */
@@ -445,3 +477,6 @@ export class BlockMap {
     return mapped;
   }
 }
+
+/** Of one leaf while it is filled: nothing else runs meanwhile. */
+const fillScratch = new Float64Array(leafBlocks);

@@ -24,6 +24,19 @@ const refsPerSlab = slabNumbers / smallLeafNumbers;
 export interface TopPage {
   readonly entries: Float64Array;
   users: number;
+  /** Blocks with data in its leaves. */
+  mappedBlocks: number;
+}
+
+/** Value of a block whose leaf is not in memory. */
+export const unknownValue = -2;
+/** The small leaf of which nothing is known: in all maps the same, it costs nothing and is never given back. */
+const unknownLeaf = 0;
+/** Entry of a page for a leaf of which nothing is in memory. */
+export const unknownLeafEntry = -(unknownLeaf + 1);
+
+export function isUnknownLeaf(entry: number): boolean {
+  return entry === unknownLeafEntry;
 }
 
 export class LeafStore {
@@ -35,6 +48,14 @@ export class LeafStore {
   #nextRef = 0;
   #usedNumbers = 0;
 
+  constructor() {
+    const ref = this.allocateSmall();
+    assert(ref === unknownLeaf, 'the unknown leaf is the first one');
+    this.slab(ref)[this.indexOf(ref)] = 1;
+    this.slab(ref)[this.indexOf(ref) + 3] = unknownValue;
+    this.#usedNumbers = 0;
+  }
+
   /** RAM of the leaves and pages in use. */
   get usedBytes(): number {
     return this.#usedNumbers * 8;
@@ -43,7 +64,7 @@ export class LeafStore {
   /** An empty page with one user. */
   allocatePage(): TopPage {
     this.#usedNumbers += pageLeaves;
-    return { entries: new Float64Array(pageLeaves), users: 1 };
+    return { entries: new Float64Array(pageLeaves), users: 1, mappedBlocks: 0 };
   }
 
   /** A page of its own for one user of a shared one: all its leaves get another user. */
@@ -51,6 +72,7 @@ export class LeafStore {
     page.users -= 1;
     const copy = this.allocatePage();
     copy.entries.set(page.entries);
+    copy.mappedBlocks = page.mappedBlocks;
     for (const entry of copy.entries) if (entry !== 0) this.share(Math.abs(entry) - 1);
     return copy;
   }
@@ -90,15 +112,18 @@ export class LeafStore {
   }
 
   isShared(ref: number): boolean {
+    if (ref === unknownLeaf) return true;
     return this.#getUsers(ref) > 1;
   }
 
   share(ref: number): void {
+    if (ref === unknownLeaf) return;
     this.#setUsers(ref, this.#getUsers(ref) + 1);
   }
 
   /** One user less; the memory is free when it was the last. */
   release(ref: number, isFull: boolean): void {
+    if (ref === unknownLeaf) return;
     const users = this.#getUsers(ref);
     assert(users > 0, 'leaf released too often');
     this.#setUsers(ref, users - 1);

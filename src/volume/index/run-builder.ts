@@ -1,0 +1,169 @@
+/**
+ * Run builder: makes the file of one run from the footers of its segments, or from the runs below it, a bounded number of
+ * entries at a time, so that whoever else needs the keeper waits for one step at most.
+ *
+ *     begin ─▶ step ─▶ step ─▶ ... ─▶ flushed as NAME.new ─▶ renamed to NAME ─▶ folder flushed ─▶ summary
+ *
+ * A crash at any point leaves a NAME.new that nobody reads, or the whole run.
+ */
+import type { Disk, DiskFile } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import { ticksPerMs } from '../log/hybrid-clock.ts';
+import { type Footer, SegmentSource } from '../recovery/segment-source.ts';
+import { eachFooterRecord } from './footer-records.ts';
+import type { RunPlace, RunSegment } from './run-format.ts';
+import { type EntrySource, RunCursor, RunMerge } from './run-merge.ts';
+import { runFolder, runPath, unfinishedRunPath } from './run-path.ts';
+import { verifyRun } from './run-verify.ts';
+import { type RunSummary, RunWriter } from './run-writer.ts';
+import { SegmentIndex } from './segment-index.ts';
+
+/** What a run is to be made from. */
+export interface RunPlan extends RunPlace {
+  readonly fanOut: number;
+  /** Level 1: the segments, all sealed. Above: none. */
+  readonly segments: readonly { readonly segId: number; readonly epoch: number }[];
+  /** Above level 1: the runs of the level below. */
+  readonly inputs: readonly RunPlace[];
+  /** The run is there: tell whether it is what comes out, and replace it only when it is not. */
+  readonly isRebuild: boolean;
+}
+
+export interface BuiltRun {
+  readonly summary: RunSummary;
+  /** A rebuild: nothing was replaced. */
+  readonly wasEqual: boolean;
+}
+
+export interface RunBuilderOptions {
+  readonly disk: Disk;
+  readonly seeds: Seeds;
+  readonly poolUuid: Uint8Array;
+  readonly segmentSlots: number;
+}
+
+interface Build {
+  readonly plan: RunPlan;
+  readonly file: DiskFile;
+  readonly merge: RunMerge;
+  readonly writer: RunWriter;
+}
+
+export class RunBuilder {
+  readonly #options: RunBuilderOptions;
+  #build: Build | undefined;
+
+  constructor(options: RunBuilderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Goes on with the run, or begins it, for up to `countMax` entries; undefined = call again. What was begun for another
+   * run is given up. Throws DiskError, FormatError; then nothing is left of it.
+   */
+  step(plan: RunPlan, countMax: number): BuiltRun | undefined {
+    try {
+      const known = this.#build;
+      const isOther = known?.plan.level !== plan.level || known.plan.firstSegId !== plan.firstSegId;
+      const build = known === undefined || isOther ? this.#begin(plan) : known;
+      if (!build.merge.step(countMax)) return undefined;
+      return this.#finish(build);
+    } catch (thrown) {
+      this.abandon();
+      throw thrown;
+    }
+  }
+
+  /** Gives up what was begun. */
+  abandon(): void {
+    const build = this.#build;
+    this.#build = undefined;
+    if (build === undefined) return;
+    build.merge.close();
+    build.file.close();
+    this.#options.disk.remove(unfinishedRunPath(build.plan));
+  }
+
+  #begin(plan: RunPlan): Build {
+    this.abandon();
+    const { disk, seeds } = this.#options;
+    const { level, firstSegId, fanOut } = plan;
+    const sources: EntrySource[] = [];
+    const segments: RunSegment[] = [];
+    for (const segment of plan.segments) this.#addSegment(segment, sources, segments);
+    for (const input of plan.inputs) {
+      const file = disk.open(runPath(input), { create: false });
+      const cursor = new RunCursor(file, input, seeds);
+      sources.push(cursor);
+      segments.push(...cursor.tables.segments);
+    }
+    const times = segments.filter(({ entryCount }) => entryCount > 0);
+    const oldestMs = times.reduce((least, { minHlcMs }) => Math.min(least, minHlcMs), Infinity);
+    const shape = {
+      level,
+      firstSegId,
+      fanOut,
+      endSegId: firstSegId + fanOut ** level,
+      segments,
+      baseTicks: Number.isFinite(oldestMs) ? oldestMs * ticksPerMs : 0,
+    };
+    disk.makeFolder(runFolder);
+    disk.remove(unfinishedRunPath(plan));
+    const file = disk.open(unfinishedRunPath(plan), { create: true });
+    const writer = new RunWriter(file, shape, seeds);
+    this.#build = { plan, file, merge: new RunMerge(sources, writer), writer };
+    return this.#build;
+  }
+
+  #addSegment(
+    { segId, epoch }: RunPlan['segments'][number],
+    sources: EntrySource[],
+    segments: RunSegment[],
+  ): void {
+    const footer = this.#footer(segId, epoch);
+    const index = new SegmentIndex((visit) => {
+      eachFooterRecord(footer, visit);
+    });
+    sources.push(index.entries());
+    const { endSlot, entryCount, digest, minHlcMs, maxHlcMs } = footer.header;
+    segments.push({ segId, epoch, endSlot, entryCount, digest, minHlcMs, maxHlcMs });
+  }
+
+  #footer(segId: number, epoch: number): Footer {
+    const { disk, seeds, segmentSlots } = this.#options;
+    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    try {
+      const footer = source.footer(epoch);
+      if (footer === undefined) throw new FormatError(`segment ${segId}: footer unreadable`);
+      return footer;
+    } finally {
+      source.close();
+    }
+  }
+
+  #finish({ plan, file, writer }: Build): BuiltRun {
+    const { disk, poolUuid } = this.#options;
+    const summary = writer.finish(poolUuid);
+    if (plan.isRebuild && this.#isThere(plan, summary)) {
+      this.abandon();
+      return { summary, wasEqual: true };
+    }
+    this.#build = undefined;
+    file.close();
+    disk.rename(unfinishedRunPath(plan), runPath(plan));
+    disk.flushFolder(runFolder);
+    return { summary, wasEqual: false };
+  }
+
+  /** Whether the run is there, whole, with the same digest. */
+  #isThere(plan: RunPlan, { digest }: RunSummary): boolean {
+    const { disk, seeds } = this.#options;
+    try {
+      return Buffer.compare(verifyRun(disk, plan, seeds), digest) === 0;
+    } catch (thrown) {
+      if (thrown instanceof FormatError) return false;
+      throw thrown;
+    }
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * Index run: what the data records of an aligned range of segments did, sorted by line, level, node and position. Never
+ * changed once it has its name; everything in it follows from the segments.
+ *
+ *     runs/L-SSSSSSSS.run         level L from 1 on, first segment id in hex; covers fanOut^L segment ids
+ *     [header, 4 KiB][blocks of entries, 4 KiB each][fences][lines][bitmap pages][segments][trailer, 64 B]
+ *
+ * A block is decoded by itself. A fence is the node of a block's first entry. A bitmap page has one bit for each of 512
+ * leaves (1 GiB of a volume) that level 0 entries of a line touch.
+ */
+import { crc32c } from '../../base/crc32c.ts';
+import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+
+const runVersion = 1;
+export const runBlockBytes = 4096;
+const headerUsedBytes = 108;
+export const runTrailerBytes = 64;
+const magic = 0x4e52_4d54; // "TMRN"
+const trailerMagic = 0x4552_4d54; // "TMRE"
+/** Numbers of parts in checksum seeds, beside those of blocks. */
+const tablesPart = 0xffff_fffe;
+const trailerPart = 0xffff_ffff;
+/** Leaves that one bitmap page stands for. */
+export const pageLeavesOfBitmap = 512;
+export const bitmapPageBytes = 64;
+
+const headerLayout = {
+  crc: u32(0),
+  magic: u32(4),
+  version: u16(8),
+  length: u16(10),
+  incompatible: u32(12),
+  compatible: u32(16),
+  level: u16(20),
+  fanOut: u16(22),
+  firstSegId: u64(24),
+  endSegId: u64(32),
+  positionLow: u64(40),
+  positionHigh: u64(48),
+  entryCount: u64(56),
+  blockCount: u32(64),
+  lineCount: u32(68),
+  pageCount: u32(72),
+  segmentCount: u32(76),
+  baseTicks: u64(80),
+  tablesCrc: u32(88),
+  poolUuid: bytes(92, 16),
+} as const;
+
+export const fenceLayout = { line: u32(0), node: u32(4), level: u8(8) } as const;
+export const fenceBytes = 12;
+export const lineLayout = {
+  line: u32(0),
+  levels: u32(4),
+  pageCount: u32(8),
+  entryCount: u64(16),
+} as const;
+export const lineBytes = 24;
+export const pageLayout = { page: u32(0), bits: bytes(4, bitmapPageBytes) } as const;
+export const pageBytes = 4 + bitmapPageBytes;
+export const segmentLayout = {
+  segId: u64(0),
+  epoch: u64(8),
+  endSlot: u32(16),
+  entryCount: u32(20),
+  digest: bytes(24, 32),
+  minHlcMs: u48(56),
+  maxHlcMs: u48(62),
+} as const;
+export const segmentBytes = 72;
+
+const trailerLayout = {
+  crc: u32(0),
+  magic: u32(4),
+  firstSegId: u64(8),
+  level: u16(16),
+  totalBytes: u64(24),
+  sha256: bytes(32, 32),
+} as const;
+
+/** A segment whose records are in a run: what its footer says of it. */
+export interface RunSegment {
+  readonly segId: number;
+  readonly epoch: number;
+  readonly endSlot: number;
+  readonly entryCount: number;
+  readonly digest: Uint8Array;
+  readonly minHlcMs: number;
+  readonly maxHlcMs: number;
+}
+
+/** Which run: its level and the first segment id of its range. */
+export interface RunPlace {
+  readonly level: number;
+  readonly firstSegId: number;
+}
+
+export interface RunHeader extends RunPlace {
+  readonly fanOut: number;
+  /** First segment id behind the range. */
+  readonly endSegId: number;
+  /** Positions of the entries lie in [positionLow, positionHigh). */
+  readonly positionLow: number;
+  readonly positionHigh: number;
+  readonly entryCount: number;
+  readonly blockCount: number;
+  readonly lineCount: number;
+  readonly pageCount: number;
+  readonly segmentCount: number;
+  /** No entry is older. */
+  readonly baseTicks: number;
+  readonly tablesCrc: number;
+}
+
+export function tableBytesOf(
+  header: Pick<RunHeader, 'blockCount' | 'lineCount' | 'pageCount' | 'segmentCount'>,
+): number {
+  return (
+    header.blockCount * fenceBytes +
+    header.lineCount * lineBytes +
+    header.pageCount * pageBytes +
+    header.segmentCount * segmentBytes
+  );
+}
+
+/** Bytes of the whole file. */
+export function runBytesOf(header: RunHeader): number {
+  return runBlockBytes * (1 + header.blockCount) + tableBytesOf(header) + runTrailerBytes;
+}
+
+export function encodeRunHeader(
+  out: Uint8Array,
+  header: RunHeader,
+  poolUuid: Uint8Array,
+  seeds: Seeds,
+): void {
+  const view = viewOf(out);
+  out.fill(0, 0, runBlockBytes);
+  headerLayout.magic.set(view, 0, magic);
+  headerLayout.version.set(view, 0, runVersion);
+  headerLayout.length.set(view, 0, headerUsedBytes);
+  headerLayout.level.set(view, 0, header.level);
+  headerLayout.fanOut.set(view, 0, header.fanOut);
+  headerLayout.firstSegId.set(view, 0, header.firstSegId);
+  headerLayout.endSegId.set(view, 0, header.endSegId);
+  headerLayout.positionLow.set(view, 0, header.positionLow);
+  headerLayout.positionHigh.set(view, 0, header.positionHigh);
+  headerLayout.entryCount.set(view, 0, header.entryCount);
+  headerLayout.blockCount.set(view, 0, header.blockCount);
+  headerLayout.lineCount.set(view, 0, header.lineCount);
+  headerLayout.pageCount.set(view, 0, header.pageCount);
+  headerLayout.segmentCount.set(view, 0, header.segmentCount);
+  headerLayout.baseTicks.set(view, 0, header.baseTicks);
+  headerLayout.tablesCrc.set(view, 0, header.tablesCrc);
+  headerLayout.poolUuid.set(out, 0, poolUuid);
+  const seed = seeds.run(header.level, header.firstSegId, 0);
+  headerLayout.crc.set(view, 0, crc32c(out.subarray(4, runBlockBytes), seed));
+}
+
+/**
+ * Header of the run at `place`; undefined when `head` (the first 4 KiB) is none. Throws FormatError only for a valid one of
+ * a newer version.
+ */
+export function decodeRunHeader(
+  head: Uint8Array,
+  place: RunPlace,
+  seeds: Seeds,
+): RunHeader | undefined {
+  if (head.length < runBlockBytes) return undefined;
+  const view = viewOf(head);
+  if (headerLayout.magic.get(view, 0) !== magic) return undefined;
+  const seed = seeds.run(place.level, place.firstSegId, 0);
+  const crc = crc32c(head.subarray(4, runBlockBytes), seed);
+  if (crc !== headerLayout.crc.get(view, 0)) return undefined;
+  const version = headerLayout.version.get(view, 0);
+  if (version !== runVersion || headerLayout.incompatible.get(view, 0) !== 0) {
+    throw new FormatError(`run ${describeRun(place)}: newer version ${version}`, {
+      isTooNew: true,
+    });
+  }
+  const header: RunHeader = {
+    level: headerLayout.level.get(view, 0),
+    fanOut: headerLayout.fanOut.get(view, 0),
+    firstSegId: headerLayout.firstSegId.get(view, 0),
+    endSegId: headerLayout.endSegId.get(view, 0),
+    positionLow: headerLayout.positionLow.get(view, 0),
+    positionHigh: headerLayout.positionHigh.get(view, 0),
+    entryCount: headerLayout.entryCount.get(view, 0),
+    blockCount: headerLayout.blockCount.get(view, 0),
+    lineCount: headerLayout.lineCount.get(view, 0),
+    pageCount: headerLayout.pageCount.get(view, 0),
+    segmentCount: headerLayout.segmentCount.get(view, 0),
+    baseTicks: headerLayout.baseTicks.get(view, 0),
+    tablesCrc: headerLayout.tablesCrc.get(view, 0),
+  };
+  const isPlausible =
+    header.level === place.level &&
+    header.firstSegId === place.firstSegId &&
+    header.endSegId > header.firstSegId &&
+    header.positionHigh > header.positionLow;
+  return isPlausible ? header : undefined;
+}
+
+/** Seals tables into `tables`' checksum. */
+export function runTablesCrc(tables: Uint8Array, place: RunPlace, seeds: Seeds): number {
+  return crc32c(tables, seeds.run(place.level, place.firstSegId, tablesPart));
+}
+
+/** `sha256` of everything before the trailer but the header, then the header. */
+export function encodeRunTrailer(
+  place: RunPlace,
+  totalBytes: number,
+  sha256: Uint8Array,
+  seeds: Seeds,
+): Uint8Array {
+  const out = new Uint8Array(runTrailerBytes);
+  const view = viewOf(out);
+  trailerLayout.magic.set(view, 0, trailerMagic);
+  trailerLayout.firstSegId.set(view, 0, place.firstSegId);
+  trailerLayout.level.set(view, 0, place.level);
+  trailerLayout.totalBytes.set(view, 0, totalBytes);
+  trailerLayout.sha256.set(out, 0, sha256);
+  const seed = seeds.run(place.level, place.firstSegId, trailerPart);
+  trailerLayout.crc.set(view, 0, crc32c(out.subarray(4), seed));
+  return out;
+}
+
+/** The digest in the trailer of a file of `totalBytes`; undefined when it is not the trailer of that run. */
+export function decodeRunTrailer(
+  trailer: Uint8Array,
+  place: RunPlace,
+  totalBytes: number,
+  seeds: Seeds,
+): Uint8Array | undefined {
+  if (trailer.length < runTrailerBytes) return undefined;
+  const view = viewOf(trailer);
+  const seed = seeds.run(place.level, place.firstSegId, trailerPart);
+  const isOurs =
+    trailerLayout.magic.get(view, 0) === trailerMagic &&
+    trailerLayout.crc.get(view, 0) === crc32c(trailer.subarray(4, runTrailerBytes), seed) &&
+    trailerLayout.totalBytes.get(view, 0) === totalBytes;
+  return isOurs ? trailerLayout.sha256.get(trailer, 0).slice() : undefined;
+}
+
+export function describeRun({ level, firstSegId }: RunPlace): string {
+  return `level ${level} from segment ${firstSegId} on`;
+}

@@ -1,0 +1,118 @@
+/**
+ * Merges entries of several sources, each in order, into a run, a bounded number of entries at a time.
+ *
+ *     level 1: segment indexes, one for each segment        level k: the runs of level k - 1 in the range
+ */
+import type { DiskFile } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import { compareEntries, IndexEntry } from './entry.ts';
+import { EntryBlockReader, isEntryBlock } from './entry-block.ts';
+import { describeRun, runBlockBytes } from './run-format.ts';
+import { type RunTables, readRunTables } from './run-tables.ts';
+import type { RunWriter } from './run-writer.ts';
+
+export interface EntrySource {
+  /** The next entry into `entry`, which is as the call before left it; false at the end. Throws DiskError, FormatError. */
+  next(entry: IndexEntry): boolean;
+  close(): void;
+}
+
+/** Blocks that are read at once from a run. */
+const readBlocks = 16;
+
+/** All entries of a run, in order. */
+export class RunCursor implements EntrySource {
+  readonly tables: RunTables;
+  readonly #file: DiskFile;
+  readonly #seeds: Seeds;
+  readonly #reader: EntryBlockReader;
+  readonly #bytes = new Uint8Array(readBlocks * runBlockBytes);
+  /** Blocks in `#bytes`: from this one on, so many. */
+  #first = 1;
+  #count = 0;
+  #next = 1;
+  #isOpen = false;
+
+  /** Takes the file over. Throws DiskError, and FormatError when the run is not whole. */
+  constructor(file: DiskFile, place: { level: number; firstSegId: number }, seeds: Seeds) {
+    this.#file = file;
+    this.#seeds = seeds;
+    this.tables = readRunTables(file, place, seeds);
+    this.#reader = new EntryBlockReader(this.tables.header);
+  }
+
+  next(entry: IndexEntry): boolean {
+    for (;;) {
+      if (this.#isOpen && this.#reader.next(entry)) return true;
+      if (this.#next > this.tables.header.blockCount) return false;
+      if (this.#next >= this.#first + this.#count) this.#fill();
+      const at = (this.#next - this.#first) * runBlockBytes;
+      this.#reader.open(this.#bytes.subarray(at, at + runBlockBytes));
+      this.#isOpen = true;
+      this.#next += 1;
+    }
+  }
+
+  #fill(): void {
+    const { header } = this.tables;
+    const count = Math.min(readBlocks, header.blockCount + 1 - this.#next);
+    const bytes = this.#bytes.subarray(0, count * runBlockBytes);
+    const bytesRead = this.#file.read(bytes, this.#next * runBlockBytes);
+    for (let index = 0; index < count; index += 1) {
+      const block = bytes.subarray(index * runBlockBytes, (index + 1) * runBlockBytes);
+      const isThere = (index + 1) * runBlockBytes <= bytesRead;
+      if (isThere && isEntryBlock(block, header, this.#next + index, this.#seeds)) continue;
+      throw new FormatError(`run ${describeRun(header)}: damaged block ${this.#next + index}`);
+    }
+    this.#first = this.#next;
+    this.#count = count;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+interface Input {
+  readonly source: EntrySource;
+  readonly entry: IndexEntry;
+}
+
+export class RunMerge {
+  readonly #inputs: Input[] = [];
+  readonly #writer: RunWriter;
+
+  /** Takes the sources over. Throws DiskError, FormatError. */
+  constructor(sources: readonly EntrySource[], writer: RunWriter) {
+    this.#writer = writer;
+    for (const source of sources) {
+      const entry = new IndexEntry();
+      if (source.next(entry)) this.#inputs.push({ source, entry });
+      else source.close();
+    }
+  }
+
+  /** Merges up to `countMax` entries; true = that was all. Throws DiskError, FormatError. */
+  step(countMax: number): boolean {
+    for (let count = 0; count < countMax; count += 1) {
+      const [first] = this.#inputs;
+      if (first === undefined) return true;
+      let least = first;
+      for (const input of this.#inputs) {
+        if (compareEntries(input.entry, least.entry) < 0) least = input;
+      }
+      this.#writer.add(least.entry);
+      if (!least.source.next(least.entry)) {
+        least.source.close();
+        this.#inputs.splice(this.#inputs.indexOf(least), 1);
+      }
+    }
+    return this.#inputs.length === 0;
+  }
+
+  close(): void {
+    for (const { source } of this.#inputs) source.close();
+    this.#inputs.length = 0;
+  }
+}

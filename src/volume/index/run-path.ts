@@ -1,0 +1,31 @@
+/** Where index runs lie in the pool's folder. */
+import type { RunPlace } from './run-format.ts';
+
+export const runFolder = 'runs';
+const namePattern = /^([1-9])-([0-9a-f]{8})\.run$/;
+/** What is being written: never read, removed when the pool is opened. */
+const unfinishedSuffix = '.new';
+
+export function runName({ level, firstSegId }: RunPlace): string {
+  return `${level}-${firstSegId.toString(16).padStart(8, '0')}.run`;
+}
+
+export function runPath(place: RunPlace): string {
+  return `${runFolder}/${runName(place)}`;
+}
+
+/** Where a run is written before it gets its name. */
+export function unfinishedRunPath(place: RunPlace): string {
+  return `${runPath(place)}${unfinishedSuffix}`;
+}
+
+/** Undefined when the file is no run. */
+export function runPlaceOf(name: string): RunPlace | undefined {
+  const parts = namePattern.exec(name);
+  if (parts === null) return undefined;
+  return { level: Number(parts[1]), firstSegId: Number.parseInt(parts[2] ?? '', 16) };
+}
+
+export function isUnfinishedRun(name: string): boolean {
+  return name.endsWith(`.run${unfinishedSuffix}`);
+}

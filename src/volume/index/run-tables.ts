@@ -1,0 +1,205 @@
+/**
+ * The tables of a run in memory: which leaves of which lines it touches, and which blocks hold them.
+ */
+import { viewOf } from '../../base/fields.ts';
+import type { DiskFile } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import {
+  bitmapPageBytes,
+  decodeRunHeader,
+  decodeRunTrailer,
+  describeRun,
+  fenceBytes,
+  fenceLayout,
+  lineBytes,
+  lineLayout,
+  pageBytes,
+  pageLayout,
+  pageLeavesOfBitmap,
+  type RunHeader,
+  type RunPlace,
+  type RunSegment,
+  runBlockBytes,
+  runBytesOf,
+  runTablesCrc,
+  runTrailerBytes,
+  segmentBytes,
+  segmentLayout,
+  tableBytesOf,
+} from './run-format.ts';
+
+interface LineTable {
+  readonly levels: number;
+  /** Numbers of its bitmap pages, ascending. */
+  readonly pages: Uint32Array;
+  readonly bits: Uint8Array;
+}
+
+/** A range of block numbers (from 1 on), the last one included. */
+export interface BlockRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export class RunTables {
+  readonly header: RunHeader;
+  readonly digest: Uint8Array;
+  readonly segments: readonly RunSegment[];
+  readonly #fenceLines: Uint32Array;
+  readonly #fenceLevels: Uint8Array;
+  readonly #fenceNodes: Uint32Array;
+  readonly #lines = new Map<number, LineTable>();
+
+  /** `tables` were verified. Throws FormatError when they contradict the header. */
+  constructor(header: RunHeader, digest: Uint8Array, tables: Uint8Array) {
+    this.header = header;
+    this.digest = digest;
+    const { blockCount, lineCount, pageCount } = header;
+    const view = viewOf(tables);
+    this.#fenceLines = new Uint32Array(blockCount);
+    this.#fenceLevels = new Uint8Array(blockCount);
+    this.#fenceNodes = new Uint32Array(blockCount);
+    for (let block = 0; block < blockCount; block += 1) {
+      const at = block * fenceBytes;
+      this.#fenceLines[block] = fenceLayout.line.get(view, at);
+      this.#fenceLevels[block] = fenceLayout.level.get(view, at);
+      this.#fenceNodes[block] = fenceLayout.node.get(view, at);
+    }
+    const linesAt = blockCount * fenceBytes;
+    const pagesAt = linesAt + lineCount * lineBytes;
+    let pagesUsed = 0;
+    for (let index = 0; index < lineCount; index += 1) {
+      const at = linesAt + index * lineBytes;
+      const count = lineLayout.pageCount.get(view, at);
+      if (pagesUsed + count > pageCount) {
+        throw new FormatError(`run ${describeRun(header)}: pages out of range`);
+      }
+      const pages = new Uint32Array(count);
+      const bits = new Uint8Array(count * bitmapPageBytes);
+      for (let page = 0; page < count; page += 1) {
+        const pageAt = pagesAt + (pagesUsed + page) * pageBytes;
+        pages[page] = pageLayout.page.get(view, pageAt);
+        bits.set(pageLayout.bits.get(tables, pageAt), page * bitmapPageBytes);
+      }
+      pagesUsed += count;
+      this.#lines.set(lineLayout.line.get(view, at), {
+        levels: lineLayout.levels.get(view, at),
+        pages,
+        bits,
+      });
+    }
+    this.segments = decodeSegments(header, tables, pagesAt + pageCount * pageBytes);
+  }
+
+  /** RAM, about. */
+  get bytes(): number {
+    return tableBytesOf(this.header) + 512;
+  }
+
+  /** Bit k: the line has entries of level k. */
+  levels(line: number): number {
+    return this.#lines.get(line)?.levels ?? 0;
+  }
+
+  /** Whether level 0 entries of the line touch the leaf. */
+  hasLeaf(lineId: number, leaf: number): boolean {
+    const line = this.#lines.get(lineId);
+    if (line === undefined) return false;
+    const index = lowerBound(line.pages, Math.floor(leaf / pageLeavesOfBitmap));
+    if (line.pages[index] !== Math.floor(leaf / pageLeavesOfBitmap)) return false;
+    const bit = leaf % pageLeavesOfBitmap;
+    const byte = line.bits[index * bitmapPageBytes + (bit >>> 3)] ?? 0;
+    return (byte & (1 << (bit & 7))) !== 0;
+  }
+
+  /** Whether any entry of the line may touch leaves [first, first + count); true may be wrong. */
+  hasLeaves(lineId: number, first: number, count: number): boolean {
+    const line = this.#lines.get(lineId);
+    if (line === undefined) return false;
+    if (line.levels > 1) return true;
+    const index = lowerBound(line.pages, Math.floor(first / pageLeavesOfBitmap));
+    const page = line.pages[index];
+    return page !== undefined && page * pageLeavesOfBitmap < first + count;
+  }
+
+  /** Blocks that hold the entries of a node, if any does. */
+  blocksOf(line: number, level: number, node: number): BlockRange | undefined {
+    const { blockCount } = this.header;
+    // The first fence that is not before the node, and the first that is behind it.
+    const from = this.#firstFence(line, level, node);
+    const behind = this.#firstFence(line, level, node + 1);
+    const first = Math.max(1, from);
+    const last = Math.min(blockCount, behind);
+    return first > last ? undefined : { first, last };
+  }
+
+  /** Index of the first fence that is not before (line, level, node). */
+  #firstFence(line: number, level: number, node: number): number {
+    let low = 0;
+    let high = this.header.blockCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const order =
+        (this.#fenceLines[middle] ?? 0) - line ||
+        (this.#fenceLevels[middle] ?? 0) - level ||
+        (this.#fenceNodes[middle] ?? 0) - node;
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function decodeSegments(header: RunHeader, tables: Uint8Array, start: number): RunSegment[] {
+  const view = viewOf(tables);
+  return Array.from({ length: header.segmentCount }, (_, index) => {
+    const at = start + index * segmentBytes;
+    return {
+      segId: segmentLayout.segId.get(view, at),
+      epoch: segmentLayout.epoch.get(view, at),
+      endSlot: segmentLayout.endSlot.get(view, at),
+      entryCount: segmentLayout.entryCount.get(view, at),
+      digest: segmentLayout.digest.get(tables, at).slice(),
+      minHlcMs: segmentLayout.minHlcMs.get(view, at),
+      maxHlcMs: segmentLayout.maxHlcMs.get(view, at),
+    };
+  });
+}
+
+function lowerBound(numbers: Uint32Array, wanted: number): number {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((numbers[middle] ?? 0) < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Reads and verifies header, tables and trailer of a run. Throws DiskError, and FormatError when it is not whole. */
+export function readRunTables(file: DiskFile, place: RunPlace, seeds: Seeds): RunTables {
+  const head = new Uint8Array(runBlockBytes);
+  const hasHead = file.read(head, 0) === runBlockBytes;
+  const header = hasHead ? decodeRunHeader(head, place, seeds) : undefined;
+  if (header === undefined) throw new FormatError(`run ${describeRun(place)}: no valid header`);
+  const totalBytes = runBytesOf(header);
+  // Before memory is asked for: the file must be as long as the header says.
+  if (file.size() !== totalBytes) {
+    throw new FormatError(
+      `run ${describeRun(place)}: ${file.size()} bytes instead of ${totalBytes}`,
+    );
+  }
+  const bytes = new Uint8Array(tableBytesOf(header) + runTrailerBytes);
+  if (file.read(bytes, (1 + header.blockCount) * runBlockBytes) !== bytes.length) {
+    throw new FormatError(`run ${describeRun(place)}: cut short`);
+  }
+  const tables = bytes.subarray(0, bytes.length - runTrailerBytes);
+  const trailer = bytes.subarray(tables.length);
+  const digest = decodeRunTrailer(trailer, place, totalBytes, seeds);
+  if (digest === undefined || runTablesCrc(tables, place, seeds) !== header.tablesCrc) {
+    throw new FormatError(`run ${describeRun(place)}: damaged tables`);
+  }
+  return new RunTables(header, digest, tables);
+}

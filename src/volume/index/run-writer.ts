@@ -1,0 +1,211 @@
+/**
+ * Run writer: entries in order become the file of a run. Holds one piece of blocks, and the tables (about 1/300 of the
+ * file), in memory.
+ */
+import { createHash } from 'node:crypto';
+import { viewOf } from '../../base/fields.ts';
+import type { DiskFile } from '../../base/ports.ts';
+import { addressOf, positionOf } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import type { IndexEntry } from './entry.ts';
+import { EntryBlockWriter } from './entry-block.ts';
+import {
+  bitmapPageBytes,
+  encodeRunHeader,
+  encodeRunTrailer,
+  fenceBytes,
+  fenceLayout,
+  lineBytes,
+  lineLayout,
+  pageBytes,
+  pageLayout,
+  pageLeavesOfBitmap,
+  type RunHeader,
+  type RunPlace,
+  type RunSegment,
+  runBlockBytes,
+  runBytesOf,
+  runTablesCrc,
+  segmentBytes,
+  segmentLayout,
+  tableBytesOf,
+} from './run-format.ts';
+
+/** Blocks that are written at once. */
+const pieceBlocks = 64;
+
+export interface RunShape extends RunPlace {
+  readonly fanOut: number;
+  readonly endSegId: number;
+  readonly segments: readonly RunSegment[];
+  readonly baseTicks: number;
+}
+
+/** What a finished run is known by. */
+export interface RunSummary extends RunPlace {
+  readonly positionLow: number;
+  readonly positionHigh: number;
+  readonly bytes: number;
+  readonly entryCount: number;
+  readonly digest: Uint8Array;
+}
+
+interface Fence {
+  readonly line: number;
+  readonly node: number;
+  readonly level: number;
+}
+
+interface LineTable {
+  readonly line: number;
+  levels: number;
+  entryCount: number;
+  /** In order of pages. */
+  readonly pages: { readonly page: number; readonly bits: Uint8Array }[];
+}
+
+export class RunWriter {
+  readonly #file: DiskFile;
+  readonly #shape: RunShape;
+  readonly #seeds: Seeds;
+  readonly #positionLow: number;
+  readonly #block: EntryBlockWriter;
+  readonly #piece = new Uint8Array(pieceBlocks * runBlockBytes);
+  #pieceCount = 0;
+  #blockCount = 0;
+  #entryCount = 0;
+  readonly #fences: Fence[] = [];
+  readonly #lines: LineTable[] = [];
+  readonly #digest = createHash('sha256');
+
+  /** `file` is empty and stays the caller's. */
+  constructor(file: DiskFile, shape: RunShape, seeds: Seeds) {
+    this.#file = file;
+    this.#shape = shape;
+    this.#seeds = seeds;
+    this.#positionLow = positionOf(addressOf(shape.firstSegId, 0), 0);
+    const { level, firstSegId, baseTicks } = shape;
+    const origin = { level, firstSegId, baseTicks, positionLow: this.#positionLow };
+    this.#block = new EntryBlockWriter(origin, seeds);
+  }
+
+  /** Entries come in order. Throws DiskError. */
+  add(entry: IndexEntry): void {
+    if (this.#block.isFull) this.#endBlock();
+    if (this.#block.isEmpty) {
+      this.#fences.push({ line: entry.line, node: entry.node, level: entry.level });
+    }
+    this.#block.add(entry);
+    this.#entryCount += 1;
+    this.#note(entry);
+  }
+
+  #note({ line: id, level, node }: IndexEntry): void {
+    let line = this.#lines.at(-1);
+    if (line?.line !== id) {
+      line = { line: id, levels: 0, entryCount: 0, pages: [] };
+      this.#lines.push(line);
+    }
+    line.levels |= 1 << level;
+    line.entryCount += 1;
+    if (level > 0) return;
+    const page = Math.floor(node / pageLeavesOfBitmap);
+    let last = line.pages.at(-1);
+    if (last?.page !== page) {
+      last = { page, bits: new Uint8Array(bitmapPageBytes) };
+      line.pages.push(last);
+    }
+    const bit = node % pageLeavesOfBitmap;
+    last.bits[bit >>> 3] = (last.bits[bit >>> 3] ?? 0) | (1 << (bit & 7));
+  }
+
+  #endBlock(): void {
+    this.#blockCount += 1;
+    this.#block.finish(this.#blockCount);
+    this.#piece.set(this.#block.bytes, this.#pieceCount * runBlockBytes);
+    this.#block.clear();
+    this.#pieceCount += 1;
+    if (this.#pieceCount === pieceBlocks) this.#writePiece();
+  }
+
+  #writePiece(): void {
+    if (this.#pieceCount === 0) return;
+    const bytes = this.#piece.subarray(0, this.#pieceCount * runBlockBytes);
+    this.#digest.update(bytes);
+    this.#file.write([bytes], (1 + this.#blockCount - this.#pieceCount) * runBlockBytes);
+    this.#pieceCount = 0;
+  }
+
+  /** Writes what is left, tables, trailer and header, and flushes. Throws DiskError. */
+  finish(poolUuid: Uint8Array): RunSummary {
+    const { level, firstSegId, endSegId, fanOut, baseTicks, segments } = this.#shape;
+    if (!this.#block.isEmpty) this.#endBlock();
+    this.#writePiece();
+    const counts = {
+      blockCount: this.#blockCount,
+      lineCount: this.#lines.length,
+      pageCount: this.#lines.reduce((total, line) => total + line.pages.length, 0),
+      segmentCount: segments.length,
+    };
+    const tables = this.#tables(tableBytesOf(counts));
+    const header: RunHeader = {
+      level,
+      firstSegId,
+      fanOut,
+      endSegId,
+      positionLow: this.#positionLow,
+      positionHigh: positionOf(addressOf(endSegId, 0), 0),
+      entryCount: this.#entryCount,
+      ...counts,
+      baseTicks,
+      tablesCrc: runTablesCrc(tables, this.#shape, this.#seeds),
+    };
+    const head = new Uint8Array(runBlockBytes);
+    encodeRunHeader(head, header, poolUuid, this.#seeds);
+    const digest = new Uint8Array(this.#digest.update(tables).update(head).digest());
+    const bytes = runBytesOf(header);
+    const trailer = encodeRunTrailer(this.#shape, bytes, digest, this.#seeds);
+    this.#file.write([tables, trailer], (1 + this.#blockCount) * runBlockBytes);
+    this.#file.write([head], 0);
+    this.#file.flush();
+    const { positionLow, positionHigh, entryCount } = header;
+    return { level, firstSegId, positionLow, positionHigh, bytes, entryCount, digest };
+  }
+
+  #tables(totalBytes: number): Uint8Array {
+    const out = new Uint8Array(totalBytes);
+    const view = viewOf(out);
+    let at = 0;
+    for (const fence of this.#fences) {
+      fenceLayout.line.set(view, at, fence.line);
+      fenceLayout.node.set(view, at, fence.node);
+      fenceLayout.level.set(view, at, fence.level);
+      at += fenceBytes;
+    }
+    for (const line of this.#lines) {
+      lineLayout.line.set(view, at, line.line);
+      lineLayout.levels.set(view, at, line.levels);
+      lineLayout.pageCount.set(view, at, line.pages.length);
+      lineLayout.entryCount.set(view, at, line.entryCount);
+      at += lineBytes;
+    }
+    for (const { pages } of this.#lines) {
+      for (const { page, bits } of pages) {
+        pageLayout.page.set(view, at, page);
+        pageLayout.bits.set(out, at, bits);
+        at += pageBytes;
+      }
+    }
+    for (const segment of this.#shape.segments) {
+      segmentLayout.segId.set(view, at, segment.segId);
+      segmentLayout.epoch.set(view, at, segment.epoch);
+      segmentLayout.endSlot.set(view, at, segment.endSlot);
+      segmentLayout.entryCount.set(view, at, segment.entryCount);
+      segmentLayout.digest.set(out, at, segment.digest);
+      segmentLayout.minHlcMs.set(view, at, segment.minHlcMs);
+      segmentLayout.maxHlcMs.set(view, at, segment.maxHlcMs);
+      at += segmentBytes;
+    }
+    return out;
+  }
+}
