@@ -132,7 +132,7 @@ describeWith(
       const { stdout: inquiry } = await run('iscsi-inq', [url]);
       expect(inquiry).toContain('Vendor:TIDEMARK');
       const { stdout: pages } = await run('iscsi-inq', ['-e', '1', '-c', '0', url]);
-      expect(pages).toMatch(/Page:80/i);
+      expect(pages).toMatch(/Page:0x80 UNIT_SERIAL_NUMBER/);
       const { stdout: capacity } = await run('iscsi-readcapacity16', [url]);
       expect(capacity).toContain('Total size:33554432');
     });

@@ -2,6 +2,7 @@
  * An appliance with iSCSI on two portals of loopback, for initiators of all kinds. Its ports stay the same when its
  * engine or its daemon starts again, so that an initiator finds it where it was.
  */
+import net from 'node:net';
 import { Appliance, type ApplianceOptions } from './appliance.ts';
 import { freePorts } from './free-ports.ts';
 import { until } from './run.ts';
@@ -38,7 +39,7 @@ export class IscsiAppliance implements AsyncDisposable {
     const appliance = await Appliance.start({ ...options, args });
     try {
       await appliance.api('POST', '/v1/portals', { address: '127.0.0.1', port: ports[1] });
-      await portalsOpen(appliance, ports.length);
+      await portalsOpen(appliance, ports);
       const { targetName } = (await appliance.pool()).iscsi;
       return new IscsiAppliance(appliance, ports, targetName);
     } catch (error) {
@@ -49,7 +50,7 @@ export class IscsiAppliance implements AsyncDisposable {
 
   /** Waits until both portals are open, for example after a restart of the engine. */
   async ready(): Promise<void> {
-    await portalsOpen(this.appliance, this.ports.length);
+    await portalsOpen(this.appliance, this.ports);
   }
 
   /** URL of a LUN through one of the two portals. */
@@ -88,9 +89,25 @@ export class IscsiAppliance implements AsyncDisposable {
   }
 }
 
-async function portalsOpen(appliance: Appliance, count: number): Promise<void> {
+async function portalsOpen(appliance: Appliance, ports: readonly number[]): Promise<void> {
   await until('the portals are open', portalsWithinMs, async () => {
     const pool = await appliance.pool().catch(() => undefined);
-    return pool?.iscsi.portals.length === count && pool.iscsi.targetName !== '';
+    if (pool === undefined || pool.iscsi.targetName === '') return false;
+    return (await Promise.all(ports.map(accepts))).every(Boolean);
   });
+}
+
+/** Whether somebody listens there. */
+async function accepts(port: number): Promise<boolean> {
+  const socket = net.connect(port, '127.0.0.1');
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  socket.on('connect', () => {
+    resolve(true);
+  });
+  socket.on('error', () => {
+    resolve(false);
+  });
+  const isAccepted = await promise;
+  socket.destroy();
+  return isAccepted;
 }
