@@ -88,7 +88,7 @@ export class Exchange implements TaskOwner {
   get senseText(): string {
     const { sense } = this;
     if (sense.length === 0) return '';
-    const isFixed = (sense[0] ?? 0) < 0x72;
+    const isFixed = ((sense[0] ?? 0) & 0x7f) < 0x72;
     const at = isFixed ? [2, 12, 13] : [1, 2, 3];
     const [key, asc, ascq] = at.map((index) => sense[index] ?? 0);
     return `${((key ?? 0) & 0x0f).toString(16)}/${hex(asc)}/${hex(ascq)}`;
