@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import type { Session, SessionList } from '../../src/contract/session.ts';
 import { isAlive } from '../support/appliance.ts';
 import { DaemonUnderTest, daemonEntries } from '../support/daemon-under-test.ts';
+import { freePorts } from '../support/free-ports.ts';
 import { describeWith } from '../support/interop.ts';
 import { type Answer, IscsiClient, Opcode } from '../support/iscsi-client.ts';
 import { containing, matching } from '../support/matching.ts';
@@ -411,7 +412,8 @@ describe('LUN maps and portals', () => {
     await using _ = target;
     await target.json(`host create esx --initiator ${esx}`);
     await target.json('lun map lun0 esx --lun 9');
-    await target.json('portal add 127.0.0.2:13260');
+    const [port] = await freePorts(1);
+    await target.json(`portal add 127.0.0.2:${port}`);
     const before = (await target.pool()).iscsi;
     await using client = await target.logIn();
     await attentions(client, 9);
