@@ -221,8 +221,10 @@ describe('an initiator in full feature phase', () => {
           );
           const noise = new Uint8Array(Buffer.concat(parts));
           for (const [at, byte] of flips) if (at < noise.length) noise[at] = byte;
-          for (let at = 0; at < noise.length; at += cut) {
-            initiator.stream.send(noise.subarray(at, at + cut));
+          // A megabyte byte by byte proves nothing more.
+          const piece = Math.max(cut, Math.ceil(noise.length / 1000));
+          for (let at = 0; at < noise.length; at += piece) {
+            initiator.stream.send(noise.subarray(at, at + piece));
           }
           world.run();
           checkAfter(world, initiator);
