@@ -86,6 +86,8 @@ export class IscsiClient implements AsyncDisposable {
   readonly closed: Promise<void>;
   readonly #socket: net.Socket;
   readonly #pending = new Map<number, Pending>();
+  /** Also of commands that are over: whoever aborts one must name its number. */
+  readonly #cmdSnByTag = new Map<number, number>();
   readonly #others = new Map<number, (pdu: Pdu) => void>();
   #received: Uint8Array = emptyBytes;
   #isClosed = false;
@@ -221,6 +223,7 @@ export class IscsiClient implements AsyncDisposable {
     bhs.setUint32(24, this.#cmdSn);
     bhs.setUint32(28, this.#expStatSn);
     new Uint8Array(bhs.buffer).set(cdb, 32);
+    this.#cmdSnByTag.set(tag, this.#cmdSn);
     this.#cmdSn = (this.#cmdSn + 1) >>> 0;
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     // A test may look at the answer later, or never.
@@ -252,7 +255,7 @@ export class IscsiClient implements AsyncDisposable {
     bhs.setUint32(20, referenced);
     bhs.setUint32(24, this.#cmdSn);
     bhs.setUint32(28, this.#expStatSn);
-    bhs.setUint32(32, this.#cmdSn);
+    bhs.setUint32(32, this.#cmdSnByTag.get(referenced) ?? 0);
     const answered = this.#answerTo(tag);
     this.#send(bhs, emptyBytes);
     const response = (await answered).bhs.getUint8(2);
