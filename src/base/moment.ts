@@ -22,7 +22,7 @@ export const momentRule =
   'an age (-15m, -2h30m, -1d) or position:N';
 
 /** Longer texts are none. */
-export const momentTextMax = 160;
+const momentTextMax = 160;
 
 const snapshotPattern = /^snapshot:([A-Za-z0-9._-]{1,128})$/;
 const positionPattern = /^position:(\d{1,16})$/;
@@ -77,9 +77,8 @@ function timeOf(match: RegExpExecArray): number | undefined {
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
     .slice(1, 7)
     .map((part: string | undefined) => Number(part ?? 0));
-  const isDay = day >= 1 && day <= new Date(Date.UTC(year, month, 0)).getUTCDate();
   const isTime = hour <= 23 && minute <= 59 && second <= 60;
-  if (month < 1 || month > 12 || !isDay || !isTime) return undefined;
+  if (!isTime || !isDay(year, month, day)) return undefined;
   const fractionMs = Number(match[7] ?? 0) * 1000;
   const offsetMs = zoneOffsetMs(match[8]);
   if (offsetMs === 'malformed') return undefined;
@@ -88,6 +87,11 @@ function timeOf(match: RegExpExecArray): number | undefined {
       ? new Date(year, month - 1, day, hour, minute, second).getTime()
       : Date.UTC(year, month - 1, day, hour, minute, second) - offsetMs;
   return wholeMs + fractionMs;
+}
+
+function isDay(year: number, month: number, day: number): boolean {
+  if (month < 1 || month > 12 || day < 1) return false;
+  return day <= new Date(Date.UTC(year, month, 0)).getUTCDate();
 }
 
 /** How far the zone is ahead of UTC; undefined = none was given. */

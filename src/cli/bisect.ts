@@ -112,7 +112,7 @@ class Bisect {
       from: `position:${from.position}`,
       to: `position:${to.position}`,
     });
-    const path = `/v1/volumes/${encodeURIComponent(this.#volume)}/changes?${query}`;
+    const path = `/v1/volumes/${encodeURIComponent(this.#volume)}/changes?${query.toString()}`;
     return await this.#session.send<Changes>('GET', path);
   }
 

@@ -60,7 +60,7 @@ async function* diffPages(
       offset: String(offset),
       limit: String(PAGE_EXTENTS),
     });
-    const page: Diff = await session.send<Diff>('GET', `${path}?${query}`);
+    const page: Diff = await session.send<Diff>('GET', `${path}?${query.toString()}`);
     yield page.extents;
     offset = page.nextOffset;
   }

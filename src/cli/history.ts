@@ -42,7 +42,10 @@ export async function volumeHistory(
   });
   const { lines } = await session.send<VolumeHistory>('GET', `${path}/history`);
   const { snapshots } = await session.send<SnapshotList>('GET', `${path}/snapshots`);
-  const { windowFromMs, ...rate } = await session.send<Rate>('GET', `${path}/rate?${query}`);
+  const { windowFromMs, ...rate } = await session.send<Rate>(
+    'GET',
+    `${path}/rate?${query.toString()}`,
+  );
   const window = { fromMs: windowFromMs, reason: 'everything since creation' };
   const history: History = { window, lines, snapshots, rate };
   session.show(history, (shown) => historyText(name, shown, session.clock.wallMs()));

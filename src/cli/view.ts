@@ -125,6 +125,10 @@ function viewTargets(
   return sources.map((source) => ({ source, name: name ?? '' }));
 }
 
+function createdText(made: View): string {
+  return `view ${made.name} of ${sourceText(made)} at ${made.at} made${madeText(made)}`;
+}
+
 async function viewCreate(
   session: Session,
   targets: readonly ViewTarget[],
@@ -133,16 +137,17 @@ async function viewCreate(
   let moment = at;
   // The first one makes the cut; the others are opened there, too.
   for (const { source } of targets) moment = await preparedMoment(session, source, moment);
-  const text = (made: View): string =>
-    `view ${made.name} of ${sourceText(made)} at ${made.at} made${madeText(made)}`;
   const [only, ...others] = targets;
   if (only !== undefined && others.length === 0) {
-    session.show(await session.send<View>('POST', '/v1/views', { ...only, at: moment }), text);
+    session.show(
+      await session.send<View>('POST', '/v1/views', { ...only, at: moment }),
+      createdText,
+    );
     return;
   }
   const body = { at: moment, views: targets };
   const list = await session.send<ViewList>('POST', '/v1/views/together', body);
-  session.show(list, ({ views }) => views.map(text).join('\n'));
+  session.show(list, ({ views }) => views.map(createdText).join('\n'));
 }
 
 async function viewRefresh(

@@ -11,6 +11,7 @@
  * 3. Nothing is believed about lengths and offsets: every range is checked against the size the client was told.
  */
 
+import { assert } from '../base/assert.ts';
 import { type Output, smallRepliesMaxBytes } from '../base/output.ts';
 import { type OutputPool, smallBufferBytes } from '../base/output-pool.ts';
 import { IoKind, IoStatus } from '../device/block-device.ts';
@@ -201,6 +202,11 @@ export class Transmission implements RequestSink, PartOwner {
       case IoKind.trim:
       case IoKind.flush:
         this.#plainDone(part);
+        return;
+      case IoKind.compareAndWrite:
+      case IoKind.orWrite:
+      case IoKind.clone:
+        assert(false, 'NBD never asks for these');
     }
   }
 

@@ -154,27 +154,27 @@ describeWith(['qemu-utils', 'libnbd-bin'], 'past moments', () => {
   });
 });
 
+/** A volume with 60 writes, of which the 41st wrote the byte 66 to its beginning. */
+async function damaged(tidemark: Tidemark): Promise<string> {
+  await tidemark.start();
+  await tidemark.json('volume create v --size 4M');
+  await tidemark.write('v', filled(65, '0', '4k'));
+  const good = await tidemark.moment();
+  const writes = Array.from({ length: 60 }, (_, index) =>
+    index === 40
+      ? { byte: 66, offset: '0', length: '4k' }
+      : { byte: index + 1, offset: `${(index + 1) * 16}k`, length: '4k' },
+  );
+  await tidemark.write('v', writes);
+  return good;
+}
+
+async function viewNames(tidemark: Tidemark): Promise<string[]> {
+  const { views } = (await tidemark.json('view list')) as { views: View[] };
+  return views.map(({ name }) => name);
+}
+
 describeWith(['qemu-utils'], 'bisect', () => {
-  /** A volume with 60 writes, of which the 41st wrote the byte 66 to its beginning. */
-  async function damaged(tidemark: Tidemark): Promise<string> {
-    await tidemark.start();
-    await tidemark.json('volume create v --size 4M');
-    await tidemark.write('v', filled(65, '0', '4k'));
-    const good = await tidemark.moment();
-    const writes = Array.from({ length: 60 }, (_, index) =>
-      index === 40
-        ? { byte: 66, offset: '0', length: '4k' }
-        : { byte: index + 1, offset: `${(index + 1) * 16}k`, length: '4k' },
-    );
-    await tidemark.write('v', writes);
-    return good;
-  }
-
-  async function viewNames(tidemark: Tidemark): Promise<string[]> {
-    const { views } = (await tidemark.json('view list')) as { views: View[] };
-    return views.map(({ name }) => name);
-  }
-
   it('finds the single write, and leaves nothing behind', async () => {
     await using tidemark = new Tidemark();
     const good = await damaged(tidemark);

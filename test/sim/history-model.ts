@@ -3,7 +3,7 @@
  * write that it holds, or `hole` or `zeros`. Equal numbers are equal versions, so a diff is a comparison of numbers.
  */
 export const hole = 0;
-export const zeros = -1;
+const zeros = -1;
 
 export interface BlockOp {
   readonly volume: string;

@@ -20,6 +20,7 @@ import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Diff } from '../../src/volume/history.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import { crashed, kill, loss } from './crash.ts';
+import { bitmapBlocks, diffBlocks, readNumbers } from './history-look.ts';
 import {
   applied,
   type BlockOp,
@@ -58,7 +59,7 @@ type ChangesDone = Parameters<Pool['changesOpen']>[1];
 
 const eventsMax = 200_000;
 const volumesMax = 5;
-const names = [...'abcdefghijklmnopqrstuvwxyz'];
+const names = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split(' ');
 
 export function historyRun(options: HistoryRunOptions): HistoryRunResult {
   return new HistoryRun(options).run();
@@ -69,7 +70,6 @@ class HistoryRun {
   readonly #random: SeededRandom;
   readonly #segmentSlots: number;
   readonly #notes: NotedMoment[] = [];
-  readonly #buffer = new Uint8Array(blockSizeBytes * 64);
   #process: StoreProcess;
   #machine = new Machine();
   #state: PoolModel = new Map();
@@ -360,9 +360,14 @@ class HistoryRun {
     const after = present(to.state.get(volume), 'model');
     this.#require(opened.device, after.blocks);
     const expected = changedBlocks(before.blocks, after.blocks);
-    this.#requireBlocks(this.#runsOf(opened.diff, after.blocks.length), expected, 'bitmap');
+    this.#requireBlocks(
+      bitmapBlocks(opened.diff, after.blocks.length, this.#random),
+      expected,
+      'bitmap',
+    );
     opened.close();
-    this.#requireBlocks(this.#diffOf(volume, since, at), expected, 'diff');
+    const between = { volume, from: since, to: at };
+    this.#requireBlocks(diffBlocks(this.#process, between, this.#random), expected, 'diff');
     // A time behind the last record may mean any position up to the next one.
     if (from.position === to.position) return;
     const isForward = from.position < to.position;
@@ -374,61 +379,6 @@ class HistoryRun {
     if (changes.changeCount !== count) {
       throw new Violation(`${changes.changeCount} changes of ${volume} instead of ${count}`);
     }
-  }
-
-  #runsOf(
-    diff: {
-      runs: (
-        r: { offset: number; length: number },
-        max: number,
-      ) => readonly { length: number; isChanged: boolean }[];
-    },
-    blockCount: number,
-  ): number[] {
-    const changed: number[] = [];
-    const end = blockCount * blockSizeBytes;
-    let offset = 0;
-    while (offset < end) {
-      const runs = diff.runs({ offset, length: end - offset }, this.#random.between(1, 5));
-      if (runs.length === 0) throw new Violation(`no runs at ${offset}`);
-      for (const { length, isChanged } of runs) {
-        for (let at = 0; at < length; at += blockSizeBytes) {
-          if (isChanged) changed.push((offset + at) / blockSizeBytes);
-        }
-        offset += length;
-      }
-    }
-    return changed;
-  }
-
-  /** Page by page. */
-  #diffOf(volume: string, from: string, to: string): number[] {
-    const changed: number[] = [];
-    const extentsMax = this.#random.between(1, 4);
-    let offset: number | undefined = 0;
-    while (offset !== undefined) {
-      const options: Parameters<StoreProcess['pool']['history']['diff']>[0] = {
-        volume,
-        from,
-        to,
-        offset,
-        extentsMax,
-      };
-      const page = this.#ask(
-        'diff',
-        (done: Parameters<StoreProcess['pool']['history']['diff']>[1]) => {
-          this.#process.pool.history.diff(options, done);
-        },
-      );
-      if (page.extents.length > extentsMax) throw new Violation('a page is too long');
-      for (const { offset: start, length } of page.extents) {
-        for (let at = 0; at < length; at += blockSizeBytes) {
-          changed.push((start + at) / blockSizeBytes);
-        }
-      }
-      offset = page.nextOffset;
-    }
-    return changed;
   }
 
   /** A position inside a batch shows a beginning of it, the same one in every volume. */
@@ -444,7 +394,7 @@ class HistoryRun {
       const opened = this.#ask(`${volume} at ${at}`, (done: ChangesDone) => {
         pool.changesOpen({ volume, at, since: at }, done);
       });
-      const contents = this.#read(opened.device);
+      const contents = readNumbers(this.#process, opened.device);
       opened.close();
       return contents.join();
     });
@@ -463,7 +413,7 @@ class HistoryRun {
   }
 
   #require(device: BlockDevice, blocks: readonly number[]): void {
-    const seen = this.#read(device);
+    const seen = readNumbers(this.#process, device);
     this.#comparisons += 1;
     const expected = blocks.map(contentOf);
     if (seen.join() !== expected.join()) {
@@ -478,32 +428,6 @@ class HistoryRun {
     if (seen.join() === expected.join()) return;
     throw new Violation(`${what}: blocks ${seen.join(' ')} instead of ${expected.join(' ')}`);
   }
-
-  /** The number that each block holds. */
-  #read(device: BlockDevice): number[] {
-    let isDone = false;
-    const request = new IoRequest(() => {
-      isDone = true;
-    });
-    request.kind = IoKind.read;
-    request.length = device.sizeBytes;
-    request.target = this.#buffer.subarray(0, device.sizeBytes);
-    request.target.fill(0xee);
-    device.submit(request);
-    this.#process.runUntil(() => isDone, eventsMax, `read of ${device.name}`);
-    if (request.status !== IoStatus.ok) throw new Violation(`read answered ${request.status}`);
-    if (request.isHole) request.target.fill(0);
-    const words = new Uint32Array(this.#buffer.buffer, 0, device.sizeBytes / 4);
-    const perBlock = blockSizeBytes / 4;
-    return Array.from({ length: device.sizeBytes / blockSizeBytes }, (_, block) => {
-      const own = words.subarray(block * perBlock, (block + 1) * perBlock);
-      const [value = 0] = own;
-      if (own.some((word) => word !== value)) throw new Violation(`torn block ${block}`);
-      return value;
-    });
-  }
-
-  // --- the rest ----------------------------------------------------------------------------------------------------
 
   /** Everything noted is durable: no crash may take it or move it. */
   #crash(): void {

@@ -25,10 +25,9 @@ describe('random runs over the past', () => {
 
   for (const [what, mistake] of Object.entries(mistakes)) {
     it(`find a store that is wrong: ${what}`, () => {
-      const find = (): void => {
+      expect(() => {
         for (let seed = 1; seed <= canaryRunsMax; seed += 1) historyRun({ seed, mistake });
-      };
-      expect(find).toThrow(Violation);
+      }).toThrow(Violation);
     });
   }
 });

@@ -109,12 +109,12 @@ function emptyFrames(segId: number): ReadFrames {
     get frameCount() {
       return frames.length;
     },
-    frame: (index) => at(frames, index),
-    entry: (index) => at(entries, index),
+    frame: (index) => itemAt(frames, index),
+    entry: (index) => itemAt(entries, index),
   };
 }
 
-function at<T>(items: readonly T[], index: number): T {
+function itemAt<T>(items: readonly T[], index: number): T {
   const item = items[index];
   if (item === undefined) throw new FormatError(`a segment has no entry ${index}`);
   return item;
@@ -134,9 +134,9 @@ export function visitFrom(
   firstFrame: number,
   visitor: EntryVisitor,
 ): boolean {
+  if (contents === undefined) return true;
   let index = 0;
-  const frameCount = contents?.frameCount ?? 0;
-  for (let at = 0; contents !== undefined && at < frameCount; at += 1) {
+  for (let at = 0; at < contents.frameCount; at += 1) {
     const { descriptors, hlcMs } = contents.frame(at);
     const end = index + descriptors;
     if (at < firstFrame) index = end;
