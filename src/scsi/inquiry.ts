@@ -3,11 +3,10 @@ import { bytes, u8, u16be, viewOf } from '../base/fields.ts';
 import { byteAt, u16At } from './bytes.ts';
 import type { Command } from './command.ts';
 import { cdbField, SenseCode } from './sense.ts';
-import { asciiBytes } from './text.ts';
+import { asciiBytes, vendorText } from './text.ts';
 import { vpdPage } from './vpd.ts';
 
-/** ESXi copies only between units of the same product, and knows vendor and product by these names. */
-export const vendorText = 'TIDEMARK';
+/** ESXi copies only between units of the same product, so all have one name. */
 const productText = 'LUN';
 const evpdMask = 0x01;
 

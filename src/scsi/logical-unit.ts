@@ -43,6 +43,8 @@ export class LogicalUnit implements ReservationHost {
   readonly tasks: TaskSet;
   readonly modePages: ModePages;
   readonly reservations: Reservations;
+  /** What the volume kept for the unit could not be read: reservations and saved mode pages are lost. To be logged. */
+  readonly isStateDamaged: boolean;
   #device: BlockDevice;
   #state: UnitState = 'open';
   #isSpaceLow = false;
@@ -56,11 +58,14 @@ export class LogicalUnit implements ReservationHost {
     this.space = options.space;
     this.ignoresIsid = options.ignoresIsid ?? false;
     this.tasks = new TaskSet(this);
-    this.#parts = new Map(device.luState === undefined ? [] : decodeLuState(device.luState));
+    const parts =
+      device.luState === undefined ? new Map<number, Uint8Array>() : decodeLuState(device.luState);
+    this.#parts = new Map(parts);
     this.modePages = new ModePages(this.#parts.get(LuStatePart.modePages));
     this.reservations = new Reservations(this);
     const reserved = this.#parts.get(LuStatePart.persistentReservation);
-    if (reserved !== undefined) this.reservations.restore(reserved);
+    const isRestored = reserved === undefined || this.reservations.restore(reserved);
+    this.isStateDamaged = parts === undefined || !isRestored;
   }
 
   get device(): BlockDevice {

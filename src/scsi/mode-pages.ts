@@ -15,7 +15,7 @@ import { u8, u16be, viewOf } from '../base/fields.ts';
 export const PageControl = { current: 0, changeable: 1, defaults: 2, saved: 3 } as const;
 export type PageControl = (typeof PageControl)[keyof typeof PageControl];
 
-export const controlPage = 0x0a;
+const controlPage = 0x0a;
 const cachingPage = 0x08;
 const allPages = 0x3f;
 const allSubpages = 0xff;

@@ -69,13 +69,12 @@ export interface SenseDetail {
   /** LBA of the first bad block, or offset of the first different byte: what the command's standard says. */
   readonly information?: number;
   readonly commandSpecific?: number;
-  /** From `cdbField`, `parameterField` or `segmentField`. */
+  /** From `cdbField` or `parameterField`. */
   readonly keySpecific?: number;
 }
 
 const sksValid = 0x80;
 const sksInCdb = 0x40;
-const sksSegment = 0x20;
 const sksBitValid = 0x08;
 
 function pointer(flags: number, byte: number, bit: number | undefined): number {
@@ -93,12 +92,7 @@ export function parameterField(byte: number, bit?: number): number {
   return pointer(0, byte, bit);
 }
 
-/** For COPY ABORTED: points into the segment descriptor, SPC-4 table 48. */
-export function segmentField(byte: number, bit?: number): number {
-  return pointer(sksSegment, byte, bit);
-}
-
-export function senseKeyOf(code: number): number {
+function senseKeyOf(code: number): number {
   return code >> 16;
 }
 

@@ -1,5 +1,8 @@
 /** Text in SCSI data: ASCII, left-aligned, padded with spaces (SPC-4 4.3.1), or UTF-8 ended with zeros. */
 
+/** T10 VENDOR IDENTIFICATION: exactly eight characters. */
+export const vendorText = 'TIDEMARK';
+
 const encoder = new TextEncoder();
 const space = 0x20;
 

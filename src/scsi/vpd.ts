@@ -16,7 +16,7 @@ import {
 } from './limits.ts';
 import type { NexusLun } from './nexus.ts';
 import type { TargetGroups } from './target-groups.ts';
-import { asciiBytes, nameString } from './text.ts';
+import { asciiBytes, nameString, vendorText } from './text.ts';
 
 type Page = (place: NexusLun, groups: TargetGroups) => Uint8Array;
 
@@ -68,7 +68,6 @@ const DesignatorType = { t10: 1, naa: 3, relativePort: 4, portGroup: 5, scsiName
 /** Protocol identifier iSCSI, and the bit that says it is valid. */
 const iscsiProtocol = 0x50;
 const protocolValid = 0x80;
-const vendor = 'TIDEMARK';
 
 interface Designator {
   readonly codeSet: number;
@@ -91,7 +90,7 @@ function identification(place: NexusLun, groups: TargetGroups): Uint8Array {
         association: ofUnit,
         type: DesignatorType.t10,
         // Some hosts compare only the first eight characters behind the vendor: the unique part comes first.
-        value: asciiBytes(vendor + serial, vendor.length + serial.length),
+        value: asciiBytes(vendorText + serial, vendorText.length + serial.length),
       },
       named(ofUnit, `naa.${toHex(naa)}`),
       numbered(DesignatorType.relativePort, nexus.relativePort),

@@ -4,6 +4,18 @@ import { IoKind } from '../../../src/device/block-device.ts';
 import { block, capacity, forms, put, scene, stored } from '../../support/scsi-blocks.ts';
 import { ask, hex, outcome, pattern } from '../../support/scsi-raw.ts';
 
+const compareCdb = (lba: number, blocks: number): string =>
+  `89 00 ${put(lba, 16)} 000000 ${put(blocks, 2)} 00 00`;
+const both = (expected: Uint8Array, next: Uint8Array): Uint8Array =>
+  Uint8Array.from([...expected, ...next]);
+
+const unmapList = (...ranges: readonly (readonly [number | bigint, number])[]): Uint8Array => {
+  const bytes = ranges.map(([lba, blocks]) => `${put(lba, 16)} ${put(blocks, 8)} 00000000`);
+  const size = ranges.length * 16;
+  return hex(`${put(size + 6, 4)} ${put(size, 4)} 00000000 ${bytes.join('')}`);
+};
+const unmapCdb = (length: number): string => `42 00 00000000 00 ${put(length, 4)} 00`;
+
 describe('VERIFY', () => {
   const codes = [
     { code: '2f', form: forms[10] },
@@ -44,17 +56,12 @@ describe('VERIFY', () => {
 });
 
 describe('COMPARE AND WRITE', () => {
-  const cdb = (lba: number, blocks: number): string =>
-    `89 00 ${put(lba, 16)} 000000 ${put(blocks, 2)} 00 00`;
-  const both = (expected: Uint8Array, next: Uint8Array): Uint8Array =>
-    Uint8Array.from([...expected, ...next]);
-
   it.each([1, 2, 100, 255])('of %i blocks writes when they are as expected', (blocks) => {
     const scenery = scene();
     const { world, host } = scenery;
     const next = pattern(blocks * block);
     const out = both(new Uint8Array(blocks * block), next);
-    expect(outcome(ask(world, host, cdb(capacity - blocks, blocks), { out }))).toBe('good');
+    expect(outcome(ask(world, host, compareCdb(capacity - blocks, blocks), { out }))).toBe('good');
     expect(stored(scenery, capacity - blocks, blocks)).toEqual(next);
   });
 
@@ -65,7 +72,9 @@ describe('COMPARE AND WRITE', () => {
     ask(world, host, forms[10]('2a', 1, 4), { out: before });
     const expected = before.slice();
     expected[700] = (expected[700] ?? 0) ^ 0x80;
-    const exchange = ask(world, host, cdb(1, 4), { out: both(expected, pattern(4 * block, 5)) });
+    const exchange = ask(world, host, compareCdb(1, 4), {
+      out: both(expected, pattern(4 * block, 5)),
+    });
     expect(outcome(exchange)).toBe('e/1d/00');
     expect(new DataView(exchange.sense.buffer).getUint32(3)).toBe(700);
     expect(stored(scenery, 1, 4)).toEqual(before);
@@ -74,13 +83,16 @@ describe('COMPARE AND WRITE', () => {
   it('with other than twice the data is refused, 256 blocks among them', () => {
     const { world, host } = scene();
     for (const length of [0, 512, 1536, 2048]) {
-      const exchange = ask(world, host, cdb(0, 1), { out: new Uint8Array(length), inBytes: 0 });
+      const exchange = ask(world, host, compareCdb(0, 1), {
+        out: new Uint8Array(length),
+        inBytes: 0,
+      });
       expect(outcome(exchange)).toBe('5/24/00');
     }
-    expect(outcome(ask(world, host, cdb(0, 0), { out: new Uint8Array(512 * block) }))).toBe(
+    expect(outcome(ask(world, host, compareCdb(0, 0), { out: new Uint8Array(512 * block) }))).toBe(
       '5/24/00',
     );
-    expect(outcome(ask(world, host, cdb(0, 0)))).toBe('good');
+    expect(outcome(ask(world, host, compareCdb(0, 0)))).toBe('good');
   });
 });
 
@@ -152,19 +164,12 @@ describe('WRITE SAME', () => {
 });
 
 describe('UNMAP', () => {
-  const list = (...ranges: readonly (readonly [number | bigint, number])[]): Uint8Array => {
-    const bytes = ranges.map(([lba, blocks]) => `${put(lba, 16)} ${put(blocks, 8)} 00000000`);
-    const size = ranges.length * 16;
-    return hex(`${put(size + 6, 4)} ${put(size, 4)} 00000000 ${bytes.join('')}`);
-  };
-  const cdb = (length: number): string => `42 00 00000000 00 ${put(length, 4)} 00`;
-
   it('makes several ranges read as zero', () => {
     const scenery = scene();
     const { world, host } = scenery;
     ask(world, host, forms[10]('2a', 0, 64), { out: pattern(64 * block) });
-    const out = list([1, 8], [0, 0], [32, 16]);
-    expect(outcome(ask(world, host, cdb(out.length), { out }))).toBe('good');
+    const out = unmapList([1, 8], [0, 0], [32, 16]);
+    expect(outcome(ask(world, host, unmapCdb(out.length), { out }))).toBe('good');
     const expected = pattern(64 * block);
     expected.fill(0, block, 9 * block);
     expected.fill(0, 32 * block, 48 * block);
@@ -176,21 +181,21 @@ describe('UNMAP', () => {
     const { world, host } = scenery;
     ask(world, host, forms[10]('2a', 0, 8), { out: pattern(8 * block) });
     for (const wrong of [BigInt(capacity), 2n ** 63n, 2n ** 64n - 1n]) {
-      const out = list([0, 8], [wrong, 1]);
-      expect(outcome(ask(world, host, cdb(out.length), { out }))).toBe('5/21/00');
+      const out = unmapList([0, 8], [wrong, 1]);
+      expect(outcome(ask(world, host, unmapCdb(out.length), { out }))).toBe('5/21/00');
     }
     expect(stored(scenery, 0, 8)).toEqual(pattern(8 * block));
   });
 
   it('checks its list', () => {
     const { world, host } = scene();
-    expect(outcome(ask(world, host, cdb(0)))).toBe('good');
-    expect(outcome(ask(world, host, cdb(7), { out: new Uint8Array(7) }))).toBe('5/1a/00');
-    const out = list([0, 8]);
-    expect(outcome(ask(world, host, cdb(20), { out: out.subarray(0, 20) }))).toBe('5/1a/00');
-    expect(outcome(ask(world, host, cdb(24), { out: out.subarray(0, 20) }))).toBe('5/1a/00');
-    const many = list(...Array.from({ length: 257 }, () => [0, 1] as const));
-    expect(outcome(ask(world, host, cdb(many.length), { out: many }))).toBe('5/26/00');
+    expect(outcome(ask(world, host, unmapCdb(0)))).toBe('good');
+    expect(outcome(ask(world, host, unmapCdb(7), { out: new Uint8Array(7) }))).toBe('5/1a/00');
+    const out = unmapList([0, 8]);
+    expect(outcome(ask(world, host, unmapCdb(20), { out: out.subarray(0, 20) }))).toBe('5/1a/00');
+    expect(outcome(ask(world, host, unmapCdb(24), { out: out.subarray(0, 20) }))).toBe('5/1a/00');
+    const many = unmapList(...Array.from({ length: 257 }, () => [0, 1] as const));
+    expect(outcome(ask(world, host, unmapCdb(many.length), { out: many }))).toBe('5/26/00');
     expect(outcome(ask(world, host, '42 01 00000000 00 0018 00', { out }))).toBe('5/24/00');
   });
 });

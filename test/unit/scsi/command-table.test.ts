@@ -1,6 +1,7 @@
 /** The command table: what is refused before any handler, and what REPORT SUPPORTED OPERATION CODES says about it. */
 import { describe, expect, it } from 'vitest';
 import { commandSet } from '../../../src/scsi/command-set.ts';
+import { put } from '../../support/scsi-blocks.ts';
 import { ask, outcome } from '../../support/scsi-raw.ts';
 import { type Initiator, ScsiWorld } from '../../support/scsi-world.ts';
 
@@ -13,8 +14,7 @@ function scene(): { world: ScsiWorld; host: Initiator } {
 const rows = commandSet.map((row) => ({ name: row.name, row }));
 
 function report(option: number, opcode = 0, serviceAction = 0): string {
-  const digits = (value: number, count: number): string => value.toString(16).padStart(count, '0');
-  return `a3 0c ${digits(option, 2)} ${digits(opcode, 2)} ${digits(serviceAction, 4)} 0000ffff 00 00`;
+  return `a3 0c ${put(option, 2)} ${put(opcode, 2)} ${put(serviceAction, 4)} 0000ffff 00 00`;
 }
 
 describe('the command table', () => {

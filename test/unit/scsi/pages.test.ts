@@ -1,6 +1,6 @@
 /** What hosts read about a unit: INQUIRY, capacity, mode and log pages, and LUNs. */
 import { describe, expect, it } from 'vitest';
-import { LogicalUnit } from '../../../src/scsi/logical-unit.ts';
+import { LogicalUnit, type SpaceReport } from '../../../src/scsi/logical-unit.ts';
 import { scene } from '../../support/scsi-blocks.ts';
 import { ask, hex, outcome, pattern } from '../../support/scsi-raw.ts';
 import { ScsiWorld } from '../../support/scsi-world.ts';
@@ -19,6 +19,11 @@ function designators(page: Uint8Array): string[] {
   }
   return found;
 }
+
+const space = (): SpaceReport => ({ usedBytes: 0, availableBytes: 0 });
+
+const control = (senseFlags: string, protectFlags: string, header = '00000000'): Uint8Array =>
+  hex(`${header} 0a0a ${senseFlags} 10 ${protectFlags} 40 0000 ffff 0000`);
 
 describe('INQUIRY', () => {
   it('says what hosts decide by', () => {
@@ -186,9 +191,6 @@ describe('MODE SENSE', () => {
 });
 
 describe('MODE SELECT', () => {
-  const control = (senseFlags: string, protectFlags: string, header = '00000000'): Uint8Array =>
-    hex(`${header} 0a0a ${senseFlags} 10 ${protectFlags} 40 0000 ffff 0000`);
-
   it('of SWP refuses writes with DATA PROTECT, and tells the others', () => {
     const { world, host } = scene();
     const other = world.open('other', 2);
@@ -247,7 +249,6 @@ describe('MODE SELECT', () => {
 
   it('with SP is durable, without it is gone after a reset', () => {
     const { world, host, device } = scene();
-    const space = () => ({ usedBytes: 0, availableBytes: 0 });
     ask(world, host, '15 10 0000 10 00', { out: control('02', '08') });
     expect(device.luState).toBeUndefined();
     world.target.manage('lunReset', host.nexus, 0, () => {});
@@ -262,6 +263,18 @@ describe('MODE SELECT', () => {
       true,
       true,
     ]);
+  });
+});
+
+describe('a state that cannot be read', () => {
+  it('is noticed, and the unit is as new', () => {
+    const { device } = scene();
+    device.luState = new Uint8Array(40).fill(7);
+    const unit = new LogicalUnit({ device, productRevision: '0001', space });
+    expect([unit.isStateDamaged, unit.modePages.isWriteProtected]).toEqual([true, false]);
+    device.luState = undefined;
+    const fresh = new LogicalUnit({ device, productRevision: '0001', space });
+    expect(fresh.isStateDamaged).toBe(false);
   });
 });
 

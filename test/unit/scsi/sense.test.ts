@@ -56,13 +56,13 @@ describe('sense data', () => {
   });
 });
 
-describe('the residual', () => {
-  const settled = (expected: number, required: number, moved: number): Residual => {
-    const result = { residual: -1, isOverflow: false, isUnderflow: false };
-    settleResidual(result, expected, required, moved);
-    return result;
-  };
+const settled = (expected: number, required: number, moved: number): Residual => {
+  const result = { residual: -1, isOverflow: false, isUnderflow: false };
+  settleResidual(result, expected, required, moved);
+  return result;
+};
 
+describe('the residual', () => {
   it.each([
     [512, 512, 512, 0, false, false],
     [200, 512, 200, 312, true, false],

@@ -45,11 +45,11 @@ function isStored({ world, host, device }: Scene): boolean {
   return Buffer.compare(exchange.data, data) === 0;
 }
 
+const whoIsDone = (exchanges: readonly Exchange[]): boolean[] =>
+  exchanges.map(({ isDone }) => isDone);
+
 describe('order', () => {
   const ordered = { attribute: TaskAttribute.ordered };
-  const names = (exchanges: readonly Exchange[]): boolean[] =>
-    exchanges.map(({ isDone }) => isDone);
-
   it('of simple commands is theirs', () => {
     const { world, host, device } = scene();
     device.isHolding = true;
@@ -57,7 +57,7 @@ describe('order', () => {
     const second = send(world, host, read1);
     expect(device.heldCount).toBe(2);
     device.release(1, true);
-    expect(names([first, second])).toEqual([false, true]);
+    expect(whoIsDone([first, second])).toEqual([false, true]);
   });
 
   it('keeps an ORDERED command behind older ones, and newer ones behind it', () => {
@@ -67,14 +67,14 @@ describe('order', () => {
     const second = send(world, other, '2a 00 00000010 00 0008 00', { ...ordered, out: data });
     const third = send(world, host, read1);
     const head = send(world, host, '00', { attribute: TaskAttribute.headOfQueue });
-    expect(names([first, second, third, head])).toEqual([false, false, false, true]);
+    expect(whoIsDone([first, second, third, head])).toEqual([false, false, false, true]);
     expect(device.heldCount).toBe(1);
     device.release();
     world.run();
-    expect(names([first, second, third])).toEqual([true, false, false]);
+    expect(whoIsDone([first, second, third])).toEqual([true, false, false]);
     device.release();
     world.run();
-    expect(names([first, second, third])).toEqual([true, true, false]);
+    expect(whoIsDone([first, second, third])).toEqual([true, true, false]);
     device.release();
     expect([first, second, third].map(outcome)).toEqual(['good', 'good', 'good']);
   });
