@@ -1,9 +1,16 @@
 /** Exports over memory devices: what the engine's volumes are in production. */
-import type { NbdExportInfo, NbdExports, NbdOpenExport } from '../../src/nbd/exports.ts';
+import type {
+  NbdDirtyBitmap,
+  NbdExportInfo,
+  NbdExports,
+  NbdOpenExport,
+} from '../../src/nbd/exports.ts';
 import type { MemoryDevice } from './memory-device.ts';
 
 export class MemoryExports implements NbdExports {
   readonly devices = new Map<string, MemoryDevice>();
+  /** What changed in an export, by its name. */
+  readonly bitmaps = new Map<string, NbdDirtyBitmap>();
   /** What is open now, one per connection. */
   readonly #openExports = new Set<NbdOpenExport>();
   /** Set to delay opening until it is called. */
@@ -41,8 +48,10 @@ export class MemoryExports implements NbdExports {
   #open(name: string): NbdOpenExport | undefined {
     const device = this.devices.get(name);
     if (device === undefined) return undefined;
+    const dirtyBitmap = this.bitmaps.get(name);
     const opened: NbdOpenExport = {
       device,
+      ...(dirtyBitmap === undefined ? {} : { dirtyBitmap }),
       name,
       description: describe(name),
       close: () => {
