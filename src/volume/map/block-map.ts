@@ -239,7 +239,7 @@ export class BlockMap {
     const end = block + count;
     let leavesLeft = leavesMax;
     let at = block;
-    while (at < end && leavesLeft > 0 && !runs.isStopped) {
+    while (at < end && leavesLeft > 0 && !runs.isEnough()) {
       const same = this.#sharedBlocks(other, at);
       if (same > 0) {
         const length = Math.min(end - at, same);
@@ -249,7 +249,7 @@ export class BlockMap {
       }
       leavesLeft -= 1;
       const leafEnd = Math.min(end, (Math.floor(at / leafBlocks) + 1) * leafBlocks);
-      for (; at < leafEnd && !runs.isStopped; at += 1) {
+      for (; at < leafEnd && !runs.isEnough(); at += 1) {
         const value = this.lookup(at);
         runs.add(1, value !== other.lookup(at) || value === unknownValue);
       }

@@ -3,12 +3,17 @@ export class CompareRuns {
   readonly #visitor: (blockCount: number, isDifferent: boolean) => boolean;
   #count = 0;
   #isDifferent = false;
-  isStopped = false;
+  #isStopped = false;
   /** Blocks of the runs that the visitor took. */
   blocksTold = 0;
 
   constructor(visitor: (blockCount: number, isDifferent: boolean) => boolean) {
     this.#visitor = visitor;
+  }
+
+  /** Whether the visitor refused a run. */
+  isEnough(): boolean {
+    return this.#isStopped;
   }
 
   add(count: number, isDifferent: boolean): void {
@@ -18,9 +23,9 @@ export class CompareRuns {
   }
 
   end(): void {
-    if (this.#count === 0 || this.isStopped) return;
+    if (this.#count === 0 || this.#isStopped) return;
     if (this.#visitor(this.#count, this.#isDifferent)) this.blocksTold += this.#count;
-    else this.isStopped = true;
+    else this.#isStopped = true;
     this.#count = 0;
   }
 }
