@@ -37,10 +37,10 @@ export async function fixedMoment(pool: Pool, volume: string, at: string): Promi
 export function historyHandlers(pool: Pool): Pick<EngineHandlers, HistoryMethod> {
   const { history } = pool;
   return {
-    momentOpen: async ({ volume, at }, progress) =>
+    momentOpen: async ({ volume, at }) =>
       momentInfo(
         await ask<Diff['from']>((done) => {
-          history.prepare(volume, at, progress, done);
+          history.prepare(volume, at, done);
         }),
       ),
     volumeDiff: async ({ name: volume, ...options }) => {

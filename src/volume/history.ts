@@ -83,8 +83,8 @@ export class PoolHistory {
     });
   }
 
-  /** Makes the map of a moment, so that what is opened there next is there at once. */
-  prepare(volumeName: string, at: string, progress: Progress, done: Done<ResolvedMoment>): void {
+  /** Opens the map of a moment and gives it back: whether it can be opened there. */
+  prepare(volumeName: string, at: string, done: Done<ResolvedMoment>): void {
     this.resolve(volumeName, at, (outcome) => {
       if (!outcome.ok) {
         done(outcome);
@@ -95,7 +95,7 @@ export class PoolHistory {
         open?.release();
         done(open === undefined ? failure(momentUnreadable()) : outcome);
       };
-      this.#operator.moments.open(moment, opened, progress);
+      this.#operator.moments.open(moment, opened);
     });
   }
 

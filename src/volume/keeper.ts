@@ -6,6 +6,7 @@
  *     manifest  apply catalogue records and sealed segments to the manifest
  *     verify    read one segment whole, compare everything with its checksums and its footer
  *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
+ *     runs      make an index run, a step at a time; compare runs with the manifest; read one whole
  *
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
@@ -17,6 +18,9 @@ import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
 import { FormatError } from './format/format-error.ts';
+import type { BuiltRun, RunPlan } from './index/run-builder.ts';
+import type { RunPlace } from './index/run-format.ts';
+import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import {
@@ -51,6 +55,9 @@ export type KeeperJob =
     }
   | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
   | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
+  | { readonly kind: 'open-runs' }
+  | { readonly kind: 'build-run'; readonly plan: RunPlan }
+  | { readonly kind: 'verify-run'; readonly place: RunPlace }
   | {
       readonly kind: 'rebuild-manifest';
       /** In log order; the last may be unsealed. */
@@ -86,6 +93,15 @@ export type KeeperResult =
       readonly entryCount: number;
       readonly error?: KeeperError;
     }
+  | { readonly kind: 'open-runs'; readonly error?: KeeperError }
+  | {
+      readonly kind: 'build-run';
+      /** Post it again: it goes on where it is. */
+      readonly isUnfinished: boolean;
+      readonly built?: BuiltRun;
+      readonly error?: KeeperError;
+    }
+  | { readonly kind: 'verify-run'; readonly error?: KeeperError }
   | {
       readonly kind: 'rebuild-manifest';
       readonly wasEqual: boolean;
@@ -110,6 +126,7 @@ export class Keeper {
   readonly #disk: Disk;
   readonly #seeds: Seeds;
   readonly #pause: (ms: number) => void;
+  readonly #runs: RunKeeping;
   #manifest: Manifest | undefined;
   #zeros: Uint8Array | undefined;
 
@@ -119,6 +136,7 @@ export class Keeper {
     this.#pause = pause;
     this.#disk = disk;
     this.#seeds = new Seeds(settings.poolUuid);
+    this.#runs = new RunKeeping({ ...settings, disk, seeds: this.#seeds });
   }
 
   /** Does one job. Throws only what is a programming error. */
@@ -136,6 +154,12 @@ export class Keeper {
         return this.#verify(job, job.isSealed);
       case 'rebuild-footer':
         return this.#rebuildFooter(job);
+      case 'open-runs':
+        return { kind: 'open-runs', ...this.#attempt(() => this.#runs.open(this.#manifest)) };
+      case 'build-run':
+        return this.#buildRun(job.plan);
+      case 'verify-run':
+        return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
       default:
@@ -144,6 +168,7 @@ export class Keeper {
   }
 
   close(): void {
+    this.#runs.close();
     this.#manifest?.close();
     this.#manifest = undefined;
   }
@@ -338,6 +363,15 @@ export class Keeper {
     return { kind: 'rebuild-footer', segId, wasEqual, entryCount, ...outcome };
   }
 
+  #buildRun(plan: RunPlan): KeeperResult {
+    let built: BuiltRun | undefined;
+    const outcome = this.#attempt(() => {
+      built = this.#runs.step(plan, this.#manifest);
+    });
+    if (built !== undefined) return { kind: 'build-run', isUnfinished: false, built, ...outcome };
+    return { kind: 'build-run', isUnfinished: outcome.error === undefined, ...outcome };
+  }
+
   #rebuildManifest(
     segments: readonly (SegmentEnd & { readonly isSealed: boolean })[],
   ): KeeperResult {
@@ -351,6 +385,7 @@ export class Keeper {
       const before = this.#manifest?.contents();
       this.#manifest?.reset(this.#settings.poolUuid);
       this.#manifest?.apply(records, rows);
+      this.#runs.list(this.#manifest);
       contents = this.#manifest?.contents() ?? '';
       wasEqual = before === contents;
     });

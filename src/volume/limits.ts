@@ -14,6 +14,8 @@ export interface StoreSettings {
   readonly crcTableBytes: number;
   /** RAM of maps above which those that nobody uses are given up. */
   readonly mapBytes: number;
+  /** An index run covers this many of the level below. */
+  readonly runFanOut: number;
   /** Where the manifest database lives; ':memory:' in the simulator. */
   readonly manifestPath: string;
 }
@@ -25,6 +27,7 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   stagingBytes: 64 * 2 ** 20,
   crcTableBytes: 256 * 2 ** 20,
   mapBytes: 2 ** 30,
+  runFanOut: 8,
 };
 
 export const limits = {
@@ -73,6 +76,13 @@ export const limits = {
   quietGapsMax: 16,
   /** How often it is looked whether the log is durable up to a moment that was asked for. */
   settlePollMs: 1,
+  /** Entries of an index run that the keeper merges before it looks for other work: about 10 ms. */
+  runEntriesPerStep: 20_000,
+  /** RAM of tables and blocks of index runs, and of the indexes of segments that no run covers yet. */
+  runTableBytes: 32 * 2 ** 20,
+  runBlockBytes: 16 * 2 ** 20,
+  segmentIndexBytes: 32 * 2 ** 20,
+  runFilesOpenMax: 64,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
 } as const;

@@ -14,7 +14,9 @@ import { makeCommitShared, ringHeaderBytes } from './commit-ring.ts';
 import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
+import { openPoolIndex } from './core/pool-index.ts';
 import { relogTail } from './core/relog.ts';
+import { RunUpkeep } from './core/run-upkeep.ts';
 import { SegmentReading } from './core/segment-contents.ts';
 import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
@@ -122,10 +124,21 @@ class Opening {
     const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance } = parts;
     const reading = new SegmentReading(parts.parts);
-    const moments = new MomentMaps(parts.parts, reading);
+    const late: { upkeep?: RunUpkeep } = {};
+    const index = openPoolIndex(parts.parts, reading, (place) => late.upkeep?.lost(place));
+    const upkeep = new RunUpkeep(parts.parts, maintenance, index);
+    late.upkeep = upkeep;
+    const moments = new MomentMaps(parts.parts, index.log);
     const pool = new Pool(
       parts.parts,
-      { maintenance, moments, reading, bytesSinceCheckpoint: bytesSinceCheckpoint(recovered) },
+      {
+        maintenance,
+        upkeep,
+        index,
+        moments,
+        reading,
+        bytesSinceCheckpoint: bytesSinceCheckpoint(recovered),
+      },
       reason === undefined ? undefined : { reason, isIncomplete: recovered.isIncomplete },
     );
     parts.attach(pool);
@@ -160,6 +173,7 @@ class Opening {
           this.#finishRelog(parts.parts, () => {
             if (recovered.relog.length > 0) sealOpen();
             pool.opened();
+            upkeep.start();
             done(success(opened));
           });
         });
@@ -364,6 +378,7 @@ class Opening {
             hlcMs: log.lastHlcMs,
             endAddress: 0,
             crcPlace: undefined,
+            digest: undefined,
           };
           segmentById.set(segId, segment);
           late.pool?.segmentOpened();

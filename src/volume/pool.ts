@@ -23,6 +23,8 @@ import type { Maintenance } from './core/maintenance.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
 import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
+import type { PoolIndex } from './core/pool-index.ts';
+import type { RunUpkeep } from './core/run-upkeep.ts';
 import type { SegmentReading } from './core/segment-contents.ts';
 import { Space, type SpaceReport } from './core/space.ts';
 import {
@@ -64,6 +66,8 @@ export interface OpenChanges extends OpenSnapshot {
 export class Pool {
   readonly #parts: PoolParts;
   readonly #maintenance: Maintenance;
+  readonly #upkeep: RunUpkeep;
+  readonly #index: PoolIndex;
   readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
@@ -81,6 +85,8 @@ export class Pool {
     parts: PoolParts,
     helpers: {
       readonly maintenance: Maintenance;
+      readonly upkeep: RunUpkeep;
+      readonly index: PoolIndex;
       readonly moments: MomentMaps;
       readonly reading: SegmentReading;
       /** Bytes of recovered log behind the newest checkpoint. */
@@ -91,6 +97,8 @@ export class Pool {
     const { maintenance } = helpers;
     this.#parts = parts;
     this.#maintenance = maintenance;
+    this.#upkeep = helpers.upkeep;
+    this.#index = helpers.index;
     this.#space = new Space(parts);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
     this.history = new PoolHistory(this.#operator);
@@ -337,7 +345,7 @@ export class Pool {
   }
 
   verify(progress: Progress, done: (report: VerifyReport) => void): void {
-    this.#maintenance.verify(progress, done);
+    this.#maintenance.verify(this.#upkeep, progress, done);
   }
 
   rebuild(progress: Progress, done: Done<RebuildReport>): void {
@@ -345,7 +353,7 @@ export class Pool {
       done(failure(readOnlyPool(this.name, this.readOnlyReason)));
       return;
     }
-    this.#maintenance.rebuild(progress, done);
+    this.#maintenance.rebuild(this.#upkeep, progress, done);
   }
 
   /** Canonical text of the catalogue, for comparisons. */
@@ -396,10 +404,12 @@ export class Pool {
   close(done: () => void): void {
     const { writer, keeper, files } = this.#parts;
     this.#space.stop();
+    this.#upkeep.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();
       files.closeAll();
+      this.#index.reader.close();
       done();
     };
     if (writer === undefined) {

@@ -63,6 +63,7 @@ const smallSettings: StoreSettings = {
   checkpointBytes: 2 ** 20,
   stagingBytes: 2 ** 21,
   crcTableBytes: 2 ** 16,
+  runFanOut: 2,
   manifestPath: ':memory:',
 };
 

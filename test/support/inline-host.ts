@@ -16,6 +16,7 @@ export function smallSettings(folder: string): StoreSettings {
     segmentSlots: 64,
     readySegments: 2,
     stagingBytes: 4 * 2 ** 20,
+    runFanOut: 2,
     manifestPath: `${folder}/manifest.db`,
   };
 }

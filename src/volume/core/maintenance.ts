@@ -4,6 +4,7 @@
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { addressOf } from '../format/address.ts';
+import type { RunPlace } from '../index/run-format.ts';
 import type { KeeperJob, KeeperResult, SegmentEnd } from '../keeper.ts';
 import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
 import type { SegmentState } from '../recovery/recover.ts';
@@ -17,6 +18,16 @@ const faultsListedMax = 100;
 
 type ResultOf<K extends KeeperResult['kind']> = Extract<KeeperResult, { kind: K }>;
 
+/** What verify and rebuild need of the index runs. */
+export interface RunChecks {
+  all(): readonly RunPlace[];
+  /** `progress` runs for each; `done` gets whether all were right, or why it stopped. */
+  rebuild(
+    progress: () => void,
+    done: (outcome: { readonly wasEqual: boolean; readonly error?: string }) => void,
+  ): void;
+}
+
 interface Waiting {
   readonly kind: KeeperResult['kind'];
   /** Seals are also posted without anyone waiting: the segment tells whose answer it is. */
@@ -29,6 +40,7 @@ export class Maintenance {
   #records: ManifestRecord[] = [];
   #segments: ManifestSegment[] = [];
   #isManifestScheduled = false;
+  #onSealed: () => void = () => undefined;
   /** Whether it is known what the manifest lacks: a record that was sent before those would hide them, being newer. */
   #isManifestOpen = false;
   /** Jobs that somebody waits for: answered in the order they were posted. */
@@ -36,6 +48,11 @@ export class Maintenance {
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
+  }
+
+  /** `action` runs whenever a segment was sealed. */
+  whenSealed(action: () => void): void {
+    this.#onSealed = action;
   }
 
   /** A catalogue record was published. */
@@ -57,7 +74,7 @@ export class Maintenance {
     records: readonly ManifestRecord[],
     sealed: readonly ManifestSegment[],
   ): void {
-    this.#ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
+    this.ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
       this.#isManifestOpen = true;
       if (result.error !== undefined) {
         this.#parts.host.log.warn('the manifest cannot be opened; the pool works without it', {
@@ -73,6 +90,18 @@ export class Maintenance {
       const unknown = sealed.filter((segment) => !result.sealedSegIds.has(segment.segId));
       this.#segments = [...unknown, ...this.#segments];
       this.#scheduleManifest();
+    });
+  }
+
+  /** Makes manifest and folder agree about index runs. */
+  openRuns(): void {
+    this.flushManifest();
+    this.ask<'open-runs'>({ kind: 'open-runs' }, ({ error }) => {
+      if (error !== undefined) {
+        this.#parts.host.log.warn('index runs were not compared with the manifest', {
+          error: error.message,
+        });
+      }
     });
   }
 
@@ -97,7 +126,7 @@ export class Maintenance {
 
   /** Seals a segment and calls `done` when the keeper is through with it. */
   seal(end: SegmentEnd, done: () => void): void {
-    this.#ask<'seal'>({ kind: 'seal', ...end }, () => {
+    this.ask<'seal'>({ kind: 'seal', ...end }, () => {
       done();
     });
   }
@@ -116,19 +145,29 @@ export class Maintenance {
   }
 
   /** Reads everything and compares it with its checksums, segment by segment. */
-  verify(progress: Progress, done: (report: VerifyReport) => void): void {
+  verify(upkeep: RunChecks, progress: Progress, done: (report: VerifyReport) => void): void {
+    const runs = upkeep.all();
     const segments = this.#ends();
     const faults: string[] = [];
     let faultCount = 0;
     let blocksChecked = 0;
     const next = (index: number): void => {
-      progress(index, segments.length);
+      progress(index, segments.length + runs.length);
       const segment = segments[index];
-      if (segment === undefined) {
+      const run = runs[index - segments.length];
+      if (segment === undefined && run === undefined) {
         done({ segmentsChecked: segments.length, blocksChecked, faults, faultCount });
         return;
       }
-      this.#ask<'verify'>({ kind: 'verify', ...segment }, (result) => {
+      if (segment === undefined) {
+        this.#verifyRun(run, (fault) => {
+          if (fault !== undefined) faultCount += 1;
+          if (fault !== undefined && faults.length < faultsListedMax) faults.push(fault);
+          next(index + 1);
+        });
+        return;
+      }
+      this.ask<'verify'>({ kind: 'verify', ...segment }, (result) => {
         blocksChecked += result.blocks;
         faultCount += result.faults.length;
         faults.push(...result.faults.slice(0, faultsListedMax - faults.length));
@@ -138,24 +177,44 @@ export class Maintenance {
     next(0);
   }
 
-  /** Derives all footers and the manifest from the frames again, replacing what differs. */
-  rebuild(progress: Progress, done: (outcome: Outcome<RebuildReport>) => void): void {
+  #verifyRun(place: RunPlace | undefined, done: (fault: string | undefined) => void): void {
+    if (place === undefined) return;
+    this.ask<'verify-run'>({ kind: 'verify-run', place }, ({ error }) => {
+      done(error && `${error.message} ('pool rebuild' makes it again)`);
+    });
+  }
+
+  /** Derives all footers, the index runs and the manifest from the frames again, replacing what differs. */
+  rebuild(
+    upkeep: RunChecks,
+    progress: Progress,
+    done: (outcome: Outcome<RebuildReport>) => void,
+  ): void {
     this.flushManifest();
     const segments = this.#ends();
     let entryCount = 0;
     let areFootersEqual = true;
+    const total = segments.length + upkeep.all().length + 1;
+    let runsDone = 0;
     const next = (index: number): void => {
-      progress(index, segments.length + 1);
+      progress(index, total);
       const segment = segments[index];
       if (segment === undefined) {
-        this.#rebuildManifest(entryCount, areFootersEqual, done);
+        const step = (): void => {
+          progress(Math.min(total, index + runsDone), total);
+          runsDone += 1;
+        };
+        upkeep.rebuild(step, ({ wasEqual, error }) => {
+          if (error !== undefined) done(failure(rebuildFailed(error)));
+          else this.#rebuildManifest(entryCount, areFootersEqual && wasEqual, done);
+        });
         return;
       }
       if (!segment.isSealed) {
         next(index + 1);
         return;
       }
-      this.#ask<'rebuild-footer'>({ kind: 'rebuild-footer', ...segment }, (result) => {
+      this.ask<'rebuild-footer'>({ kind: 'rebuild-footer', ...segment }, (result) => {
         if (result.error !== undefined) {
           done(failure(rebuildFailed(result.error.message)));
           return;
@@ -170,14 +229,14 @@ export class Maintenance {
 
   #rebuildManifest(
     entryCount: number,
-    areFootersEqual: boolean,
+    isRestEqual: boolean,
     done: (outcome: Outcome<RebuildReport>) => void,
   ): void {
     // The log went on while footers were made again: the manifest is made from all that is durable now, and records
     // published later come behind it.
     this.flushManifest();
     const segments = this.#ends();
-    this.#ask<'rebuild-manifest'>({ kind: 'rebuild-manifest', segments }, (result) => {
+    this.ask<'rebuild-manifest'>({ kind: 'rebuild-manifest', segments }, (result) => {
       if (result.error !== undefined) {
         done(failure(rebuildFailed(result.error.message)));
         return;
@@ -186,7 +245,7 @@ export class Maintenance {
         success({
           recordsRead: result.recordCount,
           entryCount,
-          wasEqual: result.wasEqual && areFootersEqual,
+          wasEqual: result.wasEqual && isRestEqual,
         }),
       );
     });
@@ -203,7 +262,8 @@ export class Maintenance {
     return ends;
   }
 
-  #ask<K extends KeeperResult['kind']>(
+  /** Has the keeper do a job; `done` gets its answer. */
+  ask<K extends KeeperResult['kind']>(
     job: Extract<KeeperJob, { kind: K }>,
     done: (result: ResultOf<K>) => void,
   ): void {
@@ -248,11 +308,15 @@ export class Maintenance {
       return;
     }
     const segment: SegmentState | undefined = segmentById.get(result.segId);
-    if (segment !== undefined) segment.crcPlace = result.sealed.crcPlace;
+    if (segment !== undefined) {
+      segment.crcPlace = result.sealed.crcPlace;
+      segment.digest = result.sealed.segment.digest;
+    }
     crcTables.sealed(result.segId);
     reader.wasRead(result.segId, result.sealed.segment.endSlot);
     this.#segments.push(result.sealed.segment);
     this.#scheduleManifest();
+    this.#onSealed();
   }
 }
 

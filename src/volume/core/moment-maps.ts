@@ -4,19 +4,16 @@
  *
  *     head unchanged since  ─▶ fork of the head (everything shared)
  *     kept from before      ─▶ that one: a fork of the head is kept at every snapshot, as memory allows
- *     else                  ─▶ nearest older map of the line (or nothing) ─▶ fork ─▶ replay of the log in between
+ *     else                  ─▶ a map without leaves: each is made from the index when it is first touched
  *
- * The replay is linear in the log between the two and runs in slices, so I/O goes on meanwhile.
+ * So opening a moment takes no time, however long the log is.
  */
-import { DiskError } from '../../base/ports.ts';
-import { frameAddressOf, segIdOf, slotSizeBytes } from '../format/address.ts';
+import { slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { LogIndex } from '../index/log-index.ts';
 import { limits } from '../limits.ts';
-import type { BlockMap } from '../map/block-map.ts';
-import { MapReplay } from '../recovery/replay.ts';
-import type { Progress } from '../reports.ts';
+import { BlockMap } from '../map/block-map.ts';
 import type { PoolParts } from './parts.ts';
-import type { SegmentReading } from './segment-contents.ts';
 
 /** A line as it was before position `cut`, when the volume was `sizeBytes` large. */
 export interface Moment {
@@ -38,35 +35,19 @@ interface CachedMap extends Moment {
 
 type Done = (opened: OpenMoment | undefined) => void;
 
-/** A map that is being made, and who wants to know how far it is. */
-interface Making {
-  readonly waiting: Done[];
-  readonly watching: Progress[];
-}
-
-interface Work {
-  readonly replay: MapReplay;
-  readonly segIds: readonly number[];
-  readonly making: Making;
-}
-
 export class MomentMaps {
   readonly #parts: PoolParts;
-  readonly #reading: SegmentReading;
+  readonly #index: LogIndex;
   /** In order of last use, oldest first. */
   readonly #cached = new Map<string, CachedMap>();
-  readonly #making = new Map<string, Making>();
 
-  constructor(parts: PoolParts, reading: SegmentReading) {
+  constructor(parts: PoolParts, index: LogIndex) {
     this.#parts = parts;
-    this.#reading = reading;
+    this.#index = index;
   }
 
-  /**
-   * `done` gets undefined when the log cannot be read. May run inside the call. `progress` hears of segments replayed,
-   * when there is anything to replay.
-   */
-  open(moment: Moment, done: Done, progress?: Progress): void {
+  /** `done` gets undefined when the line is not known any more (a damaged log). Runs inside the call. */
+  open(moment: Moment, done: Done): void {
     const key = keyOf(moment);
     const known = this.#cached.get(key);
     if (known !== undefined) {
@@ -74,27 +55,21 @@ export class MomentMaps {
       return;
     }
     const line = this.#parts.lineById.get(moment.line);
-    if (line !== undefined && line.lastPosition < moment.cut) {
-      done(this.#use(key, this.#remember(moment, line.map.fork())));
-      return;
+    const isHead = line !== undefined && line.lastPosition < moment.cut;
+    const map = isHead ? line.map.fork() : this.#make(moment);
+    done(map === undefined ? undefined : this.#use(key, this.#remember(moment, map)));
+  }
+
+  /** A map of which nothing is in memory yet. */
+  #make({ line, cut, sizeBytes }: Moment): BlockMap | undefined {
+    try {
+      const source = this.#index.source(line, cut);
+      return new BlockMap(this.#parts.leaves, sizeBytes / slotSizeBytes, source);
+    } catch (thrown) {
+      if (!(thrown instanceof FormatError)) throw thrown;
+      this.#parts.host.log.error('a moment cannot be opened', { error: thrown.message });
+      return undefined;
     }
-    const watching = progress === undefined ? [] : [progress];
-    const under = this.#making.get(key);
-    if (under !== undefined) {
-      under.waiting.push(done);
-      under.watching.push(...watching);
-      return;
-    }
-    const making = { waiting: [done], watching };
-    this.#making.set(key, making);
-    this.#materialise(moment, making, (map) => {
-      this.#making.delete(key);
-      const made = map === undefined ? undefined : this.#remember(moment, map);
-      for (const waiter of making.waiting) {
-        waiter(made === undefined ? undefined : this.#use(key, made));
-      }
-      this.#evictIdle();
-    });
   }
 
   /** Keeps `map` (taken over) for later, as long as memory allows. */
@@ -140,75 +115,6 @@ export class MomentMaps {
       this.#cached.delete(key);
       idle -= 1;
     }
-  }
-
-  #materialise(moment: Moment, making: Making, done: (map: BlockMap | undefined) => void): void {
-    const { leaves, catalogue, segmentById } = this.#parts;
-    const base = this.#nearestBelow(moment);
-    const seed =
-      base === undefined
-        ? undefined
-        : {
-            line: base.line,
-            position: base.cut,
-            map: base.map.fork(),
-            blockCount: base.sizeBytes / slotSizeBytes,
-          };
-    const wanted = [{ line: moment.line, before: moment.cut }];
-    const replay = new MapReplay(leaves, catalogue, wanted, seed);
-    const first = segIdOf(frameAddressOf(replay.from));
-    const last = segIdOf(frameAddressOf(moment.cut));
-    const segIds = [...segmentById.keys()].filter((segId) => segId >= first && segId <= last);
-    this.#slice({ replay, segIds, making }, 0, (isGood) => {
-      if (isGood) done(replay.finish().get(moment.line)?.map);
-      else {
-        replay.abandon();
-        done(undefined);
-      }
-    });
-  }
-
-  #nearestBelow(moment: Moment): CachedMap | undefined {
-    let best: CachedMap | undefined;
-    for (const cached of this.#cached.values()) {
-      const isBelow = cached.line === moment.line && cached.cut <= moment.cut;
-      if (isBelow && (best === undefined || cached.cut > best.cut)) best = cached;
-    }
-    return best;
-  }
-
-  /** Replays segments from `index` on until the slice is used up, then lets others run. */
-  #slice(work: Work, index: number, done: (isGood: boolean) => void): void {
-    const { host } = this.#parts;
-    const { replay, segIds, making } = work;
-    const started = host.clock.monotonicMs();
-    let next = index;
-    try {
-      while (next < segIds.length && host.clock.monotonicMs() - started < limits.sliceMs) {
-        this.#replaySegment(replay, segIds[next] ?? 0);
-        next += 1;
-      }
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
-      host.log.error('the map of a moment cannot be made', { error: thrown.message });
-      done(false);
-      return;
-    }
-    for (const watcher of making.watching) watcher(next, segIds.length);
-    if (next === segIds.length) {
-      done(true);
-      return;
-    }
-    host.timers.defer(() => {
-      this.#slice(work, next, done);
-    });
-  }
-
-  #replaySegment(replay: MapReplay, segId: number): void {
-    this.#reading.visit(segId, (entry) => {
-      replay.apply(entry);
-      return true;
-    });
   }
 }
 

@@ -10,11 +10,22 @@ import { FormatError } from '../format/format-error.ts';
 import { entryValue, IndexEntry, nodeOf } from './entry.ts';
 import { EntryBlockReader, isEntryBlock } from './entry-block.ts';
 import type { LeafPainter } from './leaf-painter.ts';
-import { describeRun, type RunPlace, runBlockBytes } from './run-format.ts';
+import {
+  describeRun,
+  type RunHeader,
+  type RunPlace,
+  type RunSegment,
+  runBlockBytes,
+} from './run-format.ts';
 import { runName, runPath } from './run-path.ts';
 import { type RunTables, readRunTables } from './run-tables.ts';
 
-export interface RunReaderLimits {
+export interface RunReaderOptions {
+  readonly disk: Disk;
+  readonly seeds: Seeds;
+  /** Whether a run is of these very segments; one of another history of the pool is not used. */
+  readonly isOurs: (header: RunHeader, segments: readonly RunSegment[]) => boolean;
+  /** RAM of tables, and of blocks. */
   readonly tableBytes: number;
   readonly blockBytes: number;
   readonly openFiles: number;
@@ -28,9 +39,7 @@ interface Found {
 }
 
 export class RunReader {
-  readonly #disk: Disk;
-  readonly #seeds: Seeds;
-  readonly #limits: RunReaderLimits;
+  readonly #options: RunReaderOptions;
   /** By name; in order of use, oldest first. */
   readonly #tables = new Map<string, RunTables>();
   #tableBytes = 0;
@@ -39,10 +48,8 @@ export class RunReader {
   readonly #blocks = new Map<string, Uint8Array>();
   readonly #entry = new IndexEntry();
 
-  constructor(disk: Disk, seeds: Seeds, limits: RunReaderLimits) {
-    this.#disk = disk;
-    this.#seeds = seeds;
-    this.#limits = limits;
+  constructor(options: RunReaderOptions) {
+    this.#options = options;
   }
 
   /** RAM of tables and blocks. */
@@ -59,11 +66,14 @@ export class RunReader {
       this.#tables.set(name, known);
       return known;
     }
-    const tables = readRunTables(this.#file(place), place, this.#seeds);
+    const tables = readRunTables(this.#file(place), place, this.#options.seeds);
+    if (!this.#options.isOurs(tables.header, tables.segments)) {
+      throw new FormatError(`run ${describeRun(place)}: of other segments`);
+    }
     this.#tables.set(name, tables);
     this.#tableBytes += tables.bytes;
     for (const [oldest, { bytes }] of this.#tables) {
-      if (this.#tableBytes <= this.#limits.tableBytes || oldest === name) break;
+      if (this.#tableBytes <= this.#options.tableBytes || oldest === name) break;
       this.#tables.delete(oldest);
       this.#tableBytes -= bytes;
     }
@@ -151,11 +161,11 @@ export class RunReader {
     }
     const bytes = new Uint8Array(runBlockBytes);
     const bytesRead = this.#file(header).read(bytes, block * runBlockBytes);
-    if (bytesRead < runBlockBytes || !isEntryBlock(bytes, header, block, this.#seeds)) {
+    if (bytesRead < runBlockBytes || !isEntryBlock(bytes, header, block, this.#options.seeds)) {
       throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
     }
     this.#blocks.set(key, bytes);
-    if (this.#blocks.size * runBlockBytes > this.#limits.blockBytes) {
+    if (this.#blocks.size * runBlockBytes > this.#options.blockBytes) {
       const oldest = this.#blocks.keys().next();
       if (oldest.done !== true) this.#blocks.delete(oldest.value);
     }
@@ -166,9 +176,9 @@ export class RunReader {
     const name = runName(place);
     const known = this.#files.get(name);
     if (known !== undefined) return known;
-    const file = this.#disk.open(runPath(place), { create: false });
+    const file = this.#options.disk.open(runPath(place), { create: false });
     this.#files.set(name, file);
-    if (this.#files.size > this.#limits.openFiles) {
+    if (this.#files.size > this.#options.openFiles) {
       const oldest = this.#files.entries().next();
       if (oldest.done !== true) {
         this.#files.delete(oldest.value[0]);

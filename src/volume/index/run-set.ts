@@ -9,7 +9,7 @@
  * A run that reaches beyond the end of the prefix serves too: its entries have positions.
  */
 import type { RunPlace } from './run-format.ts';
-import { runName } from './run-path.ts';
+import { runName, runPlaceOf } from './run-path.ts';
 
 export const levelsOfRuns = 9;
 
@@ -32,8 +32,8 @@ export class RunSet {
     return this.#version;
   }
 
-  get size(): number {
-    return this.#names.size;
+  places(): RunPlace[] {
+    return [...this.#names].map(runPlaceOf).filter((place) => place !== undefined);
   }
 
   has(place: RunPlace): boolean {

@@ -20,6 +20,7 @@ import { flagNoHole, RecordType } from '../format/frame.ts';
 import { limits } from '../limits.ts';
 import { type DataPart, Mutation } from '../log/mutation.ts';
 import type { BlockMap } from '../map/block-map.ts';
+import { unknownValue } from '../map/leaf-store.ts';
 import type { Line } from './line.ts';
 import { LockEntry } from './range-lock.ts';
 import { applyToMap, type WriteContext } from './write-operation.ts';
@@ -140,15 +141,21 @@ export class CloneOperation {
     const line = this.#lineNow;
     const blockCount = length / slotSizeBytes;
     const parts: DataPart[] = [];
+    let isKnown = true;
     this.#sourceNow.map.visit(
       sourceOffset / slotSizeBytes + this.#blocksTaken,
       blockCount - this.#blocksTaken,
       (count, value) => {
+        isKnown &&= value !== unknownValue;
         parts.push(partOf(offset / slotSizeBytes + this.#blocksTaken, count, value));
         this.#blocksTaken += count;
         return parts.length < limits.clonePartsMax;
       },
     );
+    if (!isKnown) {
+      this.#finish(IoStatus.ioError);
+      return;
+    }
     const mutation = this.#mutation;
     mutation.parts = parts;
     mutation.line = line.id;

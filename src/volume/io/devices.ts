@@ -13,6 +13,7 @@ import {
 import { slotSizeBytes } from '../format/address.ts';
 import { limits } from '../limits.ts';
 import { type BlockMap, zeroValue } from '../map/block-map.ts';
+import { unknownValue } from '../map/leaf-store.ts';
 import { AtomicOperation } from './atomic-operation.ts';
 import type { BlockReader } from './block-reader.ts';
 import { CloneOperation, type CloneSource } from './clone-operation.ts';
@@ -110,6 +111,12 @@ function isCloneable(request: IoRequest, sourceBytes: number, isSameLine: boolea
   return isApart || !isSameLine || length === 0;
 }
 
+/** Of what cannot be read nobody may assume that it is zeros. */
+function extentState(value: number): ExtentState {
+  if (value > 0 || value === unknownValue) return ExtentState.data;
+  return value === zeroValue ? ExtentState.zero : ExtentState.hole;
+}
+
 /** Extents of [offset, offset + length) in a map, at most `extentsMax`. */
 function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: number): Extent[] {
   const first = Math.floor(offset / slotSizeBytes);
@@ -121,8 +128,7 @@ function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: nu
   map.visit(first, count, (blockCount, value) => {
     block += blockCount;
     const to = Math.min(end, block * slotSizeBytes);
-    const state =
-      value > 0 ? ExtentState.data : value === zeroValue ? ExtentState.zero : ExtentState.hole;
+    const state = extentState(value);
     const before = extents.at(-1);
     if (before?.state === state) before.length += to - at;
     else if (extents.length === extentsMax) return false;

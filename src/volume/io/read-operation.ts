@@ -5,6 +5,7 @@
 import { IoRequest, IoStatus } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { BlockMap } from '../map/block-map.ts';
+import { unknownValue } from '../map/leaf-store.ts';
 import type { BlockReader } from './block-reader.ts';
 
 export class ReadOperation {
@@ -45,6 +46,11 @@ export class ReadOperation {
   #readPart(blockCount: number, value: number): boolean {
     const block = this.#cursor;
     this.#cursor += blockCount;
+    if (value === unknownValue) {
+      this.#hasData = true;
+      this.#failAt(block, 0);
+      return true;
+    }
     if (value <= 0) {
       if (this.#hasData) this.#zeroFill(block, blockCount);
       return true;
@@ -114,14 +120,16 @@ export class ReadOperation {
   }
 
   #runDone(block: number, badBlock: number): void {
-    if (badBlock >= 0) {
-      const request = this.#request;
-      const at = Math.max(request.offset, (block + badBlock) * slotSizeBytes);
-      const isFirst = request.status === IoStatus.ok || at < request.errorOffset;
-      if (isFirst) request.errorOffset = at;
-      request.status = IoStatus.ioError;
-    }
+    if (badBlock >= 0) this.#failAt(block, badBlock);
     this.#partDone();
+  }
+
+  #failAt(block: number, badBlock: number): void {
+    const request = this.#request;
+    const at = Math.max(request.offset, (block + badBlock) * slotSizeBytes);
+    const isFirst = request.status === IoStatus.ok || at < request.errorOffset;
+    if (isFirst) request.errorOffset = at;
+    request.status = IoStatus.ioError;
   }
 
   #partDone(): void {

@@ -16,6 +16,7 @@ import { flagNoHole, RecordType } from '../format/frame.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import { Mutation } from '../log/mutation.ts';
 import { holeValue, zeroValue } from '../map/block-map.ts';
+import { unknownValue } from '../map/leaf-store.ts';
 import type { BlockReader } from './block-reader.ts';
 import type { Line } from './line.ts';
 import { LockEntry } from './range-lock.ts';
@@ -136,6 +137,10 @@ export class WriteOperation extends LockEntry {
   /** Present content of one block into `scratch`. */
   #readBlock(block: number, scratch: Uint8Array, done: (isGood: boolean) => void): void {
     const value = this.#lineNow.map.lookup(block);
+    if (value === unknownValue) {
+      done(false);
+      return;
+    }
     if (value <= 0) {
       scratch.fill(0);
       done(true);
@@ -183,7 +188,8 @@ export class WriteOperation extends LockEntry {
 
   /** Writes zeros into the covered part of one partial block. */
   #zeroEdge(block: number): void {
-    if (this.#lineNow.map.lookup(block) <= 0) {
+    const value = this.#lineNow.map.lookup(block);
+    if (value <= 0 && value !== unknownValue) {
       this.#awaitZero();
       return;
     }

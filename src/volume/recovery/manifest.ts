@@ -10,8 +10,10 @@ import Database from 'better-sqlite3';
 import { toHex } from '../../base/uuid.ts';
 import type { CatalogueRecord, Fork, Revert, Snap, View, VolCreate } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
+import type { RunPlace } from '../index/run-format.ts';
+import type { RunSummary } from '../index/run-writer.ts';
 
-const manifestSchemaVersion = 4;
+const manifestSchemaVersion = 5;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -45,6 +47,10 @@ const schema = `
   CREATE TABLE IF NOT EXISTS segment (
     id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, end_slot INTEGER NOT NULL, entries INTEGER NOT NULL,
     digest TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS run (
+    level INTEGER NOT NULL, first_segment INTEGER NOT NULL, position_low INTEGER NOT NULL,
+    position_high INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (level, first_segment)) WITHOUT ROWID;
 `;
 
 /**
@@ -92,7 +98,7 @@ export class Manifest {
   reset(poolUuid: Uint8Array): void {
     this.#database.transaction(() => {
       // Dropped, not emptied: those of another schema have other columns.
-      for (const table of ['meta', 'volume', 'line', 'pin', 'epoch', 'segment']) {
+      for (const table of ['meta', 'volume', 'line', 'pin', 'epoch', 'segment', 'run']) {
         this.#database.exec(`DROP TABLE IF EXISTS ${table}`);
       }
       this.#database.exec(schema);
@@ -131,6 +137,35 @@ export class Manifest {
     })();
   }
 
+  /** The index runs that it has. */
+  runs(): RunPlace[] {
+    const rows = this.#database.prepare('SELECT level, first_segment FROM run').all();
+    return rows.map((row) => {
+      const { level, first_segment: firstSegId } = row as { level: number; first_segment: number };
+      return { level, firstSegId };
+    });
+  }
+
+  addRun(run: RunSummary): void {
+    this.#database
+      .prepare('INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?, ?, ?)')
+      .run(
+        run.level,
+        run.firstSegId,
+        run.positionLow,
+        run.positionHigh,
+        run.bytes,
+        run.entryCount,
+        toHex(run.digest),
+      );
+  }
+
+  removeRun({ level, firstSegId }: RunPlace): void {
+    this.#database
+      .prepare('DELETE FROM run WHERE level = ? AND first_segment = ?')
+      .run(level, firstSegId);
+  }
+
   /** Everything in it as canonical text: equal contents give equal texts. */
   contents(): string {
     const all = (sql: string): unknown[] => this.#database.prepare(sql).all();
@@ -140,6 +175,7 @@ export class Manifest {
       pins: all('SELECT * FROM pin ORDER BY uuid'),
       epochs: all('SELECT * FROM epoch ORDER BY epoch'),
       segments: all('SELECT * FROM segment ORDER BY id'),
+      runs: all('SELECT * FROM run ORDER BY level, first_segment'),
     });
   }
 

@@ -49,6 +49,8 @@ export interface SegmentState {
   endAddress: number;
   /** Where its checksum table lies; undefined while it is not sealed. */
   crcPlace: CrcPlace | undefined;
+  /** Of its frames; undefined while it is being written. */
+  digest: Uint8Array | undefined;
 }
 
 export interface Recovered {
@@ -284,6 +286,7 @@ class Recovery {
       hlcMs: link.header.hlcMs,
       endAddress,
       crcPlace: crcPlaceOf(footer.header, this.#superblock.segmentSlots),
+      digest: footer.header.digest,
     });
     const { segId, epoch, endSlot, entryCount, digest } = footer.header;
     this.#sealed.push({ segId, epoch, endSlot, entryCount, digest });
@@ -327,6 +330,7 @@ class Recovery {
       hlcMs: link.header.hlcMs,
       endAddress: scan.endAddress,
       crcPlace: undefined,
+      digest: scan.digest,
     });
     this.#digest = scan.digest;
     this.#noteTime(link.header.hlcMs, undefined);

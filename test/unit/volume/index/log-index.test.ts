@@ -315,7 +315,10 @@ describe('log index', () => {
             const index = new LogIndex({
               catalogue: log.catalogue,
               runs,
-              reader: new RunReader(disk, seeds, {
+              reader: new RunReader({
+                disk,
+                seeds,
+                isOurs: () => true,
                 tableBytes: 4096,
                 blockBytes: 8192,
                 openFiles: 2,

@@ -1,0 +1,82 @@
+/** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
+import { positionOf } from '../format/address.ts';
+import { LogIndex } from '../index/log-index.ts';
+import type { RunHeader, RunPlace, RunSegment } from '../index/run-format.ts';
+import { runFolder, runPlaceOf } from '../index/run-path.ts';
+import { RunReader } from '../index/run-reader.ts';
+import { RunSet } from '../index/run-set.ts';
+import { limits } from '../limits.ts';
+import type { PoolParts } from './parts.ts';
+import type { SegmentReading } from './segment-contents.ts';
+import { durableEndOf } from './segment-end.ts';
+
+export interface PoolIndex {
+  readonly runs: RunSet;
+  readonly reader: RunReader;
+  readonly log: LogIndex;
+}
+
+/** `onBadRun`: a run cannot be read and is not used any more. Throws DiskError. */
+export function openPoolIndex(
+  parts: PoolParts,
+  reading: SegmentReading,
+  onBadRun: (place: RunPlace) => void,
+): PoolIndex {
+  const { host, settings, seeds, segmentById, catalogue } = parts;
+  const runs = new RunSet(settings.runFanOut);
+  for (const name of host.disk.list(runFolder)) {
+    const place = runPlaceOf(name);
+    if (place !== undefined) runs.add(place);
+  }
+  const reader = new RunReader({
+    disk: host.disk,
+    seeds,
+    isOurs: (header, segments) => isOfSegments(parts, header, segments),
+    tableBytes: limits.runTableBytes,
+    blockBytes: limits.runBlockBytes,
+    openFiles: limits.runFilesOpenMax,
+  });
+  const log = new LogIndex({
+    catalogue,
+    runs,
+    reader,
+    records: {
+      has: (segId) => segmentById.has(segId),
+      through: (segId) =>
+        segmentById.get(segId)?.crcPlace === undefined
+          ? positionOf(durableEndOf(parts, segId), 0)
+          : Number.POSITIVE_INFINITY,
+      visit: (segId, visit) => {
+        reading.visit(segId, visit);
+      },
+    },
+    log: host.log,
+    segmentIndexBytes: limits.segmentIndexBytes,
+    onBadRun,
+  });
+  return { runs, reader, log };
+}
+
+/** Whether a run was made of exactly the segments that the pool has in its range. */
+function isOfSegments(
+  { segmentById, settings }: PoolParts,
+  header: RunHeader,
+  segments: readonly RunSegment[],
+): boolean {
+  const span = settings.runFanOut ** header.level;
+  if (header.endSegId - header.firstSegId !== span) return false;
+  const isSame = segments.every(({ segId, epoch, digest }) => {
+    const ours = segmentById.get(segId);
+    return (
+      ours?.digest !== undefined &&
+      ours.epoch === epoch &&
+      Buffer.compare(ours.digest, digest) === 0
+    );
+  });
+  if (!isSame) return false;
+  let count = 0;
+  for (let segId = header.firstSegId; segId < header.endSegId; segId += 1) {
+    if (segmentById.has(segId)) count += 1;
+  }
+  return count === segments.length;
+}

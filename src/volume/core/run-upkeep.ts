@@ -1,0 +1,222 @@
+/**
+ * Run upkeep: decides which index run is made next, and has the keeper make it, one at a time, in small steps, so that seals
+ * never wait long.
+ *
+ *     segment sealed ─▶ all of its group sealed? ─▶ run of level 1 ─▶ all of its group there? ─▶ level 2 ─▶ ...
+ *     run found damaged ─▶ made again the same way
+ *
+ * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
+ * without it.
+ */
+import { describeRun, type RunPlace } from '../index/run-format.ts';
+import { runName } from '../index/run-path.ts';
+import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
+import type { RunReader } from '../index/run-reader.ts';
+import type { RunPlan } from '../index/run-builder.ts';
+import type { KeeperResult } from '../keeper.ts';
+import type { SegmentState } from '../recovery/recover.ts';
+import type { Maintenance, RunChecks } from './maintenance.ts';
+import type { PoolParts } from './parts.ts';
+
+type BuildResult = Extract<KeeperResult, { kind: 'build-run' }>;
+
+export interface RunStore {
+  readonly runs: RunSet;
+  readonly reader: RunReader;
+}
+
+export class RunUpkeep implements RunChecks {
+  readonly #parts: PoolParts;
+  readonly #maintenance: Maintenance;
+  readonly #runs: RunSet;
+  readonly #reader: RunReader;
+  /** Runs that could not be made. */
+  readonly #failed = new Set<string>();
+  /** By level: all groups below this one are done with. */
+  #nextGroup: number[] = [];
+  #isBuilding = false;
+  #isPaused = false;
+  #isStarted = false;
+  readonly #paused: (() => void)[] = [];
+
+  constructor(parts: PoolParts, maintenance: Maintenance, { runs, reader }: RunStore) {
+    this.#parts = parts;
+    this.#maintenance = maintenance;
+    this.#runs = runs;
+    this.#reader = reader;
+    maintenance.whenSealed(() => {
+      this.look();
+    });
+  }
+
+  /** The pool is open: from now on runs are made. Not before what recovery could not keep is durable elsewhere. */
+  start(): void {
+    this.#isStarted = true;
+    this.#maintenance.openRuns();
+    this.look();
+  }
+
+  /** The pool is being closed: nothing more is made. */
+  stop(): void {
+    this.#isPaused = true;
+  }
+
+  /** A segment was sealed, or a run is not used any more: looks whether one can be made. */
+  look(): void {
+    if (this.#isBuilding || this.#isPaused || !this.#isStarted) return;
+    const plan = this.#nextPlan();
+    if (plan === undefined) return;
+    this.#isBuilding = true;
+    this.#build(plan, (result) => {
+      this.#isBuilding = false;
+      if (result.built === undefined) this.#failed.add(runName(plan));
+      else this.#add(plan);
+      for (const action of this.#paused.splice(0)) action();
+      this.look();
+    });
+  }
+
+  /** A run is not used any more. */
+  lost({ level }: RunPlace): void {
+    this.#nextGroup = this.#nextGroup.map((group, at) => (at >= level ? 0 : group));
+    this.#nextGroup[level] = 0;
+    // Not inside the lookup that found it.
+    this.#parts.host.timers.defer(() => {
+      this.look();
+    });
+  }
+
+  /** Makes all runs again and compares; `done` gets whether all were right, or why it stopped. */
+  rebuild(
+    progress: () => void,
+    done: (outcome: { readonly wasEqual: boolean; readonly error?: string }) => void,
+  ): void {
+    this.#pause(() => {
+      const places = this.all();
+      let wasEqual = true;
+      const next = (index: number): void => {
+        progress();
+        const place = places[index];
+        if (place === undefined) {
+          this.#isPaused = false;
+          done({ wasEqual });
+          this.look();
+          return;
+        }
+        const plan = this.#plan(place, true);
+        if (plan === undefined || plan === 'empty') {
+          next(index + 1);
+          return;
+        }
+        this.#build(plan, (result) => {
+          if (result.built === undefined) {
+            this.#isPaused = false;
+            done({ wasEqual: false, error: result.error?.message ?? '' });
+            return;
+          }
+          wasEqual &&= result.built.wasEqual;
+          if (!result.built.wasEqual) this.#reader.forget(place);
+          next(index + 1);
+        });
+      };
+      next(0);
+    });
+  }
+
+  /** All runs, lower levels first. */
+  all(): RunPlace[] {
+    return this.#runs
+      .places()
+      .sort((left, right) => left.level - right.level || left.firstSegId - right.firstSegId);
+  }
+
+  /** Calls `action` when nothing is being made, and keeps it so. */
+  #pause(action: () => void): void {
+    this.#isPaused = true;
+    if (this.#isBuilding) this.#paused.push(action);
+    else action();
+  }
+
+  #add(place: RunPlace): void {
+    this.#reader.forget(place);
+    this.#runs.add(place);
+  }
+
+  /** Step by step: the keeper does what else was asked of it in between. */
+  #build(plan: RunPlan, done: (result: BuildResult) => void): void {
+    this.#maintenance.ask<'build-run'>({ kind: 'build-run', plan }, (result) => {
+      if (result.isUnfinished) {
+        this.#build(plan, done);
+        return;
+      }
+      if (result.error !== undefined) {
+        this.#parts.host.log.warn('an index run cannot be made', {
+          run: describeRun(plan),
+          error: result.error.message,
+        });
+      }
+      done(result);
+    });
+  }
+
+  #nextPlan(): RunPlan | undefined {
+    const lastSegId = this.#lastSegId();
+    for (let level = 1; level <= levelsOfRuns; level += 1) {
+      const span = this.#runs.span(level);
+      let firstOpen: number | undefined;
+      let group = this.#nextGroup[level] ?? 0;
+      for (; (group + 1) * span <= lastSegId; group += 1) {
+        const place = { level, firstSegId: group * span };
+        if (this.#runs.has(place) || this.#failed.has(runName(place))) continue;
+        const plan = this.#plan(place, false);
+        if (plan === undefined) firstOpen ??= group;
+        else if (plan !== 'empty') {
+          this.#nextGroup[level] = firstOpen ?? group;
+          return plan;
+        }
+      }
+      this.#nextGroup[level] = firstOpen ?? group;
+    }
+    return undefined;
+  }
+
+  #lastSegId(): number {
+    let last = 0;
+    for (const segId of this.#parts.segmentById.keys()) last = Math.max(last, segId);
+    return last;
+  }
+
+  /** What a run is made from; undefined when that is not all there. */
+  #plan(place: RunPlace, isRebuild: boolean): RunPlan | 'empty' | undefined {
+    const { fanOut } = this.#runs;
+    const base = { ...place, fanOut, isRebuild };
+    if (place.level === 1) {
+      const segments = this.#segments(place.firstSegId, fanOut);
+      if (segments.length === 0) return 'empty';
+      if (segments.some(({ crcPlace }) => crcPlace === undefined)) return undefined;
+      return {
+        ...base,
+        segments: segments.map(({ segId, epoch }) => ({ segId, epoch })),
+        inputs: [],
+      };
+    }
+    const below = this.#runs.span(place.level - 1);
+    const inputs: RunPlace[] = [];
+    for (let index = 0; index < fanOut; index += 1) {
+      const input = { level: place.level - 1, firstSegId: place.firstSegId + index * below };
+      if (this.#runs.has(input)) inputs.push(input);
+      else if (this.#segments(input.firstSegId, below).length > 0) return undefined;
+    }
+    return inputs.length === 0 ? 'empty' : { ...base, segments: [], inputs };
+  }
+
+  #segments(first: number, count: number): SegmentState[] {
+    const { segmentById } = this.#parts;
+    const segments: SegmentState[] = [];
+    for (let segId = first; segId < first + count; segId += 1) {
+      const segment = segmentById.get(segId);
+      if (segment !== undefined) segments.push(segment);
+    }
+    return segments;
+  }
+}
