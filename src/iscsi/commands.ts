@@ -294,6 +294,8 @@ export class Commands implements TaskHost {
     task.isDone = true;
     const { scsi } = task;
     if (scsi.isAborted && task.failure === TransportFailure.none) this.silence(task);
+    // Silenced, it may be given back by now: whatever were set here would be found by the next command that gets it.
+    if (!task.isActive) return;
     const isAnswered = !task.isSilent && task.failure === TransportFailure.none;
     if (isAnswered && task.firstPiece !== undefined && !task.isDataInOver) {
       const isCollapsed =
