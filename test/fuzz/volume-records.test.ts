@@ -64,6 +64,27 @@ describe('catalogue record decoder', () => {
     );
   });
 
+  it('gives back any snapshot of a past moment, and refuses one that lacks a part of it', () => {
+    const moments = fc.record({
+      cut: fc.maxSafeNat(),
+      sizeBytes: fc.integer({ min: 1, max: 2 ** 30 }).map((blocks) => blocks * 4096),
+      ticks: fc.maxSafeNat(),
+      label: fc.string({ maxLength: 60 }),
+    });
+    const ids = { volumeUuid: poolUuid, uuid: poolUuid, name: 's', createdMs: 5 };
+    fc.assert(
+      fc.property(moments, fc.nat(2 ** 32 - 1), (past, line) => {
+        const record = { kind: 'snap' as const, line, ...ids, past };
+        const { type, payload: bytes } = encodeRecord(record);
+        expect(decodeRecord(type, line, bytes)).toEqual(record);
+      }),
+      { numRuns: 300 },
+    );
+    const lacking = new TlvWriter().bytes(1, poolUuid).bytes(16, poolUuid).text(2, 's');
+    const input = lacking.number(7, 5).number(18, 9).finish();
+    expect(tolerated(() => decodeRecord(RecordType.snap, 1, input))).toBeUndefined();
+  });
+
   it('refuses sizes that no map could hold', () => {
     expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
     for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {
