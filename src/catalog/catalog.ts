@@ -37,6 +37,8 @@ export interface HostRecord {
   readonly isLoopbackOnly: boolean;
   /** Normalised names, sorted. */
   readonly initiators: readonly string[];
+  /** The target that it logs in to, and nobody else; undefined = the pool's. */
+  readonly targetName: string | undefined;
   /** Names of the CHAP accounts, without secrets. */
   readonly chapUserIn: string | undefined;
   readonly chapUserOut: string | undefined;
@@ -48,6 +50,8 @@ export interface NewHost {
   readonly isAnyInitiator: boolean;
   readonly isLoopbackOnly: boolean;
   readonly initiators: readonly string[];
+  /** A target of its own. */
+  readonly targetName?: string;
   readonly chap: ChapAccounts;
   readonly createdMs: number;
 }
@@ -59,6 +63,8 @@ export interface HostChange {
   readonly isLoopbackOnly?: boolean;
   /** All of them. */
   readonly initiators?: readonly string[];
+  /** Its own target, or with `name` undefined the pool's. */
+  readonly target?: { readonly name: string | undefined };
   /** All of them: an account that is not there is removed. */
   readonly chap?: ChapAccounts;
 }
@@ -84,6 +90,7 @@ interface HostRow {
   readonly name: string;
   readonly is_any_initiator: number;
   readonly is_loopback_only: number;
+  readonly target_name: string | null;
   readonly created_ms: number;
 }
 
@@ -172,7 +179,13 @@ export class Catalog {
     );
   }
 
-  /** Throws OperationError `exists` (the name) or `conflict` (an initiator or "any" is another host's). */
+  /** The target of a host's own; undefined when it has none, or there is no such host. */
+  hostTarget(name: string): string | undefined {
+    const sql = 'SELECT target_name AS target FROM host WHERE name = ?';
+    return this.#all<{ target: string | null }>(sql, [name])[0]?.target ?? undefined;
+  }
+
+  /** Throws OperationError `exists` (the name) or `conflict` (an initiator, the target or "any" is another host's). */
   hostCreate(host: NewHost): HostRecord {
     return this.#transaction(() => {
       this.#checkRoom('host', HOSTS_MAX);
@@ -183,6 +196,7 @@ export class Catalog {
         [host.name, Number(host.isAnyInitiator), Number(host.isLoopbackOnly), host.createdMs],
       );
       const { id } = this.#hostRow(host.name);
+      this.#setTarget(id, host.targetName);
       this.#setInitiators(id, host.name, host.initiators);
       this.#setChap(id, host.chap);
       return this.hostShow(host.name);
@@ -206,6 +220,7 @@ export class Catalog {
       );
       if (change.initiators !== undefined)
         this.#setInitiators(row.id, next.name, change.initiators);
+      if (change.target !== undefined) this.#setTarget(row.id, change.target.name);
       if (change.chap !== undefined) this.#setChap(row.id, change.chap);
       return this.hostShow(next.name);
     });
@@ -290,6 +305,7 @@ export class Catalog {
       isAnyInitiator: row.is_any_initiator === 1,
       isLoopbackOnly: row.is_loopback_only === 1,
       initiators: initiators.map(({ name }) => name),
+      targetName: row.target_name ?? undefined,
       chapUserIn: userOf('in'),
       chapUserOut: userOf('out'),
       createdMs: row.created_ms,
@@ -318,6 +334,22 @@ export class Catalog {
     const message = `host ${other.name} takes any initiator already, and only one host can`;
     const hint = `name the initiators, or first: tidemark host set ${other.name} --no-any-initiator, or tidemark host delete ${other.name}`;
     throw new OperationError('conflict', message, hint);
+  }
+
+  #setTarget(host: number, targetName: string | undefined): void {
+    if (targetName !== undefined) this.#checkTargetIsFree(host, targetName);
+    this.#run('UPDATE host SET target_name = ? WHERE id = ?', [targetName ?? null, host]);
+  }
+
+  #checkTargetIsFree(host: number, targetName: string): void {
+    const [other] = this.#all<{ owner: string }>(
+      `SELECT 'the pool' AS owner FROM target WHERE name = ?
+       UNION ALL SELECT 'host ' || name FROM host WHERE target_name = ? AND id <> ?`,
+      [targetName, targetName, host],
+    );
+    if (other === undefined) return;
+    const message = `the target name ${targetName} belongs to ${other.owner}`;
+    throw new OperationError('conflict', message, 'give another one with --target');
   }
 
   #setInitiators(host: number, hostName: string, names: readonly string[]): void {

@@ -51,7 +51,22 @@ const hostsAndMaps = `
   CREATE TABLE seeding (what TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
 
-const steps = [hostsAndMaps] as const;
+/** 2: a host may have a target of its own. */
+const hostTargets = `
+  ALTER TABLE host ADD COLUMN target_name TEXT;
+  CREATE UNIQUE INDEX host_target_name ON host (target_name) WHERE target_name IS NOT NULL;
+`;
+
+/** 3: work of the daemon that is under way, so that the next daemon knows what was lost with this one. */
+const operations = `
+  CREATE TABLE operation (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    started_ms REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+const steps = [hostsAndMaps, hostTargets, operations] as const;
 
 /** Brings the schema up to date, each step in one transaction. Throws OperationError for a file of a newer version. */
 export function migrate(database: Database.Database, path: string): void {

@@ -12,6 +12,8 @@ interface CreateOptions extends ChapOptions {
   readonly initiator?: string[];
   readonly anyInitiator?: boolean;
   readonly loopbackOnly?: boolean;
+  readonly ownTarget?: boolean;
+  readonly target?: string;
 }
 
 interface SetOptions extends ChapOptions, Consent {
@@ -20,6 +22,8 @@ interface SetOptions extends ChapOptions, Consent {
   readonly removeInitiator?: string[];
   readonly anyInitiator?: boolean;
   readonly loopbackOnly?: boolean;
+  readonly ownTarget?: boolean;
+  readonly target?: string;
   /** False: --no-chap was given. */
   readonly chap?: boolean;
   readonly chapOut?: boolean;
@@ -66,7 +70,9 @@ function addCreate(host: Command, session: () => Session): void {
     .description('let initiators log in')
     .option('--initiator <iqn...>', 'names of its initiators (iqn., eui. or naa.)')
     .option('--any-initiator', 'every initiator that no host names')
-    .option('--loopback-only', 'only from this machine');
+    .option('--loopback-only', 'only from this machine')
+    .option('--own-target', 'a target for this host only')
+    .option('--target <iqn>', 'a target for this host only, by this name');
   withChapOptions(create).action(async (name: string, options: CreateOptions) => {
     await hostCreate(session(), name, options);
   });
@@ -82,7 +88,10 @@ function addSet(host: Command, session: () => Session): void {
     .option('--any-initiator', 'every initiator that no host names')
     .option('--no-any-initiator', 'only its own initiators')
     .option('--loopback-only', 'only from this machine')
-    .option('--no-loopback-only', 'from anywhere');
+    .option('--no-loopback-only', 'from anywhere')
+    .option('--own-target', 'a target for this host only')
+    .option('--target <iqn>', 'a target for this host only, by this name')
+    .option('--no-own-target', 'the target of the pool again');
   withConsentOptions(withChapOptions(set))
     .option('--no-chap', 'initiators need not prove who they are any more')
     .option('--no-chap-out', 'the target need not prove itself any more')
@@ -121,12 +130,14 @@ async function hostCreate(session: Session, name: string, options: CreateOptions
     ...(options.initiator === undefined ? {} : { initiators: options.initiator }),
     ...(options.anyInitiator === undefined ? {} : { isAnyInitiator: true }),
     ...(options.loopbackOnly === undefined ? {} : { isLoopbackOnly: true }),
+    ...targetBody(options),
     ...(await chapBody(session, options)),
   };
   const host = await session.send<Host>('POST', '/v1/hosts', body);
   session.show(host, (made) =>
     [
       `host ${made.name} made: ${initiatorsText(made)}, CHAP ${chapText(made)}`,
+      ...(made.hasOwnTarget ? [`it logs in to ${made.targetName}, and nobody else does`] : []),
       ...openWarning(made),
       `it sees nothing yet: tidemark lun map VOLUME ${made.name}`,
     ].join('\n'),
@@ -158,9 +169,23 @@ async function hostChange(session: Session, options: SetOptions): Promise<HostSe
     ...(removeInitiator === undefined ? {} : { removeInitiators: removeInitiator }),
     ...(anyInitiator === undefined ? {} : { isAnyInitiator: anyInitiator }),
     ...(loopbackOnly === undefined ? {} : { isLoopbackOnly: loopbackOnly }),
+    ...targetBody(options),
     ...(removesOut ? { removeChap: 'out' as const } : {}),
     ...(options.chap === false ? { removeChap: 'in' as const } : {}),
     ...(await chapBody(session, options)),
+  };
+}
+
+function targetBody({
+  ownTarget,
+  target,
+}: Pick<SetOptions, 'ownTarget' | 'target'>): Pick<HostSet, 'hasOwnTarget' | 'targetName'> {
+  if (ownTarget === false && target !== undefined) {
+    throw usageFailure('--target and --no-own-target contradict each other');
+  }
+  return {
+    ...(ownTarget === undefined ? {} : { hasOwnTarget: ownTarget }),
+    ...(target === undefined ? {} : { targetName: target }),
   };
 }
 
@@ -197,6 +222,7 @@ function hostText(host: Host, nowMs: number): string {
   for (const initiator of initiators) pairs.push(['initiator', initiator]);
   if (isAnyInitiator) pairs.push(['initiator', 'every one that no host names']);
   pairs.push(['from', isLoopbackOnly ? 'this machine only' : 'anywhere']);
+  pairs.push(['target', host.hasOwnTarget ? `${host.targetName}, its own` : host.targetName]);
   pairs.push(['CHAP', chapText(host)]);
   if (host.chapUserOut !== undefined) pairs.push(['target as', host.chapUserOut]);
   pairs.push(['created', formatTime(host.createdMs, nowMs)]);

@@ -6,6 +6,8 @@ import { Name, TimeMs } from './common.ts';
 const InitiatorName = Type.String({ minLength: 1, maxLength: 1024 });
 const Initiators = Type.Array(InitiatorName, { maxItems: 256 });
 
+const TargetName = Type.String({ minLength: 1, maxLength: 1024 });
+
 /** A name and a secret of CHAP. Secrets go in only: no answer has one. */
 const ChapAccount = Type.Object(
   { user: Type.String({ minLength: 1 }), secret: Type.String() },
@@ -21,6 +23,10 @@ export const Host = Type.Object({
   isAnyInitiator: Type.Boolean(),
   /** Whether its sessions may come from this machine only. */
   isLoopbackOnly: Type.Boolean(),
+  /** The target that its initiators log in to. */
+  targetName: Type.String(),
+  /** Whether that target is there for this host only. */
+  hasOwnTarget: Type.Boolean(),
   /** User name of the initiator in CHAP; absent = it need not prove itself. */
   chapUserIn: Type.Optional(Type.String()),
   /** User name of the target in mutual CHAP. */
@@ -43,6 +49,9 @@ export const HostCreate = Type.Object(
     initiators: Type.Optional(Initiators),
     isAnyInitiator: Type.Optional(Type.Boolean()),
     isLoopbackOnly: Type.Optional(Type.Boolean()),
+    /** A target of its own, under a name that is made for it unless `targetName` is there. */
+    hasOwnTarget: Type.Optional(Type.Boolean()),
+    targetName: Type.Optional(TargetName),
     chapIn: Type.Optional(ChapAccount),
     chapOut: Type.Optional(ChapAccount),
   },
@@ -58,6 +67,9 @@ export const HostSet = Type.Object(
     removeInitiators: Type.Optional(Initiators),
     isAnyInitiator: Type.Optional(Type.Boolean()),
     isLoopbackOnly: Type.Optional(Type.Boolean()),
+    /** False: the pool's target again. True: one of its own; it keeps the name that it has. */
+    hasOwnTarget: Type.Optional(Type.Boolean()),
+    targetName: Type.Optional(TargetName),
     chapIn: Type.Optional(ChapAccount),
     chapOut: Type.Optional(ChapAccount),
     /** in: nobody proves anything any more; out: only the target need not. */

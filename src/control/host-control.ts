@@ -10,6 +10,7 @@ import { chapAccount, checkChapAccounts } from './chap-rules.ts';
 import { initiatorNames } from './initiator-names.ts';
 import type { IscsiControl } from './iscsi-control.ts';
 import type { EngineAccess } from './pool-control.ts';
+import { checkedTargetName } from './target-name.ts';
 import { volumesByUuid } from './volumes-by-uuid.ts';
 
 /** Hosts and LUNs that a message names one by one. */
@@ -48,12 +49,14 @@ export class HostControl {
       ...(chapOut === undefined ? {} : { out: chapAccount(chapOut) }),
     };
     checkChapAccounts(chap);
+    const target = this.#wantedTarget(name, wanted, undefined);
     const createdMs = this.#clock.wallMs();
     const host = this.#iscsi.catalog.hostCreate({
       name,
       isAnyInitiator,
       isLoopbackOnly,
       initiators,
+      ...(target?.name === undefined ? {} : { targetName: target.name }),
       chap,
       createdMs,
     });
@@ -99,13 +102,37 @@ export class HostControl {
     const kept = before.initiators.filter((each) => !removed.includes(each));
     const initiators = initiatorNames([...kept, ...(wanted.addInitiators ?? [])]);
     const chap = this.#changedChap(before.name, wanted);
+    const target = this.#wantedTarget(newName ?? before.name, wanted, before.targetName);
     return {
       initiators,
       ...(newName === undefined ? {} : { newName }),
       ...(isAnyInitiator === undefined ? {} : { isAnyInitiator }),
       ...(isLoopbackOnly === undefined ? {} : { isLoopbackOnly }),
+      ...(target === undefined ? {} : { target }),
       ...(chap === undefined ? {} : { chap }),
     };
+  }
+
+  /** The host's own target (`name` undefined: none) as it is wanted; undefined when nothing was said of it. */
+  #wantedTarget(
+    host: string,
+    { hasOwnTarget, targetName }: Pick<HostSet, 'hasOwnTarget' | 'targetName'>,
+    before: string | undefined,
+  ): HostChange['target'] {
+    if (hasOwnTarget === false && targetName !== undefined) {
+      const message = 'a host without a target of its own cannot give it a name';
+      throw new OperationError('invalid', message);
+    }
+    if (targetName !== undefined) {
+      // The pool's name may not have been given to anybody yet.
+      const poolTarget = this.#iscsi.targetName;
+      const name = checkedTargetName(targetName);
+      if (name !== poolTarget) return { name };
+      const hint = `for the pool's target: --no-own-target`;
+      throw new OperationError('conflict', `${name} is the target of the pool`, hint);
+    }
+    if (hasOwnTarget === undefined) return undefined;
+    return { name: hasOwnTarget ? (before ?? this.#iscsi.newTargetName(host)) : undefined };
   }
 
   /** All accounts after the change; undefined when they stay. */
@@ -129,14 +156,19 @@ export class HostControl {
     const isAny = change.isAnyInitiator ?? before.isAnyInitiator;
     const isLocal = change.isLoopbackOnly ?? before.isLoopbackOnly;
     const initiators = new Set(change.initiators);
+    const ownTarget = change.target === undefined ? before.targetName : change.target.name;
+    const target = ownTarget ?? this.#iscsi.targetName;
     const ended = (await this.#sessionsOf(before.name)).filter(
       (session) =>
         (!isAny && !initiators.has(session.initiatorName)) ||
+        (session.kind === 'normal' && session.targetName !== target) ||
         (isLocal && !isLoopbackAddress(addressOfPeer(session.address))),
     );
     if (ended.length === 0) return;
-    const names = [...new Set(ended.map((session) => session.initiatorName))];
-    const message = `${count(ended.length, 'session')} of ${listText(names)} would be ended`;
+    const names = ended.map(
+      ({ id, initiatorName, address }) => `${initiatorName} (session ${id} from ${address})`,
+    );
+    const message = `${count(ended.length, 'session')} would be ended: ${listText(names)}`;
     throw new OperationError('needs-force', message, 'log out there first, or repeat with --force');
   }
 
@@ -147,7 +179,7 @@ export class HostControl {
 
   async #host(record: HostRecord): Promise<Host> {
     const [host] = await this.#hosts([record]);
-    return host ?? hostOf(record, [], 0);
+    return host ?? this.#hostOf(record, [], 0);
   }
 
   async #hosts(records: readonly HostRecord[]): Promise<Host[]> {
@@ -161,21 +193,23 @@ export class HostControl {
         .filter((map) => map.host === record.name)
         .map((map) => ({ lun: map.lun, volume: nameOf(map), isReadOnly: map.isReadOnly }));
       const mine = sessions.filter((session) => session.host === record.name);
-      return hostOf(record, luns, mine.length);
+      return this.#hostOf(record, luns, mine.length);
     });
   }
-}
 
-function hostOf(record: HostRecord, luns: Host['luns'], sessionCount: number): Host {
-  const { chapUserIn, chapUserOut, initiators, ...rest } = record;
-  return {
-    ...rest,
-    initiators: [...initiators],
-    ...(chapUserIn === undefined ? {} : { chapUserIn }),
-    ...(chapUserOut === undefined ? {} : { chapUserOut }),
-    luns,
-    sessionCount,
-  };
+  #hostOf(record: HostRecord, luns: Host['luns'], sessionCount: number): Host {
+    const { chapUserIn, chapUserOut, initiators, targetName, ...rest } = record;
+    return {
+      ...rest,
+      initiators: [...initiators],
+      targetName: targetName ?? this.#iscsi.targetName,
+      hasOwnTarget: targetName !== undefined,
+      ...(chapUserIn === undefined ? {} : { chapUserIn }),
+      ...(chapUserOut === undefined ? {} : { chapUserOut }),
+      luns,
+      sessionCount,
+    };
+  }
 }
 
 /** "LUN 0 (lun0) and LUN 3 (db)". */

@@ -20,10 +20,11 @@ import type {
   IscsiPortal,
   IscsiWanted,
 } from '../engine/protocol.ts';
+import { iscsiUris } from './iscsi-uris.ts';
 import { PORTAL_RETRY_MS } from './limits.ts';
 import type { Settings } from './settings.ts';
 import type { EngineDoor } from './supervisor.ts';
-import { makeTargetName } from './target-name.ts';
+import { makeHostTargetName, makeTargetName } from './target-name.ts';
 
 /** Portal group of the portal that the settings name. */
 const SETTINGS_GROUP = 1;
@@ -70,6 +71,27 @@ export class IscsiControl {
   /** Uuid of the pool whose volumes may be mapped. Throws OperationError `unavailable` before the first engine was attached to. */
   get poolUuid(): string {
     return this.#knownPool().uuid;
+  }
+
+  /** The name of the pool's target. */
+  get targetName(): string {
+    const pool = this.#knownPool();
+    return this.catalog.targetName(pool.uuid, () => makeTargetName(pool));
+  }
+
+  /** The target that a host logs in to: its own, or the pool's. */
+  targetOf(host: string): string {
+    return this.catalog.hostTarget(host) ?? this.targetName;
+  }
+
+  /** A name for a host's own target. */
+  newTargetName(host: string): string {
+    return makeHostTargetName(this.targetName, host);
+  }
+
+  /** Where the initiators of a host find a LUN. */
+  urisOf(host: string, lun: number): string[] {
+    return iscsiUris(this.#listening, this.targetOf(host), lun);
   }
 
   /** The portal of the settings; undefined when iSCSI is off. */
@@ -170,20 +192,21 @@ export class IscsiControl {
     const own = this.settingsPortal;
     const maps = catalog.lunList().filter((map) => map.poolUuid === pool.uuid);
     return {
-      targetName: catalog.targetName(pool.uuid, () => makeTargetName(pool)),
+      targetName: this.targetName,
       portals: own === undefined ? [] : [own, ...catalog.portalList()],
       hosts: catalog.hostList().map((host) => this.#host(host, maps)),
     };
   }
 
   #host(host: HostRecord, maps: readonly LunMapRecord[]): IscsiHost {
-    const { name, initiators, isAnyInitiator, isLoopbackOnly } = host;
+    const { name, initiators, isAnyInitiator, isLoopbackOnly, targetName } = host;
     const chap = this.catalog.hostSecrets(name);
     return {
       name,
       initiators,
       isAnyInitiator,
       isLoopbackOnly,
+      ...(targetName === undefined ? {} : { targetName }),
       ...(chap.in === undefined ? {} : { chapIn: chapOf(chap.in) }),
       ...(chap.out === undefined ? {} : { chapOut: chapOf(chap.out) }),
       luns: maps

@@ -6,7 +6,6 @@ import type { LunMapRecord } from '../catalog/catalog.ts';
 import type { Lun, LunMap, LunQuery, LunUnmapped } from '../contract/lun.ts';
 import type { VolumeInfo } from '../engine/protocol.ts';
 import type { IscsiControl } from './iscsi-control.ts';
-import { iscsiUris } from './iscsi-uris.ts';
 import type { EngineAccess } from './pool-control.ts';
 import { volumesByUuid } from './volumes-by-uuid.ts';
 
@@ -79,7 +78,7 @@ export class LunControl {
       isReadOnly,
       createdMs,
       ...(info === undefined ? {} : { sizeBytes: info.sizeBytes, naa: info.naa, ack: info.ack }),
-      iscsiUris: iscsiUris(this.#iscsi.listening, lun),
+      iscsiUris: this.#iscsi.urisOf(host, lun),
     };
   }
 }

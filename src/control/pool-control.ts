@@ -19,7 +19,6 @@ import type {
 } from '../engine/protocol.ts';
 import { HistoryControl } from './history-control.ts';
 import type { IscsiControl } from './iscsi-control.ts';
-import { iscsiUris } from './iscsi-uris.ts';
 import { nbdUris } from './nbd-uris.ts';
 import { Operations } from './operations.ts';
 import type { EngineInfo } from './supervisor.ts';
@@ -207,7 +206,7 @@ export class PoolControl {
       host,
       lun,
       isReadOnly,
-      iscsiUris: iscsiUris(this.#iscsi.listening, lun),
+      iscsiUris: this.#iscsi.urisOf(host, lun),
     }));
     return { nbdUris: nbdUris(this.#engine.info().nbd, name), luns };
   }

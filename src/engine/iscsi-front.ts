@@ -147,13 +147,14 @@ export class IscsiFront {
 
   /** Runs `change`, and tells the initiators that are logged in and see something else afterwards. */
   #changeLuns(change: () => void): void {
-    const before = new Map<string, Seen>();
+    const before = new Map<string, { readonly targetName: string; readonly seen: Seen }>();
     for (const { initiatorName, targetName } of this.#normalSessions()) {
-      before.set(initiatorName, this.#access.luns(initiatorName, targetName));
+      const seen = this.#access.luns(initiatorName, targetName);
+      before.set(initiatorName, { targetName, seen });
     }
     change();
-    for (const [initiatorName, seen] of before) {
-      const now = this.#access.luns(initiatorName, this.#access.targetName);
+    for (const [initiatorName, { targetName, seen }] of before) {
+      const now = this.#access.luns(initiatorName, targetName);
       if (!isSame(seen, now)) this.#target.lunsChanged(initiatorName);
     }
   }

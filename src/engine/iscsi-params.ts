@@ -2,6 +2,7 @@
  * Whether a request's desired state of iSCSI is one, down to the last field: what is not understood could be a rule that is not kept.
  */
 import { iscsiName } from '../base/iscsi-name.ts';
+import type { IscsiWanted } from './protocol.ts';
 import {
   CHAP_SECRET_MAX_BYTES,
   HOSTS_MAX,
@@ -17,11 +18,19 @@ type Check = (value: unknown) => boolean;
 const uuidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function isIscsiWanted(value: unknown): boolean {
-  return hasFields(value, {
-    targetName: isNodeName,
-    portals: listOf(isPortal, ISCSI_PORTALS_MAX),
-    hosts: isHosts,
-  });
+  return (
+    hasFields(value, {
+      targetName: isNodeName,
+      portals: listOf(isPortal, ISCSI_PORTALS_MAX),
+      hosts: isHosts,
+    }) && hasOwnTargets(value as IscsiWanted)
+  );
+}
+
+/** No two hosts have the same target of their own, and none the pool's. Of what was checked already. */
+function hasOwnTargets({ targetName, hosts }: IscsiWanted): boolean {
+  const own = hosts.flatMap((host) => (host.targetName === undefined ? [] : [host.targetName]));
+  return !own.includes(targetName) && new Set(own).size === own.length;
 }
 
 /** Ids of sessions. */
@@ -44,6 +53,7 @@ function isHost(value: unknown): boolean {
     initiators: listOf(isNodeName, LUNS_MAX),
     isAnyInitiator: isFlag,
     isLoopbackOnly: isFlag,
+    targetName: (name) => name === undefined || isNodeName(name),
     chapIn: isOptionalChap,
     chapOut: isOptionalChap,
     luns: isLuns,

@@ -2,9 +2,12 @@
  * Who may log in over iSCSI and what they see, from the desired state that the daemon gave last; all in memory.
  *
  *     initiator name ─▶ host that names it, else the host for any initiator, else nobody
- *                         └─▶ CHAP accounts, LUN number ─▶ unit
+ *                         └─▶ target (its own or the pool's), CHAP accounts, LUN number ─▶ unit
  *
- * Invariant: an initiator that a host names sees what that host sees and nothing else, also where another host takes any initiator.
+ * Invariants
+ * 1. An initiator that a host names sees what that host sees and nothing else, also where another host takes any initiator.
+ * 2. An initiator sees one target: its host's own where there is one, else the pool's. A target of a host's own is there for
+ *    nobody else.
  */
 import { isLoopbackAddress } from '../base/ip-address.ts';
 import type {
@@ -21,6 +24,7 @@ import type { Units } from './units.ts';
 
 interface HostState {
   readonly host: IscsiHost;
+  readonly targetName: string;
   readonly luns: ReadonlyMap<number, MappedLun>;
   readonly chap: ChapCredentials | undefined;
 }
@@ -46,6 +50,7 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   #stateByInitiator: ReadonlyMap<string, HostState> = new Map();
   #anyState: HostState | undefined;
   #states: readonly HostState[] = [];
+  #ownTargets: ReadonlySet<string> = new Set();
   #mapsByVolume = new Map<string, VolumeMap[]>();
 
   constructor(options: {
@@ -66,7 +71,12 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   configure({ targetName, hosts }: IscsiWanted): void {
     this.#targetName = targetName;
     const states = hosts.map((host): HostState => {
-      return { host, luns: this.#lunsOf(host), chap: credentialsOf(host) };
+      return {
+        host,
+        targetName: host.targetName ?? targetName,
+        luns: this.#lunsOf(host),
+        chap: credentialsOf(host),
+      };
     });
     this.#use(states);
     const seen = hosts.flatMap(({ luns }) => luns.map(({ volumeUuid }) => volumeUuid));
@@ -98,20 +108,21 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   }
 
   luns(initiatorName: string, targetName: string): ReadonlyMap<number, MappedLun> {
-    if (targetName !== this.#targetName || this.#isUnavailable) return noLuns;
-    return this.#stateOf(initiatorName)?.luns ?? noLuns;
+    const state = this.#stateOf(initiatorName);
+    return state?.targetName === targetName && !this.#isUnavailable ? state.luns : noLuns;
   }
 
   targets(initiator: InitiatorIdentity): readonly TargetEntry[] {
-    if (this.#admitted(initiator) === undefined || this.#isUnavailable) return [];
+    const state = this.#admitted(initiator);
+    if (state === undefined || this.#isUnavailable) return [];
     const portals = this.#portals.flatMap((portal) => this.#advertised(portal, initiator.address));
-    return [{ name: this.#targetName, portals }];
+    return [{ name: state.targetName, portals }];
   }
 
   access(initiator: InitiatorIdentity, targetName: string): TargetAccess {
-    if (targetName !== this.#targetName) return { kind: 'notFound' };
+    if (!this.#isTarget(targetName)) return { kind: 'notFound' };
     const state = this.#admitted(initiator);
-    if (state === undefined) return { kind: 'forbidden' };
+    if (state?.targetName !== targetName) return { kind: 'forbidden' };
     if (this.#isUnavailable) return { kind: 'unavailable' };
     const { host, chap } = state;
     return chap === undefined
@@ -126,6 +137,9 @@ export class IscsiAccess implements LunMap, IscsiHosts {
 
   #use(states: readonly HostState[]): void {
     this.#states = states;
+    this.#ownTargets = new Set(
+      states.flatMap(({ host: { targetName } }) => (targetName === undefined ? [] : [targetName])),
+    );
     this.#stateByInitiator = new Map(
       states.flatMap((state) => state.host.initiators.map((name) => [name, state] as const)),
     );
@@ -138,6 +152,10 @@ export class IscsiAccess implements LunMap, IscsiHosts {
         this.#mapsByVolume.set(volumeUuid, maps);
       }
     }
+  }
+
+  #isTarget(name: string): boolean {
+    return name === this.#targetName || this.#ownTargets.has(name);
   }
 
   #stateOf(initiatorName: string): HostState | undefined {

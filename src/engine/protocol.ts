@@ -289,6 +289,8 @@ export interface EngineMethods {
   hello: {
     params: Record<string, never>;
     result: {
+  /** Its own target: it sees this one only, and nobody else does; absent: the pool's. */
+  readonly targetName?: string;
       pool: string;
       pid: number;
       startedMs: number;

@@ -47,6 +47,8 @@ describe('/v1/hosts', () => {
       isLoopbackOnly: false,
       luns: [],
       sessionCount: 0,
+      targetName: 'iqn.2026-11.org.tidemark:main-00000000',
+      hasOwnTarget: false,
       createdMs: 1_800_000_000_000,
     };
     expect(made).toEqual({ status: 201, body: host });

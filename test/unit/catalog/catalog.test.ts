@@ -94,6 +94,26 @@ describe('a host', () => {
     expect(catalog.hostShow('b').initiators).toEqual(['iqn.2026-01.test:b']);
   });
 
+  it('may have a target that nobody else has, and gives it back', () => {
+    const own = 'iqn.2026-01.x:own';
+    const pool = 'iqn.2026-01.x:pool';
+    catalog.targetName('p', () => pool);
+    expect(catalog.hostCreate(host('a', { targetName: own })).targetName).toBe(own);
+    catalog.hostCreate(host('b'));
+    for (const [name, owner] of [
+      [own, 'host a'],
+      [pool, 'the pool'],
+    ] as const) {
+      expect(() => catalog.hostSet('b', { target: { name } })).toThrow(
+        expect.objectContaining({ code: 'conflict', message: containing(`belongs to ${owner}`) }),
+      );
+    }
+    expect(catalog.hostSet('a', { newName: 'c', target: { name: own } }).targetName).toBe(own);
+    expect(catalog.hostSet('c', { target: { name: undefined } }).targetName).toBeUndefined();
+    expect(catalog.hostSet('b', { target: { name: own } }).targetName).toBe(own);
+    expect([catalog.hostTarget('b'), catalog.hostTarget('c')]).toEqual([own, undefined]);
+  });
+
   it('for any initiator is there once', () => {
     catalog.hostCreate(host('a', { isAnyInitiator: true }));
     catalog.hostCreate(host('b'));
@@ -270,6 +290,23 @@ describe('the catalog', () => {
       opened.close();
       const kept = fs.readdirSync(folder).map((name) => fs.readFileSync(path.join(folder, name)));
       expect(kept.some((bytes) => bytes.includes(secretText))).toBe(false);
+    });
+
+    it('of the first version is brought up to date, and nothing is lost', () => {
+      const first = new Catalog(file);
+      first.hostCreate(host('a', { chap: { in: account('u', secretText) } }));
+      first.lunMap({ host: 'a', volumeUuid: 'v', poolUuid: 'p', isReadOnly: true, createdMs: 1 });
+      const before = [first.hostList(), first.lunList()];
+      first.close();
+      const database = new Database(file);
+      database.exec(`DROP TABLE operation; DROP INDEX host_target_name;
+        ALTER TABLE host DROP COLUMN target_name; PRAGMA user_version = 1`);
+      database.close();
+      const second = new Catalog(file);
+      expect([second.hostList(), second.lunList()]).toEqual(before);
+      second.hostSet('a', { target: { name: 'iqn.2026-01.x:own' } });
+      expect(second.hostTarget('a')).toBe('iqn.2026-01.x:own');
+      second.close();
     });
 
     it('of a newer version is refused and left alone', () => {

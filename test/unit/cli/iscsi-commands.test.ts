@@ -88,6 +88,8 @@ describe('tidemark host', () => {
     ['host set loopback --chap-user u', /--chap-user needs a secret\nhint: .*--chap-secret-file/],
     ['host set loopback --chap-user u --chap-secret-file /no/file', /there is no file/],
     ['host set loopback --chap-user u --no-chap', /contradict/],
+    ['host set loopback --target array', /"array" is not the name of a target\nhint: .*iqn\./],
+    ['host set loopback --target iqn.2026-01.x:y --no-own-target', /contradict/],
     ['lun map lun0 loopback --lun 16384', /no LUN number/],
     ['lun map lun0 loopback --lun x', /no LUN number/],
     ['session drop', /give either the id/],
@@ -127,9 +129,38 @@ describe('tidemark host', () => {
     const line = `host set esx1 --remove-initiator ${esx} --add-initiator iqn.2026-01.x:y`;
     expect(await world.tidemark(line)).toMatchObject({
       code: 1,
-      err: containing(`1 session of ${esx} would be ended`),
+      err: containing(`1 session would be ended: ${esx} (session 1 from 10.0.0.7:40000)`),
     });
     expect(await world.tidemark(`${line} --force`)).toMatchObject({ code: 0 });
+  });
+});
+
+describe("a target of a host's own", () => {
+  const pool = 'iqn.2026-11.org.tidemark:main-00000000';
+
+  it('is made with the host or later, shown, and given up', async () => {
+    const made = await world.tidemark(`host create esx1 --initiator ${esx} --own-target`);
+    expect(made.out).toContain(`it logs in to ${pool}:esx1, and nobody else does\n`);
+    expect((await world.tidemark('host show esx1')).out).toContain(`${pool}:esx1, its own\n`);
+    const named = 'iqn.2026-01.com.example:array';
+    expect(await world.json(`host set esx1 --target ${named}`)).toMatchObject({
+      targetName: named,
+      hasOwnTarget: true,
+    });
+    expect((await world.tidemark('host set esx1 --no-own-target')).out).toMatch(
+      new RegExp(`^target +${pool}$`, 'm'),
+    );
+  });
+
+  it('ends sessions only after consent that names them', async () => {
+    await withHost();
+    logIn('esx1', []);
+    const line = 'host set esx1 --own-target';
+    const lost = `1 session would be ended: ${esx} (session 1 from 10.0.0.7:40000)`;
+    const refused = await world.tidemark(line);
+    expect(refused).toMatchObject({ code: 1, err: containing(lost) });
+    const asked = await world.tidemark(line, { answer: 'esx1' });
+    expect(asked).toMatchObject({ code: 0, err: containing(lost) });
   });
 });
 

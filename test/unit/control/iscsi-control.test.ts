@@ -2,9 +2,10 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { OperationError } from '../../../src/base/errors.ts';
 import type { IscsiControl } from '../../../src/control/iscsi-control.ts';
 import { iscsiUris } from '../../../src/control/iscsi-uris.ts';
-import { makeTargetName } from '../../../src/control/target-name.ts';
+import { makeHostTargetName, makeTargetName } from '../../../src/control/target-name.ts';
 import { EngineGoneError } from '../../../src/engine/client.ts';
 import { controlPlane, type TestPlane } from '../../support/control-plane.ts';
+import { oneSession } from '../../support/iscsi-session.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
 import { tlsIn } from '../../support/tls.ts';
@@ -42,7 +43,7 @@ describe('a first start', () => {
         },
       ],
     });
-    expect(iscsiUris(iscsi.listening, 0)).toEqual([
+    expect(iscsi.urisOf('loopback', 0)).toEqual([
       'iscsi://127.0.0.1:3260/iqn.2026-11.org.tidemark:main-00000000/0',
     ]);
     expect((await controls.pool.volumeShow('lun0')).luns).toMatchObject([
@@ -242,13 +243,99 @@ it('a target is named after its pool, in what a name may hold', () => {
   );
 });
 
+it('a target of a host is named after the pool and the host', () => {
+  const pool = 'iqn.2026-11.org.tidemark:main-abcdef01';
+  expect(makeHostTargetName(pool, 'ESX_1.a')).toBe(`${pool}:esx-1.a`);
+  const tooLong = (): string => makeHostTargetName(pool + 'x'.repeat(100), 'y'.repeat(128));
+  expect(tooLong).toThrow(expect.objectContaining({ code: 'invalid' }));
+});
+
+describe('a host with a target of its own', () => {
+  const pool = 'iqn.2026-11.org.tidemark:main-00000000';
+
+  it('is told to the engine, and named in the addresses of its LUNs only', async () => {
+    const { iscsi, controls } = await plane();
+    const made = await controls.hosts.hostCreate({
+      name: 'a',
+      initiators: [esx],
+      hasOwnTarget: true,
+    });
+    expect(made).toMatchObject({ targetName: `${pool}:a`, hasOwnTarget: true });
+    expect(engine.pool.iscsi?.hosts.map(({ targetName }) => targetName)).toEqual([
+      `${pool}:a`,
+      undefined,
+    ]);
+    const { iscsiUris: uris } = await controls.luns.lunMap({ volume: 'lun0', host: 'a' });
+    expect(uris).toEqual([`iscsi://127.0.0.1:3260/${pool}:a/0`]);
+    expect(iscsi.urisOf('loopback', 0)).toEqual([`iscsi://127.0.0.1:3260/${pool}/0`]);
+    const { luns } = await controls.pool.volumeShow('lun0');
+    expect(luns.map(({ iscsiUris: [uri] }) => uri)).toEqual([
+      ...uris,
+      ...iscsi.urisOf('loopback', 0),
+    ]);
+  });
+
+  it('keeps its name when it is asked for again, also under another host name, and gives it up', async () => {
+    const { controls } = await plane();
+    const { hosts } = controls;
+    await hosts.hostCreate({
+      name: 'a',
+      initiators: [esx],
+      targetName: 'IQN.2026-01.com.Example:x',
+    });
+    const renamed = await hosts.hostSet('a', { newName: 'b', hasOwnTarget: true });
+    expect(renamed.targetName).toBe('iqn.2026-01.com.example:x');
+    expect(await hosts.hostSet('b', { hasOwnTarget: false })).toMatchObject({
+      targetName: pool,
+      hasOwnTarget: false,
+    });
+    expect(engine.pool.iscsi?.hosts[0]).not.toHaveProperty('targetName');
+  });
+
+  it.each([
+    [{ targetName: 'array' }, 'invalid', 'not the name of a target'],
+    [{ targetName: pool }, 'conflict', 'target of the pool'],
+    [{ targetName: 'iqn.2026-01.x:taken' }, 'conflict', 'belongs to host other'],
+    [{ hasOwnTarget: false, targetName: 'iqn.2026-01.x:y' }, 'invalid', 'without a target'],
+  ])('may not be %j', async (wanted, code, message) => {
+    const { controls, catalog } = await plane();
+    const other = { name: 'other', initiators: ['iqn.2026-01.test:o'] };
+    await controls.hosts.hostCreate({ ...other, targetName: 'iqn.2026-01.x:taken' });
+    await controls.hosts.hostCreate({ name: 'a', initiators: [esx] });
+    const refusal = { code, message: containing(message) };
+    await expect(controls.hosts.hostSet('a', wanted)).rejects.toMatchObject(refusal);
+    const create = { name: 'new', initiators: ['iqn.2026-01.test:n'], ...wanted };
+    await expect(controls.hosts.hostCreate(create)).rejects.toMatchObject(refusal);
+    expect(catalog.hostList().map(({ name }) => name)).toEqual(['a', 'loopback', 'other']);
+    expect(catalog.hostTarget('a')).toBeUndefined();
+  });
+
+  it('changes it under sessions only with consent, which names them', async () => {
+    const { controls } = await plane();
+    await controls.hosts.hostCreate({ name: 'a', initiators: [esx] });
+    engine.pool.sessions.push(
+      oneSession({ id: 7, host: 'a', targetName: pool }),
+      oneSession({ id: 8, host: 'a', targetName: '', kind: 'discovery' }),
+      oneSession({ id: 9, host: 'loopback', targetName: pool }),
+    );
+    await expect(controls.hosts.hostSet('a', { hasOwnTarget: true })).rejects.toMatchObject({
+      code: 'needs-force',
+      message: `1 session would be ended: ${esx} (session 7 from 10.0.0.7:40000)`,
+    });
+    // What is so already ends nothing.
+    await controls.hosts.hostSet('a', { hasOwnTarget: false });
+    const set = await controls.hosts.hostSet('a', { hasOwnTarget: true, force: true });
+    expect(set.targetName).toBe(`${pool}:a`);
+  });
+});
+
 it('URIs name loopback for all addresses, and bracket IPv6', () => {
   const portals = [
     { address: '0.0.0.0', port: 3260, group: 1 },
     { address: 'fd00::1', port: 3261, group: 2 },
     { address: '10.0.0.1', port: 3260, group: 1, fault: 'no' },
   ];
-  expect(iscsiUris({ targetName: 't', portals }, 3)).toEqual([
+  expect(iscsiUris({ portals }, 't', 3)).toEqual([
     'iscsi://127.0.0.1:3260/t/3',
     'iscsi://[fd00::1]:3261/t/3',
   ]);

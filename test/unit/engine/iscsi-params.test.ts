@@ -39,6 +39,7 @@ it.each<[string, object]>([
   ['nothing', { portals: [], hosts: [] }],
   ['no CHAP', { hosts: [host({ chapIn: undefined })] }],
   ['two hosts', { hosts: [host(), host({ name: 'b', initiators: [], isAnyInitiator: true })] }],
+  ['a host with a target of its own', { hosts: [host({ targetName: 'iqn.2026-01.x:own' })] }],
   ['the last LUN', lun({ lun: LUN_MAX })],
 ])('a desired state may have %s', (_what, change) => {
   expect(isIscsiWanted(wanted(change))).toBe(true);
@@ -62,6 +63,19 @@ it.each<[string, unknown]>([
       ],
     }),
   ],
+  [
+    "a host whose own target is the pool's",
+    wanted({ hosts: [host({ targetName: 'iqn.2026-11.org.tidemark:main-1' })] }),
+  ],
+  [
+    'one target of their own for two hosts',
+    wanted({
+      hosts: ['a', 'b'].map((name) =>
+        host({ name, initiators: [`iqn.2026-01.test:${name}`], targetName: 'iqn.2026-01.x:own' }),
+      ),
+    }),
+  ],
+  ['a target of a host in capitals', wanted({ hosts: [host({ targetName: 'IQN.2026-01.x:A' })] })],
   ['a secret that is no hex', wanted({ hosts: [host({ chapIn: { user: 'u', secret: 'xyz' } })] })],
   ['an empty secret', wanted({ hosts: [host({ chapIn: { user: 'u', secret: '' } })] })],
   [

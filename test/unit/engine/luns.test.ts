@@ -131,6 +131,48 @@ describe('an initiator', () => {
   });
 });
 
+describe("a target of a host's own", () => {
+  const own = 'iqn.2026-11.org.tidemark:main-1:a';
+
+  beforeEach(() => {
+    access.configure(
+      wanted(
+        host('a', { initiators: [known], targetName: own, luns: [lun(3, 'v1')] }),
+        host('any', { isAnyInitiator: true, luns: [lun(0, 'v2')] }),
+      ),
+    );
+  });
+
+  it('is all that its initiators find and may log in to', () => {
+    const identity = { name: known, address: there };
+    expect(access.targets(identity)).toEqual([{ name: own, portals: [] }]);
+    expect(access.access(identity, own)).toEqual({ kind: 'ok', host: 'a' });
+    expect(access.access(identity, target)).toEqual({ kind: 'forbidden' });
+    expect([...access.luns(known, own).keys()]).toEqual([3]);
+    expect(access.luns(known, target).size).toBe(0);
+  });
+
+  it('is found by nobody else, and forbidden to them', () => {
+    const identity = { name: stranger, address: there };
+    expect(access.targets(identity)).toEqual([{ name: target, portals: [] }]);
+    expect(access.access(identity, own)).toEqual({ kind: 'forbidden' });
+    expect(access.access(identity, target)).toEqual({ kind: 'ok', host: 'any' });
+    expect(access.luns(stranger, own).size).toBe(0);
+  });
+
+  it("is gone when the host goes back to the pool's", () => {
+    access.configure(wanted(host('a', { initiators: [known], luns: [lun(3, 'v1')] })));
+    const identity = { name: known, address: there };
+    expect(access.access(identity, own)).toEqual({ kind: 'notFound' });
+    expect([...access.luns(known, target).keys()]).toEqual([3]);
+  });
+
+  it('stays when a volume is deleted', () => {
+    access.forgetVolume('v2');
+    expect([...access.luns(known, own).keys()]).toEqual([3]);
+  });
+});
+
 describe('portals', () => {
   const any = host('any', { isAnyInitiator: true });
 
