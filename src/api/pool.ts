@@ -1,7 +1,12 @@
 /** /v1/pool */
 import type { FastifyInstance } from 'fastify';
-import { PoolRebuildOperation, PoolVerifyOperation } from '../contract/operation.ts';
+import {
+  PoolRebuildOperation,
+  PoolVerifyOperation,
+  SpaceOperation,
+} from '../contract/operation.ts';
 import { Pool, PoolResize } from '../contract/pool.ts';
+import { SpaceQuestion } from '../contract/space.ts';
 import type { PoolControl } from '../control/pool-control.ts';
 
 export function installPoolRoutes(app: FastifyInstance, control: PoolControl): void {
@@ -14,6 +19,11 @@ export function installPoolRoutes(app: FastifyInstance, control: PoolControl): v
     '/v1/pool/verify',
     { schema: { response: { 202: PoolVerifyOperation } } },
     async (_request, reply) => await reply.code(202).send(control.poolVerify()),
+  );
+  app.post<{ Body: SpaceQuestion }>(
+    '/v1/pool/space',
+    { schema: { body: SpaceQuestion, response: { 202: SpaceOperation } } },
+    async (request, reply) => await reply.code(202).send(control.poolSpace(request.body)),
   );
   app.post(
     '/v1/pool/rebuild',

@@ -10,6 +10,7 @@ import { addPoolCommands } from './pool.ts';
 import { addPortalCommands } from './portal.ts';
 import { addSessionCommands } from './session.ts';
 import { addSnapshotCommands } from './snapshot.ts';
+import { addSpaceCommand } from './space.ts';
 import { addTlsCommands } from './tls.ts';
 import { addViewCommands } from './view.ts';
 import { addVolumeCommands } from './volume.ts';
@@ -69,6 +70,7 @@ function buildProgram(line: CommandLine, host: SessionHost): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addViewCommands(program, session);
+  addSpaceCommand(program, session);
   addDiffCommand(program, session);
   addBisectCommand(program, session);
   addHostCommands(program, session);

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { ErrorBody, TimeMs } from './common.ts';
 import { MomentPlace } from './history.ts';
 import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
+import { Space } from './space.ts';
 
 const common = {
   id: Type.String(),
@@ -40,10 +41,19 @@ export const MomentOpenOperation = Type.Object({
 });
 export type MomentOpenOperation = Static<typeof MomentOpenOperation>;
 
+export const SpaceOperation = Type.Object({
+  ...common,
+  kind: Type.Literal('pool-space'),
+  /** Present when `state` is succeeded. */
+  result: Type.Optional(Space),
+});
+export type SpaceOperation = Static<typeof SpaceOperation>;
+
 export const Operation = Type.Union([
   PoolVerifyOperation,
   PoolRebuildOperation,
   MomentOpenOperation,
+  SpaceOperation,
 ]);
 export type Operation = Static<typeof Operation>;
 

@@ -9,6 +9,7 @@ import type {
   Operation,
   PoolRebuildOperation,
   PoolVerifyOperation,
+  SpaceOperation,
 } from '../contract/operation.ts';
 import { FINISHED_OPERATIONS_MAX } from './limits.ts';
 
@@ -16,6 +17,7 @@ interface OperationByKind {
   'pool-verify': PoolVerifyOperation;
   'pool-rebuild': PoolRebuildOperation;
   'moment-open': MomentOpenOperation;
+  'pool-space': SpaceOperation;
 }
 
 /** Any number of these may run at once. */

@@ -6,6 +6,7 @@ import type { Clock } from '../base/ports.ts';
 import type { Operation } from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
 import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
+import type { SpaceQuestion } from '../contract/space.ts';
 import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
 import type { Ack, Line, Volume, VolumeCreate } from '../contract/volume.ts';
 import type { CallOptions } from '../engine/client.ts';
@@ -69,6 +70,20 @@ export class PoolControl {
       'pool-rebuild',
       async (onProgress) => await this.#callLong('poolRebuild', onProgress),
     );
+  }
+
+  /** What the bytes of the pool are there for. */
+  poolSpace({ volume, deleted = [] }: SpaceQuestion): Operation {
+    return this.operations.start('pool-space', async (onProgress) => {
+      const params = { ...(volume === undefined ? {} : { volume }), deleted };
+      const { whatIf, ...space } = await this.#engine.call('poolSpace', params, {
+        ...noLimit,
+        onProgress,
+      });
+      const result = { ...space, volumes: [...space.volumes], snapshots: [...space.snapshots] };
+      if (whatIf === undefined) return result;
+      return { ...result, whatIf: { ...whatIf, deleted: [...whatIf.deleted] } };
+    });
   }
 
   async volumeList(): Promise<Volume[]> {

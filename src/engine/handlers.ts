@@ -18,6 +18,7 @@ import type { IscsiFront } from './iscsi-front.ts';
 import type { NbdListeners } from './listeners.ts';
 import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
+import { spaceHandlers } from './space-handlers.ts';
 import { releaseSnapshot, removeWithUsers, whileUnused } from './users.ts';
 
 export interface EngineParts {
@@ -65,6 +66,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...viewHandlers(parts),
     ...snapshotHandlers(parts),
     ...historyHandlers(parts.opened.pool),
+    ...spaceHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
       return {};

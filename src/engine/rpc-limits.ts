@@ -15,6 +15,8 @@ export const CONNECTIONS_MAX = 16;
 export const CALL_TIMEOUT_MS = 30_000;
 /** Names are at most this long on the wire; the store's own rule is stricter. */
 export const TEXT_PARAM_MAX_CHARS = 4096;
+/** Names in one list: snapshots that are supposed to be deleted. */
+export const TEXTS_PARAM_MAX = 4096;
 /** A PEM file: a certificate with a chain of several, or a key. */
 export const PEM_PARAM_MAX_CHARS = 64 * 1024;
 /** Shared keys of one listener. */

@@ -29,6 +29,7 @@ import {
   RUNNING_REQUESTS_MAX,
   SHARED_KEYS_MAX,
   TEXT_PARAM_MAX_CHARS,
+  TEXTS_PARAM_MAX,
   VIEWS_AT_ONCE_MAX,
 } from './rpc-limits.ts';
 
@@ -119,6 +120,7 @@ type ParamKind =
   | 'ack'
   | 'optional ack'
   | 'optional text'
+  | 'texts'
   | 'list of views';
 
 /** What each method must be given: the daemon may be of another version than the engine it attaches to. */
@@ -131,6 +133,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   poolStatus: {},
   poolResize: { capacityBytes: 'size' },
   poolVerify: {},
+  poolSpace: { volume: 'optional text', deleted: 'texts' },
   poolRebuild: {},
   volumeList: {},
   volumeShow: { name: 'text' },
@@ -341,8 +344,14 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   ack: isAck,
   'optional ack': (value) => value === undefined || isAck(value),
   'optional text': (value) => value === undefined || isOfKind(value, 'text'),
+  texts: isTexts,
   'list of views': isViewTargets,
 };
+
+function isTexts(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length > TEXTS_PARAM_MAX) return false;
+  return value.every((each) => isOfKind(each, 'text'));
+}
 
 function isViewTargets(value: unknown): boolean {
   if (!Array.isArray(value) || value.length === 0 || value.length > VIEWS_AT_ONCE_MAX) return false;

@@ -48,11 +48,14 @@ import {
   volumeResize,
   volumeSetAck,
 } from './core/volume-operations.ts';
+import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
+import { accountSpace } from './liveness/space-account.ts';
+import { spaceReport } from './liveness/space-report.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
-import type { Progress, RebuildReport, VerifyReport } from './reports.ts';
+import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
 
 export interface OpenSnapshot {
   readonly device: BlockDevice;
@@ -71,6 +74,7 @@ export class Pool {
   readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
+  readonly warmUp: WarmUp;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -101,6 +105,7 @@ export class Pool {
     this.#index = helpers.index;
     this.#space = new Space(parts);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
+    this.warmUp = new WarmUp(parts);
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
@@ -151,6 +156,27 @@ export class Pool {
     return this.#space.report();
   }
 
+  /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
+  spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
+    this.#operator.attempt(done, () => {
+      for (const name of [question.volume, ...question.deleted]) {
+        const [volume, snapshot] = name?.split('@') ?? [];
+        if (volume !== undefined && snapshot !== undefined) this.snapshot(volume, snapshot);
+        else if (volume !== undefined) this.volume(volume);
+      }
+      accountSpace(this.#operator, progress, (outcome) => {
+        if (!outcome.ok) {
+          done(outcome);
+          return;
+        }
+        this.#operator.attempt(done, () => {
+          const { segmentSlots } = this.#parts.settings;
+          done(success(spaceReport(outcome.value, question, segmentSlots)));
+        });
+      });
+    });
+  }
+
   /** By name order. What it returns is live: read it, keep nothing. */
   volumes(): readonly VolumeState[] {
     return this.#parts.catalogue.volumes();
@@ -165,7 +191,7 @@ export class Pool {
     return this.#parts.catalogue.volumeById(uuid);
   }
 
-  /** Bytes with data in the volume's present state. */
+  /** Bytes with data in the volume's present state, as far as its map is in memory: after opening it takes a while to fill. */
   mappedBytes(volume: VolumeState): number {
     return (this.#parts.lineById.get(volume.line)?.map.mappedBlocks ?? 0) * slotSizeBytes;
   }
@@ -405,6 +431,7 @@ export class Pool {
     const { writer, keeper, files } = this.#parts;
     this.#space.stop();
     this.#upkeep.stop();
+    this.warmUp.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();

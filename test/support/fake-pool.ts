@@ -9,6 +9,7 @@ import type {
   MomentInfo,
   PoolStatus,
   SnapshotInfo,
+  SpaceInfo,
   ViewInfo,
   VolumeInfo,
 } from '../../src/engine/protocol.ts';
@@ -101,6 +102,10 @@ export class FakePool {
         wasEqual: true,
         durationMs: 2,
       });
+    },
+    poolSpace: async ({ volume, deleted }, progress) => {
+      progress(1, 2);
+      return await answer(this.#space(volume, deleted));
     },
     volumeList: async () =>
       await answer(
@@ -259,6 +264,47 @@ export class FakePool {
       return await answer({ name });
     },
   };
+
+  /** Of volumes in which 8 KiB are mapped, as this engine's are, and snapshots that share half of them. */
+  #space(volume: string | undefined, deleted: readonly string[]): SpaceInfo {
+    const volumes = this.state.volumes.filter(
+      (each) => volume === undefined || each.name === volume,
+    );
+    const snapshots = this.state.snapshots.filter((each) => each.volume === volume);
+    const freedBytes = deleted.length * 4096;
+    return {
+      computedMs: this.momentMs,
+      end: 100,
+      segmentCount: 2,
+      segmentBytes: 262_144,
+      heldBytes: 65_536,
+      historyBytes: 32_768,
+      deadBytes: 16_384,
+      headerBytes: 16_384,
+      unwrittenBytes: 131_072,
+      footerBytes: 1000,
+      volumes: volumes.map(({ name, kind, uuid, sizeBytes, mappedBytes, snapshotCount }) => ({
+        name,
+        kind,
+        uuid,
+        sizeBytes,
+        mappedBytes,
+        presentBytes: mappedBytes,
+        snapshotBytes: snapshotCount * 4096,
+        undoBytes: 0,
+        historyBytes: 12_288,
+        uniqueBytes: mappedBytes,
+        sharedBytes: snapshotCount * 4096,
+      })),
+      snapshots: snapshots.map(({ name, createdMs }) => ({
+        name,
+        createdMs,
+        mappedBytes: 8192,
+        uniqueBytes: 4096,
+      })),
+      ...(deleted.length === 0 ? {} : { whatIf: { deleted, freedBytes, historyBytes: 0 } }),
+    };
+  }
 
   /** "host a (LUN 0)" for each map of a volume. */
   #hostsOf(volumeUuid: string): string[] {

@@ -125,6 +125,11 @@ function bodyBytes(entryCount: number, endSlot: number, frameCount: number): num
   return entryCount * footerEntryBytes + endSlot * 4 + frameCount * frameEntryBytes;
 }
 
+/** Bytes of a whole footer. */
+export function footerSizeBytes(entryCount: number, endSlot: number, frameCount: number): number {
+  return footerHeaderBytes + bodyBytes(entryCount, endSlot, frameCount) + trailerBytes;
+}
+
 /** Byte offset, from the start of the footer, of the CRC of slot 0. */
 export function footerCrcOffset(header: FooterHeader): number {
   return footerHeaderBytes + header.entryCount * footerEntryBytes;
@@ -136,8 +141,7 @@ export function encodeFooter(
   seeds: Seeds,
 ): Uint8Array {
   const { entries, frames, endSlot } = contents;
-  const body = bodyBytes(entries.length, endSlot, frames.length);
-  const totalBytes = footerHeaderBytes + body + trailerBytes;
+  const totalBytes = footerSizeBytes(entries.length, endSlot, frames.length);
   const out = new Uint8Array(totalBytes);
   const view = viewOf(out);
   let at = footerHeaderBytes;
@@ -234,12 +238,12 @@ export function decodeFooterHeader(
     minHlcMs: headerLayout.minHlcMs.get(view, 0),
     maxHlcMs: headerLayout.maxHlcMs.get(view, 0),
   };
-  const body = bodyBytes(header.entryCount, header.endSlot, header.frameCount);
+  const { entryCount, endSlot, frameCount } = header;
   const isPlausible =
     header.segId === segId &&
     header.epoch === segmentEpoch &&
     header.endSlot <= slotsPerSegmentMax &&
-    header.totalBytes === footerHeaderBytes + body + trailerBytes;
+    header.totalBytes === footerSizeBytes(entryCount, endSlot, frameCount);
   return isPlausible ? header : undefined;
 }
 

@@ -307,6 +307,10 @@ describe('tidemark pool', () => {
     expect(await json('pool resize 60G')).toMatchObject({ capacityBytes: 60 * 1024 ** 3 });
   });
 
+  it('tells what its bytes are there for', async () => {
+    expect((await tidemark('space')).out).toContain('held       64 KiB by volumes');
+  });
+
   it('is verified, and faults fail the command', async () => {
     expect(await tidemark('pool verify')).toEqual({
       code: 0,

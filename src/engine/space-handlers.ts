@@ -1,0 +1,16 @@
+/** Control methods about space: what the bytes of the pool are there for. */
+import type { Pool } from '../volume/pool.ts';
+import type { PoolSpace } from '../volume/reports.ts';
+import { ask } from './history-handlers.ts';
+import type { EngineHandlers } from './rpc.ts';
+
+export function spaceHandlers(pool: Pool): Pick<EngineHandlers, 'poolSpace'> {
+  return {
+    poolSpace: async ({ volume, deleted }, progress) => {
+      const { whatIf, ...space } = await ask<PoolSpace>((done) => {
+        pool.spaceAccount({ volume, deleted }, progress, done);
+      });
+      return whatIf === undefined ? space : { ...space, whatIf };
+    },
+  };
+}

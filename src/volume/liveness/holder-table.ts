@@ -1,0 +1,94 @@
+/**
+ * Holder table: the set of holders of each block of a stretch of the log, 4 bytes a block. Segments of which nothing is held
+ * take nothing; a log with more segments than fit in memory is looked at stretch by stretch.
+ */
+import { segIdOf, slotOf } from '../format/address.ts';
+import { type HolderSets, nobody } from './holders.ts';
+import type { ReferenceSink } from './moment-walk.ts';
+
+/** Numbers from here on are no sets: nothing holds the block, but the past of a volume refers to it. */
+const pastBase = 2 ** 31;
+
+export class HolderTable implements ReferenceSink {
+  readonly #sets: HolderSets;
+  readonly #segmentSlots: number;
+  readonly #firstSegId: number;
+  readonly #lastSegId: number;
+  /** Addresses from here on are not looked at: they were not durable when the walk began. */
+  readonly #end: number;
+  readonly #segments = new Map<number, Uint32Array>();
+
+  constructor(
+    sets: HolderSets,
+    stretch: {
+      readonly segmentSlots: number;
+      readonly firstSegId: number;
+      readonly lastSegId: number;
+      readonly end: number;
+    },
+  ) {
+    this.#sets = sets;
+    this.#segmentSlots = stretch.segmentSlots;
+    this.#firstSegId = stretch.firstSegId;
+    this.#lastSegId = stretch.lastSegId;
+    this.#end = stretch.end;
+  }
+
+  moveTo(moment: number): void {
+    this.#sets.moveTo(moment);
+  }
+
+  opened(address: number, count: number): void {
+    this.#each(address, count, (set) => this.#sets.open(set));
+  }
+
+  closed(address: number, count: number): void {
+    this.#each(address, count, (set) => this.#sets.close(set));
+  }
+
+  /** The past of volume number `volume` refers to these blocks. */
+  past(address: number, count: number, volume: number): void {
+    this.#each(address, count, (set) => (set === nobody ? pastBase + volume : set));
+  }
+
+  /** Adds the number of blocks of each set, and of each volume's past. */
+  countInto(blocksBySet: Map<number, number>, pastBlocks: number[]): void {
+    for (const segment of this.#segments.values()) {
+      for (const value of segment) {
+        if (value === nobody) continue;
+        if (value < pastBase) blocksBySet.set(value, (blocksBySet.get(value) ?? 0) + 1);
+        else pastBlocks[value - pastBase] = (pastBlocks[value - pastBase] ?? 0) + 1;
+      }
+    }
+  }
+
+  /** Replaces the numbers of blocks; neighbours with equal ones are asked for once. */
+  #each(address: number, count: number, change: (set: number) => number): void {
+    let before = -1;
+    let after = nobody;
+    for (let at = address; at < address + count; at += 1) {
+      const segment = this.#segmentOf(at);
+      if (segment === undefined) continue;
+      const slot = slotOf(at);
+      const set = segment[slot] ?? nobody;
+      if (set !== before) {
+        before = set;
+        after = change(set);
+      }
+      segment[slot] = after;
+    }
+  }
+
+  #segmentOf(address: number): Uint32Array | undefined {
+    const segId = segIdOf(address);
+    if (segId < this.#firstSegId || segId > this.#lastSegId || address >= this.#end) {
+      return undefined;
+    }
+    let segment = this.#segments.get(segId);
+    if (segment === undefined) {
+      segment = new Uint32Array(this.#segmentSlots);
+      this.#segments.set(segId, segment);
+    }
+    return segment;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Roots: the moments that hold blocks, whatever becomes of history: the present of every volume and view, every snapshot,
+ * and what the newest rollback or refresh of each left (undo goes back there).
+ *
+ *     line 1:  snap a ─── snap b ──────────── snap c ─── (left)       order:  a  b  d  e  c  (left)  f
+ *                            └─ line 2: snap d ─ e (view)   └─ line 3: f (present)
+ *
+ * In this order neighbours differ least: a line that begins behind a moment follows it.
+ */
+import type { Catalogue, VolumeState } from '../catalogue/catalogue.ts';
+import type { Moment } from '../core/moment-maps.ts';
+
+export type RootKind = 'present' | 'snapshot' | 'undo';
+
+export interface Root {
+  readonly kind: RootKind;
+  readonly volume: VolumeState;
+  /** Of a snapshot; else empty. */
+  readonly name: string;
+  readonly createdMs: number;
+  /** Its cut is Infinity for the present. */
+  readonly moment: Moment;
+}
+
+/** All roots, in the order of the walk. */
+export function rootsOf(catalogue: Catalogue): Root[] {
+  const rootsByLine = new Map<number, Root[]>();
+  for (const volume of catalogue.volumes()) {
+    for (const root of rootsOfVolume(volume)) {
+      const { line } = root.moment;
+      const others = rootsByLine.get(line);
+      if (others === undefined) rootsByLine.set(line, [root]);
+      else others.push(root);
+    }
+  }
+  return inWalkOrder(catalogue, rootsByLine);
+}
+
+function rootsOfVolume(volume: VolumeState): Root[] {
+  const { line, sizeBytes, createdMs } = volume;
+  const present = { line, cut: Infinity, sizeBytes };
+  const roots: Root[] = [{ kind: 'present', volume, name: '', createdMs, moment: present }];
+  for (const snapshot of volume.snapshotByName.values()) {
+    const { name, cut } = snapshot;
+    const moment = { line: snapshot.line, cut, sizeBytes: snapshot.sizeBytes };
+    roots.push({ kind: 'snapshot', volume, name, createdMs: snapshot.createdMs, moment });
+  }
+  const left = volume.history.findLast((span) => span.leftAt !== undefined);
+  if (left?.leftAt !== undefined) {
+    const { position, sizeBytes: leftSize } = left.leftAt;
+    const moment = { line: left.line, cut: position, sizeBytes: leftSize };
+    roots.push({ kind: 'undo', volume, name: '', createdMs, moment });
+  }
+  return roots;
+}
+
+/** A root, or a whole line that begins there. */
+interface Step {
+  readonly at: number;
+  readonly root?: Root;
+  readonly line?: number;
+}
+
+function inWalkOrder(catalogue: Catalogue, rootsByLine: ReadonlyMap<number, Root[]>): Root[] {
+  const stepsByLine = new Map<number, Step[]>();
+  const add = (line: number, step: Step): void => {
+    const steps = stepsByLine.get(line);
+    if (steps === undefined) stepsByLine.set(line, [step]);
+    else steps.push(step);
+  };
+  for (const { id, parentLine, forkPosition } of catalogue.lines()) {
+    add(parentLine, { at: forkPosition, line: id });
+  }
+  for (const [line, roots] of rootsByLine) {
+    for (const root of roots) add(line, { at: root.moment.cut, root });
+  }
+  const ordered: Root[] = [];
+  // Line 0 is none: what has no parent begins there. Steps that are still to be taken, the next one last.
+  const open = stepsInOrder(stepsByLine, 0).toReversed();
+  for (let step = open.pop(); step !== undefined; step = open.pop()) {
+    if (step.root !== undefined) ordered.push(step.root);
+    if (step.line === undefined) continue;
+    for (const inner of stepsInOrder(stepsByLine, step.line).toReversed()) open.push(inner);
+  }
+  return ordered;
+}
+
+function stepsInOrder(stepsByLine: ReadonlyMap<number, Step[]>, line: number): Step[] {
+  const steps = stepsByLine.get(line) ?? [];
+  return steps.sort(
+    (left, right) =>
+      compareNumbers(left.at, right.at) ||
+      Number(left.root === undefined) - Number(right.root === undefined),
+  );
+}
+
+/** Also of Infinity, which does not differ from itself by 0. */
+function compareNumbers(left: number, right: number): number {
+  return left < right ? -1 : Number(left > right);
+}

@@ -1,0 +1,281 @@
+/**
+ * Space account: what the blocks of the log are there for, exact to the block, at one moment of the pool.
+ *
+ *     segment files = headers · blocks held by volumes, snapshots, undo · history · dead · room that is not written yet
+ *                               └ each block once, whoever shares it ┘     │          └ nothing refers to it any more
+ *                                                                          └ only past moments of a volume refer to it
+ *
+ *     1. heads forked, catalogue and end of the log noted: all at one instant; I/O goes on
+ *     2. the walk over all moments that hold blocks (see MomentWalk) gives each block its set of holders
+ *     3. the log's records say which of the other blocks some past of a volume that exists refers to
+ *
+ * Memory: 4 bytes a block of log, at most `holderTableBytes`; a larger log is looked at in several passes.
+ */
+import { present } from '../../base/assert.ts';
+import { failure, type Outcome, success } from '../../base/errors.ts';
+import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { Done, Operator } from '../core/operator.ts';
+import { momentUnreadable } from '../core/view-operations.ts';
+import { addressOf, frameAddressOf, slotSizeBytes } from '../format/address.ts';
+import { footerSizeBytes } from '../format/footer.ts';
+import { RecordType } from '../format/frame.ts';
+import { eachSegment } from '../history/sliced.ts';
+import type { BlockMap } from '../map/block-map.ts';
+import type { Progress } from '../reports.ts';
+import { HolderTable } from './holder-table.ts';
+import { HolderSets, type Interval } from './holders.ts';
+import { livenessLimits } from './limits.ts';
+import { walkMoments } from './moment-walk.ts';
+import { type Root, rootsOf } from './roots.ts';
+
+/** So many blocks are held by exactly these moments (numbers of roots). */
+export interface HeldBlocks {
+  readonly holders: readonly Interval[];
+  readonly blocks: number;
+}
+
+export interface SpaceAccount {
+  readonly computedMs: number;
+  /** End address of the log that it covers. */
+  readonly end: number;
+  readonly roots: readonly Root[];
+  /** Blocks that each root refers to, counted as often as it does. */
+  readonly mappedBlocks: readonly number[];
+  readonly held: readonly HeldBlocks[];
+  /** In the order of `pastBlocks`. */
+  readonly volumes: readonly VolumeState[];
+  /** Blocks that nothing holds, but some past moment of the volume refers to; each block once. */
+  readonly pastBlocks: readonly number[];
+  /** All blocks with data in the log. */
+  readonly dataBlocks: number;
+  /** Slots of segment and frame headers. */
+  readonly headerSlots: number;
+  readonly footerBytes: number;
+  readonly segmentCount: number;
+}
+
+/** Works in slices; `done` gets an error when the log cannot be read. */
+export function accountSpace(
+  operator: Operator,
+  progress: Progress,
+  done: Done<SpaceAccount>,
+): void {
+  const { parts } = operator;
+  const start = (): void => {
+    new Accounting(operator, progress, done).run();
+  };
+  // What was answered is counted: on write-back volumes it may not be durable yet.
+  if (parts.writer === undefined) parts.host.timers.defer(start);
+  else {
+    parts.writer.log.flush(() => {
+      parts.host.timers.defer(start);
+    });
+  }
+}
+
+class Accounting {
+  readonly #operator: Operator;
+  readonly #progress: Progress;
+  readonly #done: Done<SpaceAccount>;
+  readonly #computedMs: number;
+  readonly #end: number;
+  readonly #roots: readonly Root[];
+  readonly #volumes: readonly VolumeState[];
+  readonly #heads = new Map<number, BlockMap>();
+  readonly #mappedBlocks: number[];
+  readonly #segIds: readonly number[];
+  /** Volume by line: whose past the line's records are. */
+  readonly #volumeByLine = new Map<number, number>();
+  readonly #sets = new HolderSets();
+  readonly #blocksBySet = new Map<number, number>();
+  readonly #pastBlocks: number[];
+  #dataBlocks = 0;
+  #headerSlots = 0;
+  #footerBytes = 0;
+  #stretchCount = 1;
+  #stretch = 0;
+
+  constructor(operator: Operator, progress: Progress, done: Done<SpaceAccount>) {
+    const { catalogue, lineById, host, segmentById } = operator.parts;
+    this.#operator = operator;
+    this.#progress = progress;
+    this.#done = done;
+    this.#computedMs = host.clock.wallMs();
+    this.#end = frameAddressOf(operator.timeline.end());
+    this.#roots = rootsOf(catalogue);
+    this.#volumes = catalogue.volumes();
+    this.#segIds = [...segmentById.keys()].filter((segId) => addressOf(segId, 0) < this.#end);
+    this.#pastBlocks = this.#volumes.map(() => 0);
+    this.#volumes.forEach((volume, index) => {
+      const line = present(lineById.get(volume.line), 'line of a volume');
+      this.#heads.set(volume.line, line.map.fork());
+      for (const span of volume.history) this.#volumeByLine.set(span.line, index);
+    });
+    this.#mappedBlocks = this.#roots.map(() => 0);
+  }
+
+  run(): void {
+    const { segmentSlots } = this.#operator.parts.settings;
+    const perStretch = Math.max(
+      1,
+      Math.floor(livenessLimits.holderTableBytes / (segmentSlots * 4)),
+    );
+    const stretches: number[][] = [];
+    for (let at = 0; at < this.#segIds.length; at += perStretch) {
+      stretches.push(this.#segIds.slice(at, at + perStretch));
+    }
+    this.#stretchCount = stretches.length;
+    const next = (): void => {
+      const segIds = stretches[this.#stretch];
+      if (segIds === undefined) {
+        this.#finish(success(undefined));
+        return;
+      }
+      this.#look(segIds, (outcome) => {
+        this.#stretch += 1;
+        if (outcome.ok) next();
+        else this.#finish(outcome);
+      });
+    };
+    next();
+  }
+
+  #finish(outcome: Outcome<undefined>): void {
+    for (const map of this.#heads.values()) map.release();
+    if (!outcome.ok) {
+      this.#done(outcome);
+      return;
+    }
+    const last = this.#roots.length - 1;
+    const held: HeldBlocks[] = [];
+    for (const [set, blocks] of this.#blocksBySet) {
+      held.push({ holders: this.#sets.intervals(set, last), blocks });
+    }
+    this.#done(
+      success({
+        computedMs: this.#computedMs,
+        end: this.#end,
+        roots: this.#roots,
+        mappedBlocks: this.#mappedBlocks,
+        held,
+        volumes: this.#volumes,
+        pastBlocks: this.#pastBlocks,
+        dataBlocks: this.#dataBlocks,
+        headerSlots: this.#headerSlots,
+        footerBytes: this.#footerBytes,
+        segmentCount: this.#segIds.length,
+      }),
+    );
+  }
+
+  /** One stretch of the log: the walk, then the records. */
+  #look(segIds: readonly number[], done: (outcome: Outcome<undefined>) => void): void {
+    const table = new HolderTable(this.#sets, {
+      segmentSlots: this.#operator.parts.settings.segmentSlots,
+      firstSegId: segIds[0] ?? 0,
+      lastSegId: segIds.at(-1) ?? 0,
+      end: this.#end,
+    });
+    const roots = this.#roots;
+    const onMoment = (index: number, mappedBlocks: number): void => {
+      this.#mappedBlocks[index] = mappedBlocks;
+      this.#tell(((index + 1) / roots.length) * this.#segIds.length);
+    };
+    walkMoments(this.#operator, { roots, heads: this.#heads, sink: table, onMoment }, (walked) => {
+      if (!walked.ok) {
+        done(walked);
+        return;
+      }
+      this.#lookAtBases(table, (based) => {
+        if (based.ok) this.#lookAtRecords(table, segIds, done);
+        else done(based);
+      });
+    });
+  }
+
+  /** Half of a stretch's work is the walk, the other half are the records. */
+  #tell(segments: number): void {
+    const each = this.#segIds.length * 2;
+    this.#progress(Math.floor(this.#stretch * each + segments), this.#stretchCount * each);
+  }
+
+  /** What a line began with belongs to its past, also when the volume that wrote it is gone. */
+  #lookAtBases(table: HolderTable, done: (outcome: Outcome<undefined>) => void): void {
+    const { catalogue } = this.#operator.parts;
+    const begun = [...this.#volumeByLine].filter(([id]) => {
+      const { parentLine } = catalogue.line(id);
+      return parentLine !== 0 && !this.#volumeByLine.has(parentLine);
+    });
+    const next = (index: number): void => {
+      const [id, volume] = begun[index] ?? [];
+      if (id === undefined || volume === undefined) {
+        done(success(undefined));
+        return;
+      }
+      const { parentLine, forkPosition, sizeBytes } = catalogue.line(id);
+      const moment = { line: parentLine, cut: forkPosition, sizeBytes };
+      this.#operator.moments.open(moment, (opened) => {
+        if (opened === undefined) {
+          done(failure(momentUnreadable()));
+          return;
+        }
+        opened.map.visit(0, sizeBytes / slotSizeBytes, (count, value) => {
+          if (value > 0) table.past(value, count, volume);
+          return true;
+        });
+        opened.release();
+        this.#operator.parts.host.timers.defer(() => {
+          next(index + 1);
+        });
+      });
+    };
+    next(0);
+  }
+
+  /** Records from the stretch on: a CLONE may refer to blocks long before it. */
+  #lookAtRecords(
+    table: HolderTable,
+    stretch: readonly number[],
+    done: (outcome: Outcome<undefined>) => void,
+  ): void {
+    const first = stretch[0] ?? 0;
+    const segIds = this.#segIds.filter((segId) => segId >= first);
+    const counted = new Set(stretch);
+    const visit = (segId: number): void => {
+      this.#lookAtSegment(table, segId, counted.has(segId));
+    };
+    const progress = (count: number, total: number): void => {
+      const length = this.#segIds.length;
+      this.#tell(length + (count / total) * length);
+    };
+    eachSegment(this.#operator, { segIds, visit, progress }, (outcome) => {
+      if (outcome.ok) table.countInto(this.#blocksBySet, this.#pastBlocks);
+      done(outcome);
+    });
+  }
+
+  #lookAtSegment(table: HolderTable, segId: number, isCounted: boolean): void {
+    const contents = this.#operator.reading.contents(segId);
+    if (contents === undefined) return;
+    if (isCounted) this.#headerSlots += 1;
+    let index = 0;
+    for (let at = 0; at < contents.frameCount; at += 1) {
+      const { slot, headerBlocks, descriptors, dataBlocks } = contents.frame(at);
+      if (addressOf(segId, slot) >= this.#end) return;
+      if (isCounted) {
+        this.#headerSlots += headerBlocks;
+        this.#dataBlocks += dataBlocks;
+      }
+      for (const until = index + descriptors; index < until; index += 1) {
+        const { type, line, address, blockCount } = contents.entry(index);
+        if (type !== RecordType.write && type !== RecordType.clone) continue;
+        const volume = this.#volumeByLine.get(line);
+        if (volume !== undefined) table.past(address, blockCount, volume);
+      }
+    }
+    const segment = this.#operator.parts.segmentById.get(segId);
+    if (!isCounted || segment?.crcPlace === undefined) return;
+    const endSlot = segment.endAddress - addressOf(segId, 0);
+    this.#footerBytes += footerSizeBytes(index, endSlot, contents.frameCount);
+  }
+}
