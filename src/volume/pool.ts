@@ -48,7 +48,6 @@ import {
   volumeResize,
   volumeSetAck,
 } from './core/volume-operations.ts';
-import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
@@ -74,7 +73,6 @@ export class Pool {
   readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
-  readonly warmUp: WarmUp;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -105,7 +103,6 @@ export class Pool {
     this.#index = helpers.index;
     this.#space = new Space(parts);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
-    this.warmUp = new WarmUp(parts);
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
@@ -191,7 +188,7 @@ export class Pool {
     return this.#parts.catalogue.volumeById(uuid);
   }
 
-  /** Bytes with data in the volume's present state, as far as its map is in memory: after opening it takes a while to fill. */
+  /** Bytes with data in the volume's present state. */
   mappedBytes(volume: VolumeState): number {
     return (this.#parts.lineById.get(volume.line)?.map.mappedBlocks ?? 0) * slotSizeBytes;
   }
@@ -431,7 +428,6 @@ export class Pool {
     const { writer, keeper, files } = this.#parts;
     this.#space.stop();
     this.#upkeep.stop();
-    this.warmUp.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();
