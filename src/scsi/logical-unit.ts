@@ -10,10 +10,16 @@
  */
 import { type BlockDevice, IoStatus } from '../device/block-device.ts';
 import { logicalBlockBytes } from './limits.ts';
-import { decodeLuState, encodeLuState, LuStatePart } from './lu-state.ts';
+import {
+  decodeLuState,
+  encodeIsidRule,
+  encodeLuState,
+  ignoresIsidIn,
+  LuStatePart,
+} from './lu-state.ts';
 import { ModePages } from './mode-pages.ts';
 import type { NexusLun } from './nexus.ts';
-import { type ReservationHost, Reservations } from './reservations.ts';
+import { type IsidRefusal, type ReservationHost, Reservations } from './reservations.ts';
 import { SenseCode } from './sense.ts';
 import { TaskSet } from './task-set.ts';
 
@@ -29,8 +35,6 @@ export interface LogicalUnitOptions {
   readonly productRevision: string;
   /** For LOG SENSE; cheap. */
   readonly space: () => SpaceReport;
-  /** Registrants are told apart by initiator name, without the ISID. */
-  readonly ignoresIsid?: boolean;
 }
 
 type UnitState = 'open' | 'suspended' | 'closed';
@@ -38,7 +42,6 @@ type UnitState = 'open' | 'suspended' | 'closed';
 export class LogicalUnit implements ReservationHost {
   readonly productRevision: string;
   readonly space: () => SpaceReport;
-  readonly ignoresIsid: boolean;
   readonly nexuses = new Set<NexusLun>();
   readonly tasks: TaskSet;
   readonly modePages: ModePages;
@@ -50,19 +53,20 @@ export class LogicalUnit implements ReservationHost {
   #isSpaceLow = false;
   /** Parts of LU_STATE as they are to be on disk. */
   readonly #parts: Map<number, Uint8Array>;
+  #ignoresIsid: boolean;
 
   constructor(options: LogicalUnitOptions) {
     const { device } = options;
     this.#device = device;
     this.productRevision = options.productRevision;
     this.space = options.space;
-    this.ignoresIsid = options.ignoresIsid ?? false;
     this.tasks = new TaskSet(this);
     const parts =
       device.luState === undefined ? new Map<number, Uint8Array>() : decodeLuState(device.luState);
     this.#parts = new Map(parts);
     this.modePages = new ModePages(this.#parts.get(LuStatePart.modePages));
     this.reservations = new Reservations(this);
+    this.#ignoresIsid = ignoresIsidIn(device.luState);
     const reserved = this.#parts.get(LuStatePart.persistentReservation);
     const isRestored = reserved === undefined || this.reservations.restore(reserved);
     this.isStateDamaged = parts === undefined || !isRestored;
@@ -125,6 +129,26 @@ export class LogicalUnit implements ReservationHost {
 
   /** The volume is gone, or unmapped everywhere: commands that come get LOGICAL UNIT NOT SUPPORTED. */
   close(): void {
+  /** Registrants are told apart by initiator name, without the ISID. */
+  get ignoresIsid(): boolean {
+    return this.#ignoresIsid;
+  }
+
+  /** Changes that for good, and for those who are registered: see `Reservations.changeIsidRule`. */
+  setIgnoresIsid(ignoresIsid: boolean, done: (refusal: IsidRefusal | undefined) => void): void {
+    const store = (part: Uint8Array, stored: (isSaved: boolean) => void): void => {
+      const parts = new Map([
+        [LuStatePart.reservationRule as number, encodeIsidRule(ignoresIsid)],
+        [LuStatePart.persistentReservation as number, part],
+      ]);
+      this.#save(parts, (isSaved) => {
+        if (isSaved) this.#ignoresIsid = ignoresIsid;
+        stored(isSaved);
+      });
+    };
+    this.reservations.changeIsidRule(ignoresIsid, store, done);
+  }
+
     this.#state = 'closed';
   }
 
@@ -158,11 +182,11 @@ export class LogicalUnit implements ReservationHost {
   }
 
   saveModePages(part: Uint8Array, done: (isSaved: boolean) => void): void {
-    this.#save(LuStatePart.modePages, part, done);
+    this.#save(new Map([[LuStatePart.modePages, part]]), done);
   }
 
   saveReservations(part: Uint8Array, done: (isSaved: boolean) => void): void {
-    this.#save(LuStatePart.persistentReservation, part, done);
+    this.#save(new Map([[LuStatePart.persistentReservation, part]]), done);
   }
 
   abortTasks(place: NexusLun, done: () => void): void {
@@ -173,17 +197,24 @@ export class LogicalUnit implements ReservationHost {
     this.tasks.whenWritesSettle(place, done);
   }
 
-  #save(kind: LuStatePart, part: Uint8Array, done: (isSaved: boolean) => void): void {
-    const before = this.#parts.get(kind);
-    this.#parts.set(kind, part);
+  /** All of `parts` or none. */
+  #save(parts: ReadonlyMap<number, Uint8Array>, done: (isSaved: boolean) => void): void {
+    const before = new Map(this.#parts);
+    for (const [kind, part] of parts) this.#parts.set(kind, part);
     this.#device.saveLuState(encodeLuState(this.#parts), (status) => {
       const isSaved = status === IoStatus.ok;
-      // Only if nobody saved a newer one meanwhile.
-      if (!isSaved && this.#parts.get(kind) === part) {
-        if (before === undefined) this.#parts.delete(kind);
-        else this.#parts.set(kind, before);
-      }
+      if (!isSaved) this.#takeBack(parts, before);
       done(isSaved);
     });
   }
 }
+
+  /** Puts back what was not saved, unless somebody set a newer one meanwhile. */
+  #takeBack(parts: ReadonlyMap<number, Uint8Array>, before: ReadonlyMap<number, Uint8Array>): void {
+    for (const [kind, part] of parts) {
+      if (this.#parts.get(kind) !== part) continue;
+      const old = before.get(kind);
+      if (old === undefined) this.#parts.delete(kind);
+      else this.#parts.set(kind, old);
+    }
+  }

@@ -4,7 +4,8 @@
  *     0  magic "TMLU"   4  version   6  part count   8  CRC32C of everything behind   12  parts
  *     part: 0 kind   2 reserved   4 length   8 bytes...
  *
- * Each part is encoded by its owner (saved mode pages, persistent reservation). Parts of kinds that this version does not
+ * Each part is encoded by its owner (saved mode pages, persistent reservation), but for the reservation rule: one byte, 1 =
+ * registrants are told apart by initiator name, without the ISID. Parts of kinds that this version does not
  * know are kept as they are, so that going back to an older program loses nothing.
  *
  * Versions: 1 = first.
@@ -12,7 +13,7 @@
 import { crc32c } from '../base/crc32c.ts';
 import { u16, u32, viewOf } from '../base/fields.ts';
 
-export const LuStatePart = { modePages: 1, persistentReservation: 2 } as const;
+export const LuStatePart = { modePages: 1, persistentReservation: 2, reservationRule: 3 } as const;
 export type LuStatePart = (typeof LuStatePart)[keyof typeof LuStatePart];
 
 export type LuStateParts = ReadonlyMap<number, Uint8Array>;
@@ -23,6 +24,17 @@ const part = { kind: u16(0), reserved: u16(2), length: u32(4) } as const;
 const partHeaderBytes = 8;
 const magic = 0x554c4d54;
 const version = 1;
+
+/** The reservation rule as a part. */
+export function encodeIsidRule(ignoresIsid: boolean): Uint8Array {
+  return Uint8Array.of(ignoresIsid ? 1 : 0);
+}
+
+/** Whether a logical unit with this LU_STATE tells registrants apart without their ISID. */
+export function ignoresIsidIn(state: Uint8Array | undefined): boolean {
+  const parts = state === undefined ? undefined : decodeLuState(state);
+  return parts?.get(LuStatePart.reservationRule)?.[0] === 1;
+}
 
 /** A fresh array of the parts, in order of kind. */
 export function encodeLuState(parts: LuStateParts): Uint8Array {

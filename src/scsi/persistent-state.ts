@@ -96,6 +96,24 @@ export function isHolder(state: PrState, identity: string): boolean {
   return registrantOf(state, identity) !== undefined;
 }
 
+/**
+ * The state with registrants told apart by initiator name and target port alone. Several ports of one initiator become one
+ * registrant: the holder if it is among them, else the one that registered first.
+ */
+export function withoutIsids(state: PrState): PrState {
+  const { reservation } = state;
+  const holder = state.registrants.find((each) => nexusText(each) === reservation?.holder);
+  const byName = new Map<string, Registrant>();
+  for (const each of holder === undefined ? state.registrants : [holder, ...state.registrants]) {
+    const named = { ...each, isid: '' };
+    if (!byName.has(nexusText(named))) byName.set(nexusText(named), named);
+  }
+  const registrants = [...byName.values()];
+  if (reservation === undefined || holder === undefined) return { ...state, registrants };
+  const next = { ...reservation, holder: nexusText({ ...holder, isid: '' }) };
+  return { ...state, registrants, reservation: next };
+}
+
 /** Checks the invariants of a state that was made here. */
 export function assertPrState(state: PrState): void {
   const identities = new Set(state.registrants.map(nexusText));

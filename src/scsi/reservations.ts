@@ -34,6 +34,7 @@ import {
   nexusText,
   type PrState,
   registrantOf,
+  withoutIsids,
 } from './persistent-state.ts';
 import { isAllowed, type ReservationRule } from './reservation-rules.ts';
 import { SenseCode } from './sense.ts';
@@ -51,6 +52,9 @@ export interface ReservationHost {
   /** `done` when no write of another nexus that is at the device now is there any more. */
   whenWritesSettle(place: NexusLun, done: () => void): void;
 }
+
+/** Why registrants cannot be told apart otherwise now. */
+export type IsidRefusal = 'registered' | 'notStored';
 
 export type PrAnswer = PrRefusal | 'notStored' | undefined;
 
@@ -77,8 +81,8 @@ export class Reservations {
   #isHeld = false;
   /** Whether the persistent reservation leaves a nexus alone. Made anew with every state. */
   #access = new WeakMap<Nexus, boolean>();
-  readonly #names = new WeakMap<Nexus, NexusName>();
-  readonly #queue: Waiting[] = [];
+  #names = new WeakMap<Nexus, NexusName>();
+  readonly #queue: (() => void)[] = [];
   /** Writes of EXTENDED COPY that came in at other logical units. */
   #copying = 0;
   #whenCopied: (() => void)[] = [];
@@ -159,7 +163,40 @@ export class Reservations {
     isStale: () => boolean,
     done: (answer: PrAnswer) => void,
   ): void {
-    this.#queue.push({ sender, command, isStale, done });
+    this.#queue.push(() => {
+      this.#run({ sender, command, isStale, done });
+    });
+    this.#advance();
+  }
+
+  /**
+   * Registrants are told apart with their ISID or without it from now on. `store` makes the rule durable, with the state that
+   * fits it, and has the host answer by it. With the ISID is refused while somebody is registered: whose ISID was it?
+   */
+  changeIsidRule(
+    ignoresIsid: boolean,
+    store: (part: Uint8Array, done: (isSaved: boolean) => void) => void,
+    done: (refusal: IsidRefusal | undefined) => void,
+  ): void {
+    this.#queue.push(() => {
+      if (!ignoresIsid && this.#state.registrants.length > 0) {
+        done('registered');
+        return;
+      }
+      const state = ignoresIsid ? withoutIsids(this.#state) : this.#state;
+      const part = encodePrState(state);
+      this.#isStoring = true;
+      store(part, (isSaved) => {
+        this.#isStoring = false;
+        if (isSaved) {
+          this.#stored = part;
+          this.#names = new WeakMap();
+          this.#setState(state);
+        }
+        done(isSaved ? undefined : 'notStored');
+        this.#advance();
+      });
+    });
     this.#advance();
   }
 
@@ -188,9 +225,9 @@ export class Reservations {
 
   #advance(): void {
     while (!this.#isStoring) {
-      const waiting = this.#queue.shift();
-      if (waiting === undefined) return;
-      this.#run(waiting);
+      const step = this.#queue.shift();
+      if (step === undefined) return;
+      step();
     }
   }
 

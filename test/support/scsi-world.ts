@@ -218,7 +218,9 @@ export class ScsiWorld {
     options: { readonly isReadOnly?: boolean; readonly ignoresIsid?: boolean } = {},
   ): LogicalUnit {
     const { isReadOnly = false, ignoresIsid = false } = options;
-    const unit = new LogicalUnit({ device, productRevision: '0001', space: noSpace, ignoresIsid });
+    const unit = new LogicalUnit({ device, productRevision: '0001', space: noSpace });
+    if (ignoresIsid) unit.setIgnoresIsid(true, () => undefined);
+    this.run();
     this.luns.set(lun, { unit, isReadOnly });
     this.target.lunsChanged(undefined);
     return unit;
