@@ -6,7 +6,9 @@
  *                                   ├─ reservations   RESERVE(6) and PERSISTENT RESERVE
  *                                   └─ device         blocks; replaced when the volume shows another moment
  *
- * What must outlive a restart (saved mode pages, persistent reservations) is one opaque value that the device keeps.
+ * What must outlive a restart (saved mode pages, persistent reservations) is one opaque value that the device keeps. When it
+ * cannot be read nobody knows who may write: the unit is then NOT READY, MANUAL INTERVENTION REQUIRED (SPC-4 5.9.4), until the
+ * value is discarded.
  */
 import { type BlockDevice, IoStatus } from '../device/block-device.ts';
 import { logicalBlockBytes } from './limits.ts';
@@ -46,14 +48,17 @@ export class LogicalUnit implements ReservationHost {
   readonly tasks: TaskSet;
   readonly modePages: ModePages;
   readonly reservations: Reservations;
-  /** What the volume kept for the unit could not be read: reservations and saved mode pages are lost. To be logged. */
+  /**
+   * What the volume kept for the unit could not be read, or is of a later version: nobody knows who reserved it. Until
+   * `discardState` it serves only commands that no reservation refuses. To be logged.
+   */
   readonly isStateDamaged: boolean;
   #device: BlockDevice;
   #state: UnitState = 'open';
   #isSpaceLow = false;
+  #ignoresIsid: boolean;
   /** Parts of LU_STATE as they are to be on disk. */
   readonly #parts: Map<number, Uint8Array>;
-  #ignoresIsid: boolean;
 
   constructor(options: LogicalUnitOptions) {
     const { device } = options;
@@ -64,9 +69,9 @@ export class LogicalUnit implements ReservationHost {
     const parts =
       device.luState === undefined ? new Map<number, Uint8Array>() : decodeLuState(device.luState);
     this.#parts = new Map(parts);
+    this.#ignoresIsid = ignoresIsidIn(device.luState);
     this.modePages = new ModePages(this.#parts.get(LuStatePart.modePages));
     this.reservations = new Reservations(this);
-    this.#ignoresIsid = ignoresIsidIn(device.luState);
     const reserved = this.#parts.get(LuStatePart.persistentReservation);
     const isRestored = reserved === undefined || this.reservations.restore(reserved);
     this.isStateDamaged = parts === undefined || !isRestored;
@@ -127,8 +132,6 @@ export class LogicalUnit implements ReservationHost {
     if (this.#state === 'suspended') this.#state = 'open';
   }
 
-  /** The volume is gone, or unmapped everywhere: commands that come get LOGICAL UNIT NOT SUPPORTED. */
-  close(): void {
   /** Registrants are told apart by initiator name, without the ISID. */
   get ignoresIsid(): boolean {
     return this.#ignoresIsid;
@@ -149,7 +152,17 @@ export class LogicalUnit implements ReservationHost {
     this.reservations.changeIsidRule(ignoresIsid, store, done);
   }
 
+  /** The volume is gone, or unmapped everywhere: commands that come get LOGICAL UNIT NOT SUPPORTED. */
+  close(): void {
     this.#state = 'closed';
+  }
+
+  /** Forgets what was kept, readable or not, of a unit that no host sees any more. `done` when that is durable, or cannot be. */
+  discardState(done: (isDiscarded: boolean) => void): void {
+    this.#parts.clear();
+    this.#device.saveLuState(encodeLuState(this.#parts), (status) => {
+      done(status === IoStatus.ok);
+    });
   }
 
   // ---- for this room
@@ -207,7 +220,6 @@ export class LogicalUnit implements ReservationHost {
       done(isSaved);
     });
   }
-}
 
   /** Puts back what was not saved, unless somebody set a newer one meanwhile. */
   #takeBack(parts: ReadonlyMap<number, Uint8Array>, before: ReadonlyMap<number, Uint8Array>): void {
@@ -218,3 +230,4 @@ export class LogicalUnit implements ReservationHost {
       else this.#parts.set(kind, old);
     }
   }
+}
