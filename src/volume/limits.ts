@@ -83,6 +83,9 @@ export const limits = {
   runBlockBytes: 16 * 2 ** 20,
   segmentIndexBytes: 32 * 2 ** 20,
   runFilesOpenMax: 64,
+  /** Warm-up of maps after opening: so many leaves, or `sliceMs`, then a pause. */
+  warmUpLeavesPerSlice: 64,
+  warmUpPauseMs: 8,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
 } as const;

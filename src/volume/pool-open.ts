@@ -11,6 +11,7 @@ import { makeUuid } from '../base/uuid.ts';
 import { Staging } from '../device/staging.ts';
 import { encodeRecord } from './catalogue/records.ts';
 import { makeCommitShared, ringHeaderBytes } from './commit-ring.ts';
+import { openHeads } from './core/heads.ts';
 import { Maintenance } from './core/maintenance.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
@@ -57,7 +58,6 @@ export interface OpenedPool {
     readonly logBytes: number;
     readonly tailFrames: number;
     readonly wasClean: boolean;
-    readonly entryCount: number;
     /** Records that had to be logged again because the disk refused to keep them where they were. */
     readonly relogged: number;
   };
@@ -126,6 +126,7 @@ class Opening {
     const reading = new SegmentReading(parts.parts);
     const late: { upkeep?: RunUpkeep } = {};
     const index = openPoolIndex(parts.parts, reading, (place) => late.upkeep?.lost(place));
+    openHeads(parts.parts, index.log, positionOf(recovered.endAddress, 0));
     const upkeep = new RunUpkeep(parts.parts, maintenance, index);
     late.upkeep = upkeep;
     const moments = new MomentMaps(parts.parts, index.log);
@@ -149,7 +150,6 @@ class Opening {
         logBytes: recovered.logBytes,
         tailFrames: recovered.tailFrames,
         wasClean: found.isClean,
-        entryCount: recovered.entryCount,
         relogged: recovered.relog.length,
       },
     };
@@ -174,6 +174,7 @@ class Opening {
             if (recovered.relog.length > 0) sealOpen();
             pool.opened();
             upkeep.start();
+            pool.warmUp.start();
             done(success(opened));
           });
         });

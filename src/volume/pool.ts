@@ -48,6 +48,7 @@ import {
   volumeResize,
   volumeSetAck,
 } from './core/volume-operations.ts';
+import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
@@ -73,6 +74,7 @@ export class Pool {
   readonly #operator: Operator;
   readonly #operations: Operations;
   readonly #space: Space;
+  readonly warmUp: WarmUp;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -103,6 +105,7 @@ export class Pool {
     this.#index = helpers.index;
     this.#space = new Space(parts);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
+    this.warmUp = new WarmUp(parts);
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
@@ -188,7 +191,7 @@ export class Pool {
     return this.#parts.catalogue.volumeById(uuid);
   }
 
-  /** Bytes with data in the volume's present state. */
+  /** Bytes with data in the volume's present state, as far as its map is in memory: after opening it takes a while to fill. */
   mappedBytes(volume: VolumeState): number {
     return (this.#parts.lineById.get(volume.line)?.map.mappedBlocks ?? 0) * slotSizeBytes;
   }
@@ -322,14 +325,17 @@ export class Pool {
     done: Done<VolumeState>,
   ): void {
     const targets = [{ source, name }];
-    viewsCreate(this.#operator, { targets, at, isClone }, (outcome) => {
+    this.viewsCreate({ targets, at, isClone }, (outcome) => {
       done(outcome.ok ? success(present(outcome.value[0], 'the view that was made')) : outcome);
     });
   }
 
   /** Views of several volumes at one cut, all of them or none. */
   viewsCreate(options: ViewOptions, done: Done<readonly VolumeState[]>): void {
-    viewsCreate(this.#operator, options, done);
+    viewsCreate(this.#operator, options, (outcome) => {
+      if (outcome.ok) for (const { line } of outcome.value) this.warmUp.add(line);
+      done(outcome);
+    });
   }
 
   /** Moves a view to another moment of its source; it keeps its identity. Devices that are open answer shuttingDown from then on. */
@@ -337,7 +343,7 @@ export class Pool {
     options: { readonly name: string; readonly at: string },
     done: Done<VolumeState>,
   ): void {
-    viewRefresh(this.#operator, options, done);
+    viewRefresh(this.#operator, options, this.#warming(done));
   }
 
   /** Makes a view a volume of its own, without copying. */
@@ -350,12 +356,20 @@ export class Pool {
     options: { readonly name: string; readonly to: string },
     done: Done<VolumeState>,
   ): void {
-    volumeRollback(this.#operator, options, done);
+    volumeRollback(this.#operator, options, this.#warming(done));
   }
 
   /** Goes back to what the latest rollback or refresh left. */
   volumeUndoRollback(name: string, done: Done<VolumeState>): void {
-    volumeUndoRollback(this.#operator, name, done);
+    volumeUndoRollback(this.#operator, name, this.#warming(done));
+  }
+
+  /** The volume's new line is filled behind the scenes. */
+  #warming(done: Done<VolumeState>): Done<VolumeState> {
+    return (outcome) => {
+      if (outcome.ok) this.warmUp.add(outcome.value.line);
+      done(outcome);
+    };
   }
 
   /** New capacity in bytes; durable when `done` runs. */
@@ -428,6 +442,7 @@ export class Pool {
     const { writer, keeper, files } = this.#parts;
     this.#space.stop();
     this.#upkeep.stop();
+    this.warmUp.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();

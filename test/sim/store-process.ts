@@ -124,6 +124,8 @@ export class StoreProcess {
     const settings = {
       ...smallSettings,
       segmentSlots: this.#options.segmentSlots ?? smallSettings.segmentSlots,
+      // Half of them without memory for maps: nothing is filled before it is touched, and no moment is kept.
+      mapBytes: this.#options.random.fork(13).chance(0.5) ? 0 : smallSettings.mapBytes,
     };
     openPool(
       this.#host(),

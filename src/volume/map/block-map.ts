@@ -22,6 +22,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { CompareRuns } from './compare-runs.ts';
+import { hasUnknown, mappedIn } from './leaf-content.ts';
 import { LeafRuns, runsMax } from './leaf-runs.ts';
 import type { LeafSource } from './leaf-source.ts';
 import {
@@ -37,6 +38,8 @@ import {
 export const holeValue = 0;
 export const zeroValue = -1;
 
+/** Filling a leaf takes as long as comparing so many. */
+const fillCost = 8;
 /** A full leaf is worth a look for becoming small when at least this many of its blocks were set at once. */
 const shrinkProbeBlocks = 128;
 
@@ -143,6 +146,19 @@ export class BlockMap {
     this.#replace(page, leaf, values);
   }
 
+  /**
+   * Fills the first leaf from `leaf` on of which something is unknown. Returns the leaf to go on with; undefined when there is
+   * none left.
+   */
+  fillNext(leaf: number): number | undefined {
+    for (let at = leaf; at < this.#sourceLeaves; at += 1) {
+      if (!hasUnknown(this.#store, this.#entry(at))) continue;
+      this.#fill(at);
+      return at + 1;
+    }
+    return undefined;
+  }
+
   /** Puts a leaf with these values in place of one, for all users of the page. */
   #replace(page: TopPage, leaf: number, values: Float64Array): void {
     const { entries } = page;
@@ -159,7 +175,7 @@ export class BlockMap {
       this.#runs.writeTo(this.#store, ref);
       entry = -(ref + 1);
     }
-    page.mappedBlocks += this.#mappedInLeaf(entry) - this.#mappedInLeaf(before);
+    page.mappedBlocks += mappedIn(this.#store, entry) - mappedIn(this.#store, before);
     entries[at] = entry;
     if (before !== 0) this.#store.release(Math.abs(before) - 1, before > 0);
   }
@@ -240,7 +256,11 @@ export class BlockMap {
     let leavesLeft = leavesMax;
     let at = block;
     while (at < end && leavesLeft > 0 && !runs.isEnough()) {
-      const same = this.#sharedBlocks(other, at);
+      let same = this.#sharedBlocks(other, at);
+      if (same === 0) {
+        leavesLeft -= this.#know(at) + other.#know(at);
+        same = this.#sharedBlocks(other, at);
+      }
       if (same > 0) {
         const length = Math.min(end - at, same);
         runs.add(length, false);
@@ -267,16 +287,17 @@ export class BlockMap {
     const isSame = page === other.#pages[index] && (page !== undefined || !isSourced);
     if (isSame) return (index + 1) * pageBlocks - block;
     const leaf = Math.floor(block / leafBlocks);
-    this.#know(leaf);
-    other.#know(leaf);
     const entry = this.#entry(leaf);
     const isShared = entry === other.#entry(leaf) && !isUnknownLeaf(entry);
     return isShared ? (leaf + 1) * leafBlocks - block : 0;
   }
 
-  /** Sees to it that a leaf of which nothing is in memory is there. */
-  #know(leaf: number): void {
-    if (isUnknownLeaf(this.#entry(leaf))) this.#fill(leaf);
+  /** Sees to it that the leaf of a block is not all unknown; returns what that cost, in leaves compared. */
+  #know(block: number): number {
+    const leaf = Math.floor(block / leafBlocks);
+    if (!isUnknownLeaf(this.#entry(leaf))) return 0;
+    this.#fill(leaf);
+    return fillCost;
   }
 
   /** How many blocks from `block` on, within its leaf, surely continue `value`. */
@@ -332,7 +353,7 @@ export class BlockMap {
       if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
       return;
     }
-    const mappedBefore = this.#mappedInLeaf(entry);
+    const mappedBefore = mappedIn(this.#store, entry);
     if (count === leafBlocks) {
       this.#drop(leaf);
       this.#runs.clear();
@@ -343,7 +364,7 @@ export class BlockMap {
       if (this.#runs.count <= runsMax) this.#storeRuns(leaf);
       else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
-    page.mappedBlocks += this.#mappedInLeaf(this.#entry(leaf)) - mappedBefore;
+    page.mappedBlocks += mappedIn(this.#store, this.#entry(leaf)) - mappedBefore;
   }
 
   /** Paints part of a full leaf that nobody shares, and keeps count of mapped blocks. */
@@ -453,28 +474,6 @@ export class BlockMap {
     const entry = this.#entry(leaf);
     if (entry !== 0) this.#store.release(Math.abs(entry) - 1, entry > 0);
     this.#setEntry(leaf, 0);
-  }
-
-  /** Blocks with data in a leaf. */
-  #mappedInLeaf(entry: number): number {
-    if (entry === 0) return 0;
-    const ref = Math.abs(entry) - 1;
-    const slab = this.#store.slab(ref);
-    const at = this.#store.indexOf(ref);
-    let mapped = 0;
-    if (entry > 0) {
-      for (let block = 0; block < leafBlocks; block += 1) {
-        if ((slab[at + block] ?? 0) > 0) mapped += 1;
-      }
-      return mapped;
-    }
-    const runs = slab[at] ?? 0;
-    for (let run = 0; run < runs; run += 1) {
-      const start = slab[at + 2 + run * 2] ?? 0;
-      const next = run + 1 < runs ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
-      if ((slab[at + 3 + run * 2] ?? 0) > 0) mapped += next - start;
-    }
-    return mapped;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Recovery: from files to a state that may be served, once the pool's lock is held.
  *
- *     superblock ─▶ chain of segments ─▶ sealed: footers   ─▶ replay ─▶ maps, catalogue
+ *     superblock ─▶ chain of segments ─▶ sealed: footers   ─▶ replay ─▶ catalogue (of a damaged log: maps, too)
  *                                     ─▶ tail: every frame verified, data included
  *                ─▶ the accepted tail is made durable again (rewritten in place, flushed)
  *
@@ -14,7 +14,6 @@
  */
 import { type Disk, DiskError } from '../../base/ports.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
-import { AckMode } from '../catalogue/records.ts';
 import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
 import { Seeds } from '../format/checksum.ts';
 import type { FooterEntry } from '../format/footer.ts';
@@ -28,7 +27,7 @@ import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
 import type { ManifestSegment } from './manifest.ts';
-import { CatalogueReplay, MapReplay, type PlacedRecord } from './replay.ts';
+import { CatalogueReplay, isApplicable, MapReplay, type PlacedRecord } from './replay.ts';
 import {
   crcPlaceOf,
   crcTableOf,
@@ -57,9 +56,8 @@ export interface Recovered {
   readonly catalogue: Catalogue;
   /** Every catalogue record of the log, for the manifest. */
   readonly records: readonly PlacedRecord[];
-  /** Current lines of all volumes and views. */
+  /** Current lines of all volumes and views, when the log is damaged; else none: then the index says what they hold. */
   readonly lineById: Map<number, Line>;
-  readonly entryCount: number;
   readonly segments: SegmentState[];
   /** What the manifest must say of the sealed ones. */
   readonly sealed: readonly ManifestSegment[];
@@ -146,12 +144,12 @@ class Recovery {
     if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
       return this.#recoverWithout(last.segId, endAddress);
     }
-    const maps = this.#replayMaps();
+    const isDamaged = this.#faults.length > 0;
+    const lineById = isDamaged ? this.#lines(this.#replayMaps()) : new Map<number, Line>();
     return {
       catalogue: this.#replay.catalogue,
       records: this.#replay.records,
-      lineById: this.#lines(maps),
-      entryCount: maps.entryCount,
+      lineById,
       segments: this.#segments,
       sealed: this.#sealed,
       leftoverPaths: chain.leftoverIds.map(segmentPath),
@@ -204,15 +202,10 @@ class Recovery {
   }
 
   #lines(maps: MapReplay): Map<number, Line> {
-    const lineById = maps.finish();
-    for (const volume of this.#replay.catalogue.volumes()) {
-      const line = lineById.get(volume.line);
-      if (line !== undefined) line.isWriteBack = volume.ack === AckMode.writeBack;
-    }
-    return lineById;
+    return maps.finish();
   }
 
-  /** Second pass over all entries: the maps of the lines that volumes and views are in. */
+  /** Second pass over all entries, of a log that is damaged: the maps of the lines that volumes and views are in. */
   #replayMaps(): MapReplay {
     const { catalogue } = this.#replay;
     const wanted = catalogue
@@ -276,7 +269,7 @@ class Recovery {
     if (footer === undefined) return false;
     const endAddress = start + footer.header.endSlot;
     if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
-    eachCatalogueEntry(footer, (entry) => {
+    eachCatalogueEntry(footer, isApplicable, (entry) => {
       this.#apply(entry, source);
     });
     this.#crcTables.add(link.segId, crcTableOf(footer), false);

@@ -4,8 +4,8 @@
  *     1. catalogue records  ─▶ Catalogue: volumes, lines and where each line begins
  *     2. data records       ─▶ maps of the lines that are wanted, and of those they began in, up to where they began
  *
- * Recovery wants the current line of every volume and view; a snapshot's map wants one line up to its cut. The catalogue
- * alone is what a rebuild of the manifest needs.
+ * Recovery needs the first pass; maps come from the index, but those of a damaged log, which are made by the second one:
+ * what it cannot make sense of is told. The index must say what the second pass says (`test/unit/volume/index`).
  */
 import { Catalogue, type LineState } from '../catalogue/catalogue.ts';
 import { type CatalogueRecord, decodeRecord } from '../catalogue/records.ts';
@@ -31,6 +31,23 @@ export interface PlacedRecord {
   readonly position: number;
 }
 
+const paintedTypes: ReadonlySet<number> = new Set([
+  RecordType.write,
+  RecordType.zero,
+  RecordType.trim,
+  RecordType.clone,
+]);
+
+/** Whether this version knows what data records of a type do to a map. */
+export function isApplicable(type: number): boolean {
+  return paintedTypes.has(type);
+}
+
+function requireApplicable(type: number): void {
+  if (isApplicable(type)) return;
+  throw new FormatError(`record type ${type} needs a newer tidemark`, { isTooNew: true });
+}
+
 /** First pass. */
 export class CatalogueReplay {
   readonly catalogue = new Catalogue();
@@ -39,6 +56,7 @@ export class CatalogueReplay {
 
   /** Applies one entry if it is of the catalogue. Throws FormatError when the log contradicts itself. */
   apply(entry: FooterEntry, load: PayloadLoader): void {
+    if (isDataType(entry.type)) requireApplicable(entry.type);
     const record = recordOf(entry, load);
     if (record === undefined) return;
     this.records.push({ record, position: entry.position });
@@ -75,13 +93,6 @@ interface ReplayEvent {
   readonly run: () => void;
 }
 
-const paintedTypes: ReadonlySet<number> = new Set([
-  RecordType.write,
-  RecordType.zero,
-  RecordType.trim,
-  RecordType.clone,
-]);
-
 /** Second pass. */
 export class MapReplay {
   readonly #leaves: LeafStore;
@@ -92,7 +103,6 @@ export class MapReplay {
   /** What happens to lines between data records, in log order. */
   readonly #events: ReplayEvent[] = [];
   #nextEvent = 0;
-  #entryCount = 0;
 
   /** Throws FormatError when a wanted line is not in the catalogue. */
   constructor(
@@ -125,17 +135,10 @@ export class MapReplay {
     return this.#seedPosition ?? this.#events[0]?.position ?? 0;
   }
 
-  get entryCount(): number {
-    return this.#entryCount;
-  }
-
   /** Applies one entry if it belongs to a line that is needed. Throws FormatError when it does not fit. */
   apply(entry: FooterEntry): void {
     if (!isDataType(entry.type)) return;
-    if (!paintedTypes.has(entry.type)) {
-      throw new FormatError(`record type ${entry.type} needs a newer tidemark`, { isTooNew: true });
-    }
-    this.#entryCount += 1;
+    requireApplicable(entry.type);
     this.#advance(entry.position);
     const line = this.#growing.get(entry.line);
     if (line === undefined || entry.position >= line.before) return;

@@ -125,10 +125,18 @@ export function crcPlaceOf(footer: FooterHeader, segmentSlots: number): CrcPlace
   };
 }
 
-/** Calls `visit` for each catalogue record of a footer, in log order; data records cost a byte's look each. */
-export function eachCatalogueEntry(footer: Footer, visit: (entry: FooterEntry) => void): void {
+/**
+ * Calls `visit` for each catalogue record of a footer, in log order, and for data records of unknown types; the others cost
+ * a byte's look each.
+ */
+export function eachCatalogueEntry(
+  footer: Footer,
+  isKnown: (type: number) => boolean,
+  visit: (entry: FooterEntry) => void,
+): void {
   for (let index = 0; index < footer.header.entryCount; index += 1) {
-    if (!isDataType(footerEntryType(footer.bytes, index))) visit(footerEntry(footer.bytes, index));
+    const type = footerEntryType(footer.bytes, index);
+    if (!isDataType(type) || !isKnown(type)) visit(footerEntry(footer.bytes, index));
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import {
   type BlockDevice,
@@ -155,7 +155,9 @@ describe('clone', () => {
     await submit(device, { kind: IoKind.flush });
     for (let round = 0; round < 2; round += 1) {
       const shown = pool.volumeOpen('b');
-      expect(pool.mappedBytes(pool.volume('b'))).toBe((blocks / 2) * blockBytes);
+      await vi.waitFor(() => {
+        expect(pool.mappedBytes(pool.volume('b'))).toBe((blocks / 2) * blockBytes);
+      });
       for (const at of [0, 1, 1023, 1024, 2046, blocks - 2, blocks - 1]) {
         expect(await byteAt(shown, at)).toBe(at % 2 === 0 ? 1 + (at % 251) : 0);
       }

@@ -1,0 +1,71 @@
+/**
+ * Warm-up: fills the maps of volumes and views behind the scenes once the pool is open, so that first touches find them in
+ * memory and the mapped size is known; in slices, with pauses, and not beyond half of the memory that maps may take.
+ */
+import type { Timer } from '../../base/ports.ts';
+import { limits } from '../limits.ts';
+import type { PoolParts } from './parts.ts';
+
+export class WarmUp {
+  readonly #parts: PoolParts;
+  #timer: Timer | undefined;
+  /** Lines still to do, and the leaf to go on with in the first of them. */
+  #lines: number[] = [];
+  #leaf = 0;
+  #isStopped = false;
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins with a first slice, within the call: a small pool is warm then. */
+  start(): void {
+    this.#lines = [...this.#parts.lineById.keys()];
+    this.#slice();
+  }
+
+  /** A line began somewhere in an old one. */
+  add(line: number): void {
+    this.#lines.push(line);
+    if (this.#lines.length === 1) this.#pause();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  #slice(): void {
+    const { host, leaves, settings } = this.#parts;
+    const started = host.clock.monotonicMs();
+    let leavesLeft: number = limits.warmUpLeavesPerSlice;
+    while (this.#lines.length > 0) {
+      if (leaves.usedBytes > settings.mapBytes / 2) {
+        this.#lines = [];
+        return;
+      }
+      if (leavesLeft === 0 || host.clock.monotonicMs() - started > limits.sliceMs) {
+        this.#pause();
+        return;
+      }
+      leavesLeft -= 1;
+      this.#step();
+    }
+  }
+
+  #pause(): void {
+    if (this.#isStopped) return;
+    this.#timer = this.#parts.host.timers.after(limits.warmUpPauseMs, () => {
+      this.#slice();
+    });
+  }
+
+  #step(): void {
+    const line = this.#parts.lineById.get(this.#lines[0] ?? 0);
+    const next = line?.map.fillNext(this.#leaf);
+    if (next === undefined) {
+      this.#lines.shift();
+      this.#leaf = 0;
+    } else this.#leaf = next;
+  }
+}

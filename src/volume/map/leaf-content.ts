@@ -1,0 +1,39 @@
+/** What a leaf holds, looked at as a whole. `entry` as in a page of a map's top. */
+import { type LeafStore, leafBlocks, unknownValue } from './leaf-store.ts';
+
+/** Whether some block of the leaf is unknown. */
+export function hasUnknown(store: LeafStore, entry: number): boolean {
+  if (entry === 0) return false;
+  const ref = Math.abs(entry) - 1;
+  const slab = store.slab(ref);
+  const at = store.indexOf(ref);
+  // A small leaf has the values among its numbers; first blocks of runs are never negative.
+  const first = entry > 0 ? 0 : 2;
+  const end = entry > 0 ? leafBlocks : 2 + (slab[at] ?? 0) * 2;
+  for (let index = first; index < end; index += 1) {
+    if (slab[at + index] === unknownValue) return true;
+  }
+  return false;
+}
+
+/** Blocks with data in the leaf. */
+export function mappedIn(store: LeafStore, entry: number): number {
+  if (entry === 0) return 0;
+  const ref = Math.abs(entry) - 1;
+  const slab = store.slab(ref);
+  const at = store.indexOf(ref);
+  let mapped = 0;
+  if (entry > 0) {
+    for (let block = 0; block < leafBlocks; block += 1) {
+      if ((slab[at + block] ?? 0) > 0) mapped += 1;
+    }
+    return mapped;
+  }
+  const runs = slab[at] ?? 0;
+  for (let run = 0; run < runs; run += 1) {
+    const start = slab[at + 2 + run * 2] ?? 0;
+    const next = run + 1 < runs ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
+    if ((slab[at + 3 + run * 2] ?? 0) > 0) mapped += next - start;
+  }
+  return mapped;
+}
