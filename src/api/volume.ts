@@ -57,7 +57,7 @@ function installChanging(app: FastifyInstance, control: PoolControl): void {
   app.post<{ Params: VolumePath; Body: VolumeSet }>(
     '/v1/volumes/:name/set',
     { schema: { params, body: VolumeSet, response: { 200: Volume } } },
-    async (request) => await control.volumeSet(request.params.name, request.body.ack),
+    async (request) => await control.volumeSet(request.params.name, request.body),
   );
   app.post<{ Params: VolumePath; Body: VolumeRename }>(
     '/v1/volumes/:name/rename',

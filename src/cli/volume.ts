@@ -1,11 +1,12 @@
 /** tidemark volume ... */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
-import type { Ack, Deleted, Volume, VolumeList } from '../contract/volume.ts';
+import type { Ack, Deleted, Volume, VolumeList, VolumeSet } from '../contract/volume.ts';
 import { ackFacts, ackOption, riskLine } from './ack.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
+import { usageFailure } from './failure.ts';
 import { facts, formatTime, table } from './format.ts';
 import { type HistoryOptions, volumeHistory } from './history.ts';
 import { momentHelp } from './moment-argument.ts';
@@ -70,12 +71,11 @@ function addMaking(volume: Command, session: () => Session): void {
 function addChanging(volume: Command, session: () => Session): void {
   volume
     .command('set <name>')
-    .description('change when writes are answered; clients stay connected')
-    .addOption(ackOption().makeOptionMandatory())
-    .action(async (name: string, { ack }: { ack: Ack }) => {
-      const current = session();
-      const answer = await current.send<Volume>('POST', `${volumePath(name)}/set`, { ack });
-      current.show(answer, setText);
+    .description('change when writes are answered, or how reservations go; clients stay connected')
+    .addOption(ackOption())
+    .addOption(isidOption())
+    .action(async (name: string, options: SetOptions) => {
+      await volumeSet(session(), name, options);
     });
   volume
     .command('rename <name> <new-name>')
@@ -149,9 +149,45 @@ export function madeText(made: Pick<Volume, 'sizeBytes' | 'nbdUris' | 'ack'>): s
   return `, ${formatSize(made.sizeBytes)}${uris}${riskLine(made.ack)}`;
 }
 
-function setText({ kind, name, ack }: Volume): string {
+interface SetOptions {
+  readonly ack?: Ack;
+  readonly prIgnoreIsid?: 'on' | 'off';
+}
+
+/** `--pr-ignore-isid on|off` */
+function isidOption(): Option {
+  return new Option(
+    '--pr-ignore-isid <mode>',
+    'persistent reservations tell initiators apart by name alone: for hosts whose ISID changes when they log in again (open-iscsi)',
+  ).choices(['on', 'off']);
+}
+
+async function volumeSet(session: Session, name: string, options: SetOptions): Promise<void> {
+  const { ack, prIgnoreIsid } = options;
+  if (ack === undefined && prIgnoreIsid === undefined) {
+    throw usageFailure('nothing to change', 'tidemark volume set --help shows what can be');
+  }
+  const change: VolumeSet = {
+    ...(ack === undefined ? {} : { ack }),
+    ...(prIgnoreIsid === undefined ? {} : { prIgnoresIsid: prIgnoreIsid === 'on' }),
+  };
+  const volume = await session.send<Volume>('POST', `${volumePath(name)}/set`, change);
+  session.show(volume, (set) =>
+    [
+      ...(ack === undefined ? [] : [ackText(set)]),
+      ...(prIgnoreIsid === undefined ? [] : [`${set.kind} ${set.name}: ${isidText(set)}`]),
+    ].join('\n'),
+  );
+}
+
+function ackText({ kind, name, ack }: Volume): string {
   const when = ack === 'durable' ? 'durable' : 'written';
   return `${kind} ${name} answers writes when they are ${when}${riskLine(ack)}`;
+}
+
+function isidText({ prIgnoresIsid }: Pick<Volume, 'prIgnoresIsid'>): string {
+  const what = prIgnoresIsid ? 'the name alone' : 'name and ISID';
+  return `persistent reservations tell initiators apart by ${what}`;
 }
 
 async function volumeResize(
@@ -245,6 +281,7 @@ export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [strin
     pairs.push(['host', `${host}, LUN ${lun}${isReadOnly ? ', read-only' : ''}`]);
     for (const uri of iscsiUris) pairs.push(['iscsi', uri]);
   }
+  if (volume.prIgnoresIsid) pairs.push(['reservations', isidText(volume)]);
   pairs.push(['uuid', volume.uuid], ['naa', volume.naa], ['serial', volume.serial]);
   return pairs;
 }

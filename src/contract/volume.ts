@@ -22,6 +22,8 @@ export const volumeFields = {
   connectionCount: Type.Number(),
   /** iSCSI sessions of initiators that see it as a LUN. */
   sessionCount: Type.Number(),
+  /** Persistent reservations tell initiators apart by name alone, without the ISID. */
+  prIgnoresIsid: Type.Boolean(),
   /** Where NBD clients reach it. */
   nbdUris: Type.Array(Type.String()),
   /** Hosts that see it, and where their initiators find it. */
@@ -61,7 +63,11 @@ export const VolumeResize = Type.Object(
 );
 export type VolumeResize = Static<typeof VolumeResize>;
 
-export const VolumeSet = Type.Object({ ack: Ack }, { additionalProperties: false });
+/** What is absent stays. */
+export const VolumeSet = Type.Object(
+  { ack: Type.Optional(Ack), prIgnoresIsid: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false, minProperties: 1 },
+);
 export type VolumeSet = Static<typeof VolumeSet>;
 
 /** Name of the new volume. */

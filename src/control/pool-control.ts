@@ -8,7 +8,7 @@ import type { Pool } from '../contract/pool.ts';
 import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
 import type { SpaceQuestion } from '../contract/space.ts';
 import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
-import type { Ack, Line, Volume, VolumeCreate } from '../contract/volume.ts';
+import type { Line, Volume, VolumeCreate, VolumeSet } from '../contract/volume.ts';
 import type { CallOptions } from '../engine/client.ts';
 import type {
   EngineMethod,
@@ -99,8 +99,8 @@ export class PoolControl {
     return this.#volume(await this.#engine.call('volumeCreate', wanted));
   }
 
-  async volumeSet(name: string, ack: Ack): Promise<Volume> {
-    return this.#volume(await this.#engine.call('volumeSet', { name, ack }));
+  async volumeSet(name: string, change: VolumeSet): Promise<Volume> {
+    return this.#volume(await this.#engine.call('volumeSet', { name, ...change }));
   }
 
   async volumeClone(source: string, name: string): Promise<Volume> {

@@ -3,6 +3,7 @@ import { ErrorCode, OperationError, type Outcome } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import { toHex, uuidText } from '../base/uuid.ts';
 import type { NbdServer } from '../nbd/server.ts';
+import { ignoresIsidIn } from '../scsi/lu-state.ts';
 import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
@@ -129,12 +130,16 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       await info((done) => {
         pool.volumeCreate({ name, sizeBytes, ack: ackModeByName[ack ?? 'durable'] }, done);
       }),
-    volumeSet: async ({ name, ack }) => {
-      const before = pool.volume(name).ack;
+    volumeSet: async ({ name, ack, prIgnoresIsid }) => {
+      const { uuid, ack: before } = pool.volume(name);
+      const { units } = parts.iscsi;
+      const volumeId = uuidText(uuid);
+      if (prIgnoresIsid !== undefined) await units.setIgnoresIsid(volumeId, prIgnoresIsid);
+      if (ack === undefined) return volumeInfo(parts, pool.volume(name));
       const set = await info((done) => {
         pool.volumeSetAck({ name, ack: ackModeByName[ack] }, done);
       });
-      if (before !== ackModeByName[ack]) parts.iscsi.units.ackChanged(set.uuid);
+      if (before !== ackModeByName[ack]) units.ackChanged(volumeId);
       return set;
     },
     volumeClone: async ({ source, name }) =>
@@ -319,6 +324,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,
     sessionCount: parts.iscsi.sessionCount(uuidText(volume.uuid)),
+    prIgnoresIsid: ignoresIsidIn(volume.luState),
   };
 }
 

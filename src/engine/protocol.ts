@@ -26,6 +26,8 @@ export interface VolumeInfo {
   readonly connectionCount: number;
   /** iSCSI sessions of initiators that see it as a LUN. */
   readonly sessionCount: number;
+  /** Persistent reservations tell initiators apart by name alone, without the ISID. */
+  readonly prIgnoresIsid: boolean;
 }
 
 /** A TimeView: a writable volume over a moment of another. */
@@ -289,6 +291,8 @@ export interface IscsiHost {
   readonly isAnyInitiator: boolean;
   /** Sessions may come from loopback addresses only. */
   readonly isLoopbackOnly: boolean;
+  /** Its own target: it sees this one only, and nobody else does; absent: the pool's. */
+  readonly targetName?: string;
   /** The initiator proves itself with this; absent: it need not. */
   readonly chapIn?: IscsiChap;
   /** The target proves itself with this, when it is asked to. */
@@ -342,8 +346,6 @@ export interface EngineMethods {
   hello: {
     params: Record<string, never>;
     result: {
-  /** Its own target: it sees this one only, and nobody else does; absent: the pool's. */
-  readonly targetName?: string;
       pool: string;
       pid: number;
       startedMs: number;
@@ -376,8 +378,14 @@ export interface EngineMethods {
     params: { name: string; sizeBytes: number; ack?: AckName };
     result: VolumeInfo;
   };
-  /** Waits for what is in flight; everything written before is durable when it answers. */
-  volumeSet: { params: { name: string; ack: AckName }; result: VolumeInfo };
+  /**
+   * What is absent stays. A change of `ack` waits for what is in flight; everything written before is durable when it answers.
+   * `prIgnoresIsid` false is a conflict while somebody is registered without ISID.
+   */
+  volumeSet: {
+    params: { name: string; ack?: AckName; prIgnoresIsid?: boolean };
+    result: VolumeInfo;
+  };
   /** An independent volume with the present content of `source`; copies nothing. */
   volumeClone: { params: { source: string; name: string }; result: VolumeInfo };
   /** With clients needs `disconnect`: NBD connections are dropped; iSCSI sessions stay and are told. The state before stays reachable: volumeUndoRollback, volumeHistory. */

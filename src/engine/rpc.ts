@@ -117,8 +117,8 @@ type ParamKind =
   | 'nbd'
   | 'iscsi'
   | 'ids'
-  | 'ack'
   | 'optional ack'
+  | 'optional flag'
   | 'optional text'
   | 'texts'
   | 'list of views';
@@ -138,7 +138,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   volumeList: {},
   volumeShow: { name: 'text' },
   volumeCreate: { name: 'text', sizeBytes: 'size', ack: 'optional ack' },
-  volumeSet: { name: 'text', ack: 'ack' },
+  volumeSet: { name: 'text', ack: 'optional ack', prIgnoresIsid: 'optional flag' },
   volumeClone: { source: 'text', name: 'text' },
   volumeRollback: { name: 'text', to: 'text', disconnect: 'flag' },
   volumeUndoRollback: { name: 'text', disconnect: 'flag' },
@@ -341,8 +341,8 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   nbd: isNbdListen,
   iscsi: isIscsiWanted,
   ids: isIds,
-  ack: isAck,
   'optional ack': (value) => value === undefined || isAck(value),
+  'optional flag': (value) => value === undefined || isOfKind(value, 'flag'),
   'optional text': (value) => value === undefined || isOfKind(value, 'text'),
   texts: isTexts,
   'list of views': isViewTargets,

@@ -6,8 +6,11 @@
  *
  * Invariant: all maps of a volume share its one unit, so that reservations and unit attentions of one host reach the others.
  */
+import { OperationError } from '../base/errors.ts';
+import type { Log } from '../base/ports.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { IsidRefusal } from '../scsi/reservations.ts';
 import { SenseCode } from '../scsi/sense.ts';
 import type { Pool } from '../volume/pool.ts';
 
@@ -25,12 +28,14 @@ interface UnitSource {
 
 export class Units {
   readonly #pool: UnitSource;
+  readonly #log: Log;
   /** By the volume's uuid. */
   readonly #unitById = new Map<string, LogicalUnit>();
   #isSpaceLow = false;
 
-  constructor(pool: UnitSource) {
+  constructor(pool: UnitSource, log: Log) {
     this.#pool = pool;
+    this.#log = log;
   }
 
   /** The unit of a volume, made when it is first asked for; undefined when there is no such volume. */
@@ -47,17 +52,28 @@ export class Units {
         return { usedBytes, availableBytes: Math.max(0, writeLimitBytes - usedBytes) };
       },
     });
+    if (unit.isStateDamaged) {
+      this.#log.error(
+        'what was kept of a LUN (reservations, mode pages) cannot be read: it answers NOT READY, as nobody knows who may ' +
+          'write to it. Check its hosts; to begin without reservations, unmap it from every host and map it again',
+        { volume: volume.name },
+      );
+    }
     if (this.#isSpaceLow) unit.spaceLow();
     this.#unitById.set(volumeId, unit);
     return unit;
   }
 
-  /** Closes the units of volumes that nobody sees any more. */
+  /**
+   * Closes the units of volumes that nobody sees any more. Where what was kept cannot be read, that the operator took the LUN
+   * from every host is what it takes to forget it.
+   */
   keepOnly(volumeIds: ReadonlySet<string>): void {
     for (const [volumeId, unit] of this.#unitById) {
       if (volumeIds.has(volumeId)) continue;
       this.#unitById.delete(volumeId);
       unit.close();
+      if (unit.isStateDamaged) this.#discardState(volumeId, unit);
     }
   }
 
@@ -82,6 +98,27 @@ export class Units {
     }
   }
 
+  /** Whether persistent reservations of the volume go by the ISID. Rejects with OperationError when that cannot be changed now. */
+  async setIgnoresIsid(volumeId: string, ignoresIsid: boolean): Promise<void> {
+    const unit = this.unitOf(volumeId);
+    if (unit === undefined || unit.ignoresIsid === ignoresIsid) return;
+    const refusal = await new Promise<IsidRefusal | undefined>((resolve) => {
+      unit.setIgnoresIsid(ignoresIsid, resolve);
+    });
+    if (refusal === undefined) return;
+    if (refusal === 'notStored') {
+      const message = 'the pool cannot keep how reservations of the volume go';
+      throw new OperationError('unavailable', message, 'see: tidemark pool status');
+    }
+    const message =
+      'initiators are registered for persistent reservations by their names alone, and nobody knows their ISIDs';
+    throw new OperationError(
+      'conflict',
+      message,
+      'have the hosts take their registrations back first',
+    );
+  }
+
   /** The volume answers writes at another time than before: what hosts know of its cache is old (caching page, WCE). */
   ackChanged(volumeId: string): void {
     this.#unitById.get(volumeId)?.raise(SenseCode.modeParametersChanged);
@@ -99,6 +136,13 @@ export class Units {
   spaceRecovered(): void {
     this.#isSpaceLow = false;
     for (const unit of this.#unitById.values()) unit.spaceRecovered();
+  }
+
+  #discardState(volumeId: string, unit: LogicalUnit): void {
+    unit.discardState((isDiscarded) => {
+      const volume = this.#volume(volumeId)?.name;
+      if (isDiscarded) this.#log.warn('a LUN that no host sees begins without reservations', { volume });
+    });
   }
 
   #volume(volumeId: string): Pick<Volume, 'name'> | undefined {

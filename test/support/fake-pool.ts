@@ -116,8 +116,8 @@ export class FakePool {
     volumeShow: async ({ name }) => await answer(this.#volume(name)),
     volumeCreate: async ({ name, sizeBytes, ack }) =>
       await answer(this.volumeCreate(name, sizeBytes, ack)),
-    volumeSet: async ({ name, ack }) => {
-      this.#replace(name, { ack });
+    volumeSet: async ({ name, ...change }) => {
+      this.#replace(name, change);
       return await answer(this.#volume(name));
     },
     volumeClone: async ({ source, name }) => {
@@ -349,6 +349,7 @@ export class FakePool {
       snapshotCount: 0,
       connectionCount: 0,
       sessionCount: 0,
+      prIgnoresIsid: false,
     });
     this.state.lines[uuid] = [];
     this.#newLine(name, 'created', '');

@@ -66,6 +66,26 @@ describe('tidemark volume', () => {
     expect(await json('volume delete w')).toEqual({ deleted: 'w' });
   });
 
+  it('has reservations go by the name of the initiator alone, and back', async () => {
+    await tidemark('volume create v --size 8K');
+    expect((await tidemark('volume show v')).out).not.toContain('reservations');
+    expect((await tidemark('volume set v --pr-ignore-isid on')).out).toBe(
+      'volume v: persistent reservations tell initiators apart by the name alone\n',
+    );
+    expect((await tidemark('volume show v')).out).toMatch(
+      /^reservations +persistent .* name alone$/m,
+    );
+    expect(await json('volume set v --pr-ignore-isid off --ack write-back')).toMatchObject({
+      prIgnoresIsid: false,
+      ack: 'write-back',
+    });
+    expect(await tidemark('volume set v --pr-ignore-isid maybe')).toMatchObject({ code: 2 });
+    expect(await tidemark('volume set v')).toMatchObject({
+      code: 2,
+      err: containing('nothing to change'),
+    });
+  });
+
   it('shrinks only with --force when nobody can be asked', async () => {
     await tidemark('volume create v --size 8K');
     const refused = await tidemark('volume resize v 4K');

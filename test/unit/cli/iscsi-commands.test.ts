@@ -24,7 +24,7 @@ afterAll(async () => {
   const nouns = ['host', 'lun', 'session', 'portal'];
   expect(await coverage.unused(nouns, ['hosts', 'luns', 'sessions', 'portals'])).toEqual([]);
   // What this file and `commands.test.ts` look at is all that there is.
-  const others = ['pool', 'volume', 'snapshot', 'view', 'diff', 'bisect', 'tls'];
+  const others = ['pool', 'volume', 'snapshot', 'view', 'space', 'diff', 'bisect', 'tls'];
   expect((await commandsOf('')).sort()).toEqual([...nouns, ...others].sort());
 });
 

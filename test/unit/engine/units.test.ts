@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { uuidText } from '../../../src/base/uuid.ts';
-import type { BlockDevice } from '../../../src/device/block-device.ts';
+import { type BlockDevice, IoStatus } from '../../../src/device/block-device.ts';
 import { Units } from '../../../src/engine/units.ts';
+import { ignoresIsidIn } from '../../../src/scsi/lu-state.ts';
 import { NexusLun } from '../../../src/scsi/nexus.ts';
 import { SenseCode } from '../../../src/scsi/sense.ts';
+import type { Log } from '../../../src/base/ports.ts';
+import { containing } from '../../support/matching.ts';
 import { MemoryDevice } from '../../support/memory-device.ts';
 
 /** Volumes whose devices are replaced when a test says so. */
@@ -46,11 +49,17 @@ class FakePool {
 
 let pool: FakePool;
 let units: Units;
+let lines: string[];
 let volumeId: string;
 
 beforeEach(() => {
   pool = new FakePool();
-  units = new Units(pool);
+  lines = [];
+  const note = (message: string, fields?: object): void => {
+    lines.push(`${message} ${JSON.stringify(fields)}`);
+  };
+  const log: Log = { info: note, warn: note, error: note };
+  units = new Units(pool, log);
   volumeId = pool.add('v');
 });
 
@@ -172,4 +181,69 @@ it('a unit that is made while space is short says so, too, until there is space 
   expect(place.attentions.take()).toBeUndefined();
   units.spaceLow();
   expect(place.attentions.take()).toBe(SenseCode.softThresholdReached);
+});
+
+describe('how reservations of a volume tell initiators apart', () => {
+  it('is changed for good, mapped or not, and known to the next unit', async () => {
+    await units.setIgnoresIsid(volumeId, true);
+    expect(ignoresIsidIn(pool.deviceByName.get('v')?.luState)).toBe(true);
+    units.keepOnly(new Set());
+    expect(units.unitOf(volumeId)?.ignoresIsid).toBe(true);
+    await units.setIgnoresIsid(volumeId, false);
+    expect(units.unitOf(volumeId)?.ignoresIsid).toBe(false);
+  });
+
+  it('stays when the volume shows another moment', async () => {
+    const unit = units.unitOf(volumeId);
+    await units.setIgnoresIsid(volumeId, true);
+    await units.whileSuspended(volumeId, async () => {
+      pool.replace('v');
+      await Promise.resolve();
+    });
+    expect(unit?.ignoresIsid).toBe(true);
+  });
+
+  it('stays as it is where it cannot be kept, and the refusal says so', async () => {
+    const device = pool.deviceByName.get('v');
+    if (device !== undefined) device.changeStatus = IoStatus.noSpace;
+    await expect(units.setIgnoresIsid(volumeId, true)).rejects.toMatchObject({
+      code: 'unavailable',
+      hint: containing('pool status'),
+    });
+    expect(units.unitOf(volumeId)?.ignoresIsid).toBe(false);
+  });
+});
+
+describe('what was kept of a unit, and cannot be read', () => {
+  function damage(name: string): MemoryDevice {
+    const device = pool.deviceByName.get(name);
+    if (device === undefined) throw new Error(`no volume ${name}`);
+    device.luState = new Uint8Array(40).fill(7);
+    return device;
+  }
+
+  it('is said aloud, and left alone as long as a host sees the volume', () => {
+    const device = damage('v');
+    expect(units.unitOf(volumeId)?.isStateDamaged).toBe(true);
+    units.keepOnly(new Set([volumeId]));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('NOT READY');
+    expect(lines[0]).toContain('"volume":"v"');
+    expect(device.luState).toEqual(new Uint8Array(40).fill(7));
+  });
+
+  it('is forgotten when the volume is unmapped from every host, and not before', () => {
+    damage('v');
+    units.unitOf(volumeId);
+    units.keepOnly(new Set());
+    expect(lines[1]).toContain('begins without reservations');
+    expect(units.unitOf(volumeId)?.isStateDamaged).toBe(false);
+  });
+
+  it('is kept, where it can be read, of a volume that no host sees', () => {
+    units.unitOf(volumeId);
+    units.keepOnly(new Set());
+    expect(pool.deviceByName.get('v')?.luState).toBeUndefined();
+    expect(lines).toEqual([]);
+  });
 });
