@@ -70,11 +70,11 @@ describeWith(packages, 'a guest with multipath', () => {
 
   /** Waits in the guest until a shell condition holds. */
   async function guestSees(what: string, condition: string): Promise<void> {
-    const script = `for i in $(seq 120); do ${condition} && exit 0; sleep 0.5; done; exit 1`;
+    const script = `for i in $(seq 240); do ${condition} && exit 0; sleep 0.5; done; exit 1`;
     const { code, output } = await present(guest).tryRun(script);
     if (code !== 0) {
       const { output: state } = await present(guest).tryRun(
-        'multipath -ll; iscsiadm -m session -P 1',
+        'multipath -ll; iscsiadm -m session; cat /tmp/fio.log; ps | grep fio; dmesg | tail -40',
       );
       throw new Error(`never: ${what}\n${output}\n${state}\n${present(guest).console}`);
     }
@@ -122,11 +122,11 @@ describeWith(packages, 'a guest with multipath', () => {
     await inGuest(
       ext4Lun,
       `mkfs.ext4 -q $disk; mkdir -p /mnt/ext4; mount $disk /mnt/ext4
-       (fio --name=verify --directory=/mnt/ext4 --size=48M --bs=4k --rw=randwrite --ioengine=psync \\
-          --numjobs=2 --direct=1 --rate_iops=1500 --verify=crc32c --do_verify=1 --verify_fatal=1 \\
+       (fio --name=verify --directory=/mnt/ext4 --size=4M --bs=4k --rw=randwrite --ioengine=psync \\
+          --numjobs=2 --direct=1 --rate_iops=,80 --verify=crc32c --do_verify=1 --verify_fatal=1 \\
           > /tmp/fio.log 2>&1; echo $? > /tmp/fio.code) < /dev/null > /dev/null 2>&1 &`,
     );
-    await guestSees('fio writes', '[ $(du -sk /mnt/ext4 | cut -f1) -gt 2048 ]');
+    await guestSees('fio writes', '[ $(du -sk /mnt/ext4 | cut -f1) -gt 512 ]');
     for (let kill = 0; kill < 2; kill += 1) {
       await sleep(1500);
       await target.killEngine();
@@ -142,7 +142,7 @@ describeWith(packages, 'a guest with multipath', () => {
     await inGuest(
       xfsLun,
       `mkfs.xfs -q $disk; mkdir -p /mnt/xfs; mount $disk /mnt/xfs
-       dd if=/dev/urandom of=/mnt/xfs/before bs=1M count=16 2> /dev/null
+       dd if=/dev/urandom of=/mnt/xfs/before bs=1M count=16 2> /dev/null; sync
        md5sum /mnt/xfs/before > /tmp/before.md5`,
     );
     await target.appliance.api('POST', '/v1/volumes/xfs/resize', { sizeBytes: 768 * mebi });

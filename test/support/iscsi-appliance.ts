@@ -94,6 +94,8 @@ async function portalsOpen(appliance: Appliance, ports: readonly number[]): Prom
     const pool = await appliance.pool().catch(() => undefined);
     if (pool === undefined || pool.iscsi.targetName === '') return false;
     return (await Promise.all(ports.map(accepts))).every(Boolean);
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}\n${appliance.output}`);
   });
 }
 
