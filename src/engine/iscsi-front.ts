@@ -51,7 +51,7 @@ export class IscsiFront {
   constructor(pool: Pool, host: IscsiFrontHost) {
     const { staging, timers, clock, random, log } = host;
     this.#timers = timers;
-    this.units = new Units(pool);
+    this.units = new Units(pool, log);
     this.#access = new IscsiAccess({
       units: this.units,
       machineAddresses: () => machineNames().addresses,
@@ -174,10 +174,10 @@ export class IscsiFront {
     return countByHost;
   }
 
-  #mayStay({ kind, initiatorName, targetName, address }: SessionInfo): boolean {
+  #mayStay({ kind, initiatorName, targetName, address, host }: SessionInfo): boolean {
     if (kind === 'discovery') return true;
     const initiator = { name: initiatorName, address: addressOfPeer(address) };
-    return this.#access.access(initiator, targetName).kind === 'ok';
+    return this.#access.keeps({ initiator, targetName, host });
   }
 
   #normalSessions(): SessionInfo[] {

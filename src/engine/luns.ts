@@ -130,6 +130,19 @@ export class IscsiAccess implements LunMap, IscsiHosts {
       : { kind: 'ok', host: host.name, chap };
   }
 
+  /**
+   * Whether a session that was let in before may go on. To which host its initiator belongs may have changed: it has proven
+   * itself, if at all, to the host that let it in. New secrets of the same host are asked for at the next login.
+   */
+  keeps(session: {
+    readonly initiator: InitiatorIdentity;
+    targetName: string;
+    host: string;
+  }): boolean {
+    const access = this.access(session.initiator, session.targetName);
+    return access.kind === 'ok' && (access.host === session.host || access.chap === undefined);
+  }
+
   /** Who must prove who he is to log in must do so to ask for targets. */
   discoveryChap(initiator: InitiatorIdentity): ChapCredentials | undefined {
     return this.#admitted(initiator)?.chap;

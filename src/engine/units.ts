@@ -141,7 +141,8 @@ export class Units {
   #discardState(volumeId: string, unit: LogicalUnit): void {
     unit.discardState((isDiscarded) => {
       const volume = this.#volume(volumeId)?.name;
-      if (isDiscarded) this.#log.warn('a LUN that no host sees begins without reservations', { volume });
+      if (isDiscarded)
+        this.#log.warn('a LUN that no host sees begins without reservations', { volume });
     });
   }
 

@@ -96,6 +96,11 @@ function isSame(left: Uint8Array, right: Uint8Array): boolean {
   return timingSafeEqual(hashOf(left), hashOf(right));
 }
 
+/** Whether who has proven one has proven the other. */
+export function isSameProof(left: ChapCredentials, right: ChapCredentials): boolean {
+  return left.userName === right.userName && isSame(left.secret, right.secret);
+}
+
 export interface ChapOptions {
   readonly credentials: ChapCredentials;
   readonly challenges: ChallengeLedger;

@@ -42,7 +42,7 @@ export interface ConnectionOwner {
   ): Session | undefined;
   /** Have `endTurn` called at the end of this turn. */
   markTurn(connection: Connection): void;
-  /** The login is over, well or not. */
+  /** The login, or the discovery that followed it, is over, well or not. */
   onLoginOver(connection: Connection): void;
   onLoggedIn(connection: Connection, outcome: LoginOutcome): void;
   onRefused(connection: Connection, refusal: Refusal): void;
@@ -303,7 +303,8 @@ export class Connection
     });
     this.#receiver.hasHeaderDigest = parameters.hasHeaderDigest;
     this.#receiver.hasDataDigest = parameters.hasDataDigest;
-    this.#owner.onLoginOver(this);
+    // Anybody may ask for targets: discoveries stay among the logins, which are bounded, so that they take no host's place.
+    if (outcome.kind === 'normal') this.#owner.onLoginOver(this);
     this.#owner.onLoggedIn(this, outcome);
   }
 

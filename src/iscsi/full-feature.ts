@@ -32,7 +32,7 @@ import { PduWriter } from './pdu-writer.ts';
 import { Admission, type PduHeader, type PduSink, Receiver } from './receiver.ts';
 import { Responses } from './responses.ts';
 import { SequenceNumbers } from './sequence-numbers.ts';
-import { pdusPerTurnMax } from './server-limits.ts';
+import { pdusPerTurnMax, repliesMaxBytes } from './server-limits.ts';
 import { TaskManagement } from './task-management.ts';
 import type { TextExchange } from './text-exchange.ts';
 
@@ -155,6 +155,7 @@ export class FullFeature implements PduSink {
 
   onHeader(pdu: PduHeader): Admission {
     if (this.#isLoggingOut) return Admission.skip;
+    if (this.#isOverfull) return Admission.later;
     if (!this.#isReplaying && this.#mustReplay()) return Admission.later;
     if (pdu.dataBytes > this.#lane.parameters.maxRecvDataSegmentLength) {
       this.#owner.onBreach('a data segment is longer than agreed');
@@ -267,7 +268,13 @@ export class FullFeature implements PduSink {
     }
   }
 
-  /** Task management and logout always come in; what answers with data waits until the initiator took what it has. */
+  /** The initiator sends, and takes none of its answers: refusals cost it nothing, and us memory. */
+  get #isOverfull(): boolean {
+    const { limits, writer } = this.#lane;
+    return writer.output.unsentBytes >= limits.outputMaxBytes + repliesMaxBytes;
+  }
+
+  /** Task management and logout come in as long as anything does; what answers with data waits until the initiator took what it has. */
   #hasRoom(dataBytes: number, opcode: number): boolean {
     if (opcode === Opcode.taskManagementRequest || opcode === Opcode.logoutRequest) return true;
     const { limits, pool, writer } = this.#lane;

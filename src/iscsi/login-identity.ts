@@ -36,10 +36,13 @@ export const identityKeys: ReadonlySet<string> = new Set([
 
 const encoder = new TextEncoder();
 
-/** Folded name; undefined when it is empty, too long, or has characters that no name has. Stricter forms are not asked for. */
+/**
+ * Folded name; undefined when it is empty, too long, or has characters that no name has (a comma ends names in TransportIDs and
+ * in what is kept of persistent reservations). Stricter forms are not asked for.
+ */
 function nameOf(value: string): string | undefined {
   const name = foldIscsiName(value);
-  const isSound = name !== '' && !/[\s\p{Cc}]/u.test(name);
+  const isSound = name !== '' && !/[\s,\p{Cc}]/u.test(name);
   return isSound && encoder.encode(name).length <= iscsiNameMaxBytes ? name : undefined;
 }
 

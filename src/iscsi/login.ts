@@ -17,7 +17,7 @@
  */
 import { viewOf } from '../base/fields.ts';
 import type { Random, Timer, Timers } from '../base/ports.ts';
-import { type ChallengeLedger, ChapExchange } from './chap.ts';
+import { type ChallengeLedger, ChapExchange, isSameProof } from './chap.ts';
 import type { IscsiHosts } from './hosts.ts';
 import { TextCollector, type TextPair, TextSender } from './keys.ts';
 import { loginKeysMax, loginMs, loginPdusMax, loginSegmentMaxBytes } from './limits.ts';
@@ -346,8 +346,13 @@ export class Login {
   }
 
   #admit(request: LoginRequest, text: Uint8Array): void {
-    const [first, identity] = [this.#first, this.#identity];
+    const first = this.#first;
+    const identity = this.#judgeAgain();
     if (first === undefined || identity === undefined) return;
+    if ('status' in identity) {
+      this.#refuse(identity.status, identity.reason);
+      return;
+    }
     this.#state = 'admitting';
     settle(this.#parameters);
     const { chap: _chap, ...who } = identity;
@@ -372,6 +377,18 @@ export class Login {
       this.#end();
       this.#owner.onLoggedIn({ ...candidate, tsih });
     });
+  }
+
+  /** Hosts may have changed while the initiator took its time: what holds now decides, and what was proven must be enough. */
+  #judgeAgain(): LoginIdentity | Refusal | undefined {
+    const before = this.#identity;
+    if (before === undefined) return undefined;
+    const initiator = { name: before.initiatorName, address: this.#place.address };
+    const now = identify(this.#keys, initiator, this.#owner.hosts);
+    if ('status' in now || now.chap === undefined) return now;
+    return before.chap !== undefined && isSameProof(now.chap, before.chap)
+      ? now
+      : this.#unproven('what must be proven changed during the login');
   }
 
   #send(

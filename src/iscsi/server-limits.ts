@@ -2,7 +2,7 @@
 import type { OutputPoolLimits } from '../base/output-pool.ts';
 
 export interface IscsiLimits extends OutputPoolLimits {
-  /** Logins under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
+  /** Logins and discoveries under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
   readonly unfinishedLoginsMax: number;
   /** Connections in all phases; one more is refused. */
   readonly connectionsMax: number;
@@ -40,6 +40,16 @@ export const iscsiLimits: IscsiLimits = {
 
 /** PDUs of one connection taken in one turn: the others' turn comes then. */
 export const pdusPerTurnMax = 1024;
+/**
+ * Answers beside data (refusals, task management, pings) that one initiator has not taken, on top of `outputMaxBytes`: beyond
+ * it nothing at all is read from it. An honest one never gets there: its window bounds what it can be answered.
+ */
+export const repliesMaxBytes = mebibyte;
+/**
+ * Task management functions of one session that are not answered yet; one more is rejected. An abort for every command of the
+ * window fits: hosts whose aborts are all refused close the connection.
+ */
+export const managementMax = 512;
 /** Immediate SCSI commands in flight: they are outside the window. */
 export const immediateCommandsMax = 64;
 /** Commands that arrived before their turn are kept up to here, with their data; then the connection is dropped. */

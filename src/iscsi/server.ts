@@ -79,7 +79,7 @@ export class IscsiServer implements ConnectionOwner {
   readonly #log: Log;
   readonly #registry = new SessionRegistry();
   readonly #connections = new Set<Connection>();
-  /** In order of arrival. */
+  /** Not in a normal session yet, or in a discovery session; in order of arrival. */
   readonly #logins = new Set<Connection>();
   #nextId = 1;
   #turn: Connection[] = [];
@@ -119,7 +119,7 @@ export class IscsiServer implements ConnectionOwner {
     this.#tickTimer ??= this.#scheduleTick();
     if (this.#logins.size <= unfinishedLoginsMax) return;
     const [oldest] = this.#logins;
-    oldest?.onBreach('too many logins are under way');
+    oldest?.onBreach('too many logins and discoveries are under way');
   }
 
   /** Every session, also those whose last commands are being ended. */

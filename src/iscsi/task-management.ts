@@ -12,6 +12,7 @@ import type { Commands } from './commands.ts';
 import type { HeldPdus } from './held-pdus.ts';
 import type { IscsiTask } from './iscsi-task.ts';
 import type { Lane } from './lane.ts';
+import { Opcode, opcodeOf } from './pdu/header.ts';
 import { decodeLun } from './pdu/lun.ts';
 import {
   TaskManagementFunction,
@@ -19,6 +20,7 @@ import {
 } from './pdu/task-management-request.ts';
 import { TaskManagementAnswer } from './pdu/task-management-response.ts';
 import { isSerialBefore } from './serial-number.ts';
+import { managementMax } from './server-limits.ts';
 
 const manageByFunction = new Map([
   [TaskManagementFunction.abortTaskSet, 'abortTaskSet'],
@@ -50,6 +52,10 @@ export class TaskManagement {
 
   onRequest(request: TaskManagementRequest): void {
     this.pendingCount += 1;
+    if (this.pendingCount > managementMax) {
+      this.#answer(request, TaskManagementAnswer.rejected);
+      return;
+    }
     if (request.function === TaskManagementFunction.abortTask) {
       this.#abortTask(request);
       return;
@@ -113,8 +119,10 @@ export class TaskManagement {
     const isForAll = request.function === TaskManagementFunction.targetWarmReset;
     this.#held.voidAll((cmdSn, header) => {
       const view = new DataView(header.buffer, header.byteOffset, header.length);
-      const isEarlier = !request.isImmediate || isSerialBefore(cmdSn, request.cmdSn);
-      return isEarlier && (isForAll || decodeLun(view, 0) === request.lun);
+      // Only commands, and only those that were sent before: a ping that is held is answered, a later write is done.
+      const isEarlier = isSerialBefore(cmdSn, request.cmdSn);
+      const isCommand = opcodeOf(view, 0) === Opcode.scsiCommand;
+      return isCommand && isEarlier && (isForAll || decodeLun(view, 0) === request.lun);
     });
     // Commands that SCSI has finished with wait only for data of the initiator: they are gone, too.
     for (const task of this.#commands.all()) {

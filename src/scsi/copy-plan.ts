@@ -42,13 +42,20 @@ export function planCopy(nexus: Nexus, list: CopyList): CopyPlan {
   return { ranges };
 }
 
-/** Why the range may not be copied now: asked before each piece, because reservations come and go. */
+/** Why the range may not be copied now: asked before each piece, because reservations and LUN maps come and go. */
 export function copyRefusal(nexus: Nexus, { source, target }: CopyRange): SenseCode | undefined {
+  if (!isSeen(nexus, source) || !isSeen(nexus, target)) return SenseCode.copyTargetNotReachable;
   const isRefused =
     source.unit.reservations.refuses(nexus, ReservationRule.read, noCdb) ||
     target.unit.reservations.refuses(nexus, ReservationRule.write, noCdb) ||
-    isWriteProtected(target);
+    isWriteProtected(target) ||
+    source.unit.isStateDamaged ||
+    target.unit.isStateDamaged;
   return isRefused ? SenseCode.copyThirdPartyFailure : undefined;
+}
+
+function isSeen(nexus: Nexus, place: NexusLun): boolean {
+  return nexus.luns.get(place.lun) === place && !place.unit.isClosed;
 }
 
 /** The rules `read` and `write` do not look at it. */

@@ -185,6 +185,11 @@ class CopyMover extends Mover {
       this.#nextRange();
       return true;
     }
+    // Its own unit's suspension interrupts the command; that of another one it must look for.
+    if (range.source.unit.isSuspended || range.target.unit.isSuspended) {
+      this.#giveUp(command);
+      return false;
+    }
     const code = copyRefusal(command.nexus, range);
     if (code !== undefined) {
       this.#fail(command, code);
@@ -350,13 +355,14 @@ class CopyMover extends Mover {
   // ---- failing
 
   #failPiece(command: Command): void {
-    if (this.#status === IoStatus.shuttingDown) {
-      // The volume is being replaced; the initiator comes again.
-      if (this.#record !== undefined) this.#record.state = 'failed';
-      command.conclude(ScsiStatus.busy);
-    } else {
-      this.#fail(command, SenseCode.copyThirdPartyFailure);
-    }
+    if (this.#status === IoStatus.shuttingDown) this.#giveUp(command);
+    else this.#fail(command, SenseCode.copyThirdPartyFailure);
+  }
+
+  /** A volume is being replaced; the initiator comes again. */
+  #giveUp(command: Command): void {
+    if (this.#record !== undefined) this.#record.state = 'failed';
+    command.conclude(ScsiStatus.busy);
   }
 
   #fail(command: Command, code: SenseCode): void {

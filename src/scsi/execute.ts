@@ -1,13 +1,15 @@
 /**
  * What every command passes before its handler, in this order:
  *
- *     pending unit attention ─▶ is there such a command ─▶ reservation of another nexus ─▶ bits of the CDB ─▶ write protection
+ *     pending unit attention ─▶ is there such a command ─▶ is it known who reserved the unit ─▶ reservation of another nexus
+ *     ─▶ bits of the CDB ─▶ write protection
  */
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
 import type { CommandRow } from './command-row.ts';
 import { wrongBit } from './command-table.ts';
 import type { NexusLun } from './nexus.ts';
+import { ReservationRule } from './reservation-rules.ts';
 import { cdbField, SenseCode } from './sense.ts';
 import { ScsiStatus } from './status.ts';
 
@@ -53,7 +55,11 @@ function refuseUnknown(command: Command): void {
 
 function runRow(command: Command, row: CommandRow): void {
   const { cdb, place } = command;
-  const { reservations } = place.unit;
+  const { reservations, isStateDamaged } = place.unit;
+  if (isStateDamaged && row.reservation !== ReservationRule.always) {
+    command.check(SenseCode.notReadyManualIntervention);
+    return;
+  }
   if (reservations.refuses(place.nexus, row.reservation, cdb)) {
     command.conclude(ScsiStatus.reservationConflict);
     return;

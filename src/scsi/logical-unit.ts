@@ -157,9 +157,9 @@ export class LogicalUnit implements ReservationHost {
     this.#state = 'closed';
   }
 
-  /** Forgets what was kept, readable or not, of a unit that no host sees any more. `done` when that is durable, or cannot be. */
+  /** Forgets what cannot be read, of a unit that no host sees any more. `done` when that is durable, or cannot be. */
   discardState(done: (isDiscarded: boolean) => void): void {
-    this.#parts.clear();
+    this.#parts.delete(LuStatePart.persistentReservation);
     this.#device.saveLuState(encodeLuState(this.#parts), (status) => {
       done(status === IoStatus.ok);
     });
@@ -212,6 +212,11 @@ export class LogicalUnit implements ReservationHost {
 
   /** All of `parts` or none. */
   #save(parts: ReadonlyMap<number, Uint8Array>, done: (isSaved: boolean) => void): void {
+    // What cannot be read is not written over: `discardState` decides.
+    if (this.isStateDamaged) {
+      done(false);
+      return;
+    }
     const before = new Map(this.#parts);
     for (const [kind, part] of parts) this.#parts.set(kind, part);
     this.#device.saveLuState(encodeLuState(this.#parts), (status) => {

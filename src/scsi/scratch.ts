@@ -10,6 +10,10 @@ export class ScratchPool {
   readonly #turnstile = new Turnstile();
   #made = 0;
 
+  get isCrowded(): boolean {
+    return this.#turnstile.isCrowded;
+  }
+
   /** A buffer of `scratchBytes`; undefined when there is none or others came first. */
   take(): Uint8Array | undefined {
     return this.#turnstile.isCrowded ? undefined : this.takeForWaiter();

@@ -71,9 +71,10 @@ export class ScsiTarget {
     });
   }
 
-  /** Somebody, of whatever front end, waits for staging memory. */
+  /** Somebody waits for memory that data of initiators lies in: staging, of whatever front end, or buffers of VERIFY. */
   get isStagingCrowded(): boolean {
-    return this.#services.staging.isCrowded;
+    const { staging, scratch } = this.#services;
+    return staging.isCrowded || scratch.isCrowded;
   }
 
   /** A session begins: every logical unit has POWER ON OR RESET to tell it. */
@@ -169,6 +170,8 @@ export class ScsiTarget {
       } else {
         const place = new NexusLun(nexus, lun, unit, isReadOnly);
         unit.attach(place);
+        // Another disk under a number that the host knows: it must look at its identity before it trusts its blocks.
+        if (known !== undefined) place.attentions.add(SenseCode.inquiryDataChanged);
         luns.set(lun, place);
       }
     }

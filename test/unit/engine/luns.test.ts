@@ -228,3 +228,32 @@ describe('LUN maps', () => {
     expect(units.kept).toEqual(new Set(['v2']));
   });
 });
+
+describe('a session', () => {
+  const chapIn = { user: 'u', secret: '00112233445566778899aabb' };
+  const initiator = { name: known, address: here };
+
+  function keeps(hostName: string): boolean {
+    return access.keeps({ initiator, targetName: target, host: hostName });
+  }
+
+  it('stays as long as its initiator would be let in', () => {
+    access.configure(wanted(host('a', { initiators: [known] })));
+    expect(keeps('a')).toBe(true);
+    access.configure(wanted(host('a', { initiators: [stranger] })));
+    expect(keeps('a')).toBe(false);
+  });
+
+  it('of a host that asked for nothing ends when its initiator belongs to one that asks for a secret', () => {
+    access.configure(
+      wanted(host('any', { isAnyInitiator: true }), host('b', { initiators: [known], chapIn })),
+    );
+    expect(keeps('any')).toBe(false);
+    expect(keeps('b')).toBe(true);
+  });
+
+  it('stays when its host is named otherwise and asks for no secret', () => {
+    access.configure(wanted(host('renamed', { initiators: [known] })));
+    expect(keeps('a')).toBe(true);
+  });
+});

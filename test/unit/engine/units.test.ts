@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Log } from '../../../src/base/ports.ts';
 import { uuidText } from '../../../src/base/uuid.ts';
 import { type BlockDevice, IoStatus } from '../../../src/device/block-device.ts';
 import { Units } from '../../../src/engine/units.ts';
 import { ignoresIsidIn } from '../../../src/scsi/lu-state.ts';
 import { NexusLun } from '../../../src/scsi/nexus.ts';
 import { SenseCode } from '../../../src/scsi/sense.ts';
-import type { Log } from '../../../src/base/ports.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryDevice } from '../../support/memory-device.ts';
 
@@ -214,14 +214,14 @@ describe('how reservations of a volume tell initiators apart', () => {
   });
 });
 
-describe('what was kept of a unit, and cannot be read', () => {
-  function damage(name: string): MemoryDevice {
-    const device = pool.deviceByName.get(name);
-    if (device === undefined) throw new Error(`no volume ${name}`);
-    device.luState = new Uint8Array(40).fill(7);
-    return device;
-  }
+function damage(name: string): MemoryDevice {
+  const device = pool.deviceByName.get(name);
+  if (device === undefined) throw new Error(`no volume ${name}`);
+  device.luState = new Uint8Array(40).fill(7);
+  return device;
+}
 
+describe('what was kept of a unit, and cannot be read', () => {
   it('is said aloud, and left alone as long as a host sees the volume', () => {
     const device = damage('v');
     expect(units.unitOf(volumeId)?.isStateDamaged).toBe(true);

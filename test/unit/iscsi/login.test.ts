@@ -117,7 +117,8 @@ describe('a login', () => {
   it('tells the hosts where the initiator connects from', () => {
     const world = new LoginWorld();
     world.connect('192.0.2.7').ask(whoKeys);
-    expect(world.hosts.asked).toEqual([{ name: initiatorName, address: '192.0.2.7' }]);
+    expect(world.hosts.asked).toContainEqual({ name: initiatorName, address: '192.0.2.7' });
+    expect(new Set(world.hosts.asked.map(({ address }) => address)).size).toBe(1);
   });
 
   it('takes a request without the immediate bit', () => {

@@ -287,6 +287,36 @@ describe('dead, slow and many peers', () => {
     expect(initiator.take()).toHaveLength(200);
   });
 
+  it('who sends what can only be refused, and takes no answer, is not read from any more', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    initiator.stream.isTaking = false;
+    // Data of no command, ten bytes of answer for five.
+    const one = initiator.encode({ opcode: Op.dataOut, itt: 77, words: { 20: 5 } });
+    const many = new Uint8Array(one.length * 20_000);
+    for (let at = 0; at < many.length; at += one.length) many.set(one, at);
+    for (let round = 0; round < 10; round += 1) initiator.stream.send(many);
+    world.run();
+    expect(initiator.stream.pendingBytes).toBeLessThan(6 << 20);
+    expect(initiator.stream.isPaused).toBe(true);
+    initiator.stream.isTaking = true;
+    expect(initiator.take()).toHaveLength(200_000);
+    expect(initiator.execute({ cdb: testUnitReady() }).status).toBe(0);
+  });
+
+  it('who discovers in crowds takes nobody the place: discoveries count as logins until they end', () => {
+    const world = new IscsiWorld({ limits: { unfinishedLoginsMax: 20 } });
+    const host = world.open();
+    const crowd = Array.from({ length: 40 }, () => {
+      const initiator = world.connect();
+      initiator.login({ isDiscovery: true });
+      return initiator;
+    });
+    expect(crowd.filter(({ isDropped }) => !isDropped)).toHaveLength(20);
+    expect(host.execute({ cdb: testUnitReady() }).status).toBe(0);
+    expect(world.open({ isid: 2 }).execute({ cdb: testUnitReady() }).status).toBe(0);
+  });
+
   it('a discovery session lists targets and takes no commands', () => {
     const world = new IscsiWorld();
     const initiator = world.connect();

@@ -1,6 +1,7 @@
 /** Aborts: when the function is answered nothing of the task is written or answered any more. RFC 7143 sections 11.5, 11.6. */
 import { describe, expect, it } from 'vitest';
 import { IoKind } from '../../../src/device/block-device.ts';
+import { managementMax } from '../../../src/iscsi/server-limits.ts';
 import { type IscsiInitiator, noTag, Op, senseCode } from '../../support/iscsi-initiator.ts';
 import { IscsiWorld } from '../../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
@@ -128,6 +129,39 @@ describe('ABORT TASK', () => {
     expect(initiator.take().map(({ itt }) => itt)).toEqual([early, behind]);
     initiator.cmdSn = first + 3;
     expect(isZero(initiator)).toBe(true);
+  });
+
+  it('of a set leaves alone what is held and was sent later, or is no command', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    const first = initiator.cmdSn;
+    const ping = { opcode: Op.nopOut, itt: 0x70, words: { 20: noTag, 24: first + 1 } };
+    initiator.send(ping);
+    const old = initiator.postCommand({ cdb: testUnitReady(), cmdSn: first + 2 });
+    const late = initiator.postCommand({ cdb: testUnitReady(), cmdSn: first + 4 });
+    initiator.postTaskManagement(fn.abortTaskSet, { cmdSn: first + 3 });
+    expect(answerOf(initiator)).toBe(0);
+    initiator.postCommand({ cdb: testUnitReady(), cmdSn: first, itt: 0x71 });
+    initiator.postCommand({ cdb: testUnitReady(), cmdSn: first + 3, itt: 0x72 });
+    const tags = initiator.take().map(({ itt }) => itt);
+    expect(tags).toEqual([0x71, 0x70, 0x72, late]);
+    expect(tags).not.toContain(old);
+  });
+
+  it('in masses is rejected, not remembered, and those that came first are answered', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    world.device.isHolding = true;
+    initiator.postCommand({ cdb: write16(0, 8), writeBytes: 4096, data: ones });
+    for (let count = 0; count < managementMax + 100; count += 1) {
+      initiator.postTaskManagement(fn.lunReset, {});
+    }
+    const answers = initiator.take().map(({ header }) => header.getUint8(2));
+    expect(answers).toEqual(new Array(100).fill(255));
+    world.device.release();
+    expect(initiator.take().map(({ header }) => header.getUint8(2))).toEqual(
+      new Array(managementMax).fill(0),
+    );
   });
 
   it('storms of aborts leave nothing behind, and nothing is written late', () => {

@@ -273,6 +273,46 @@ describe('a copy that may not be', () => {
   });
 });
 
+/** It has one piece at the device, and several to go. */
+function underWay(): Two & { readonly exchange: Exchange } {
+  const all = two(false);
+  const { world, near, far, a } = all;
+  put(a, 0, 0, pattern(mebibyte, 8));
+  far.isHolding = true;
+  far.isRecording = true;
+  const segment = segmentDescriptor({ target: 1, blockCount: 2048 });
+  const exchange = startCopy(a, copyList(descriptors([near, far]), [segment]));
+  world.run();
+  expect(far.heldCount).toBe(1);
+  return { ...all, exchange };
+}
+
+function goOn({ world, far }: Two): void {
+  far.isHolding = false;
+  far.release();
+  world.pass(100);
+}
+
+describe('a copy under way', () => {
+  it('stops when its target is taken out of the LUN map', () => {
+    const copy = underWay();
+    copy.world.hidden.set(copy.a.nexus.initiatorName, new Set([1]));
+    copy.world.target.lunsChanged(undefined);
+    goOn(copy);
+    expect(copy.exchange.senseText).toBe('a/0d/02');
+    expect(copy.far.record).toHaveLength(1);
+    expect(copy.world.staging.freeBytes).toBe(copy.world.staging.sizeBytes);
+  });
+
+  it('stops with BUSY when its target, which is not where it was sent to, is suspended', () => {
+    const copy = underWay();
+    copy.world.luns.get(1)?.unit.suspend(() => undefined);
+    goOn(copy);
+    expect(copy.exchange.status).toBe(ScsiStatus.busy);
+    expect(copy.far.record).toHaveLength(1);
+  });
+});
+
 describe('aborting a copy', () => {
   it.each([true, false])(
     'writes nothing behind the piece that is at the device (one pool: %s)',

@@ -1,7 +1,14 @@
 /** What hosts read about a unit: INQUIRY, capacity, mode and log pages, and LUNs. */
 import { describe, expect, it } from 'vitest';
 import { LogicalUnit, type SpaceReport } from '../../../src/scsi/logical-unit.ts';
+import { encodeLuState } from '../../../src/scsi/lu-state.ts';
 import { scene } from '../../support/scsi-blocks.ts';
+import {
+  copyList,
+  extendedCopyCdb,
+  identificationDescriptor,
+  segmentDescriptor,
+} from '../../support/scsi-copy-list.ts';
 import { ask, hex, outcome, pattern } from '../../support/scsi-raw.ts';
 import { ScsiWorld } from '../../support/scsi-world.ts';
 
@@ -267,12 +274,66 @@ describe('MODE SELECT', () => {
 });
 
 describe('a state that cannot be read', () => {
-  it('is noticed, and the unit is as new', () => {
+  const testUnitReady = '00 00 00 00 00 00';
+  const write = '2a 00 00000000 00 0001 00';
+  const readKeys = '5e 00 00 00 00 00 00 00 ff 00';
+  const manualIntervention = '2/04/03';
+
+  /** A unit whose state is `luState`, as LUN 3 of a host that is there already. */
+  function damaged(luState: Uint8Array) {
+    const { world, host } = scene();
+    const device = world.makeDevice();
+    device.luState = luState;
+    const unit = world.map(3, device);
+    expect(outcome(host.run(3, hex(testUnitReady)))).toBe('6/29/00');
+    const on3 = (cdb: string, out?: Uint8Array): string => outcome(host.run(3, hex(cdb), out));
+    return { world, host, device, unit, on3 };
+  }
+
+  it('leaves the unit NOT READY: nobody knows who may write to it', () => {
+    const { device, unit, on3 } = damaged(new Uint8Array(40).fill(7));
+    expect(unit.isStateDamaged).toBe(true);
+    expect(on3(testUnitReady)).toBe(manualIntervention);
+    expect(on3(write, new Uint8Array(512))).toBe(manualIntervention);
+    expect(on3(readKeys)).toBe(manualIntervention);
+    expect(on3('15 11 00 00 10 00', control('06', '08'))).toBe(manualIntervention);
+    // Who it is can be asked.
+    expect(on3('12 01 83 00 ff 00')).toBe('good');
+    // What could not be read is still there: a later version may know it.
+    expect(device.luState).toEqual(new Uint8Array(40).fill(7));
+  });
+
+  it('is no way around it for a copy from another unit', () => {
+    const { world, host, device } = damaged(new Uint8Array(40).fill(7));
+    const near = world.makeDevice();
+    world.map(4, near);
+    host.attentions(4);
+    const targets = [near, device].map(({ identity }) => identificationDescriptor(identity.naa));
+    const list = copyList(targets, [segmentDescriptor({ target: 1, blockCount: 8 })]);
+    expect(outcome(host.run(4, extendedCopyCdb(list.length), list))).toBe('a/0d/01');
+  });
+
+  it('holds for the reservation alone, and ends when that is discarded', () => {
+    const modePages = control('06', '08').subarray(4);
+    const state = encodeLuState(
+      new Map([
+        [1, modePages],
+        [2, Uint8Array.of(9, 9, 9)],
+      ]),
+    );
+    const { device, unit, on3 } = damaged(state);
+    expect(on3(testUnitReady)).toBe(manualIntervention);
+    let isDiscarded = false;
+    unit.discardState((isSaved) => {
+      isDiscarded = isSaved;
+    });
+    expect(isDiscarded).toBe(true);
+    const next = new LogicalUnit({ device, productRevision: '0001', space });
+    expect([next.isStateDamaged, next.modePages.isWriteProtected]).toEqual([false, true]);
+  });
+
+  it('is not what a unit has that kept nothing yet', () => {
     const { device } = scene();
-    device.luState = new Uint8Array(40).fill(7);
-    const unit = new LogicalUnit({ device, productRevision: '0001', space });
-    expect([unit.isStateDamaged, unit.modePages.isWriteProtected]).toEqual([true, false]);
-    device.luState = undefined;
     const fresh = new LogicalUnit({ device, productRevision: '0001', space });
     expect(fresh.isStateDamaged).toBe(false);
   });

@@ -99,11 +99,16 @@ describe('unit attentions', () => {
     expect(attentions.isPending).toBe(false);
   });
 
-  it('are moot after a reset', () => {
+  it('of a reset come first and once; what else happened is told all the same', () => {
     const attentions = new UnitAttentions();
+    attentions.add(SenseCode.powerOnOrReset);
     attentions.add(SenseCode.capacityChanged);
+    attentions.add(SenseCode.commandsClearedByAnotherInitiator);
+    attentions.add(SenseCode.softThresholdReached);
     attentions.add(SenseCode.busDeviceReset);
     expect(attentions.take()).toBe(SenseCode.busDeviceReset);
+    expect(attentions.take()).toBe(SenseCode.capacityChanged);
+    expect(attentions.take()).toBe(SenseCode.softThresholdReached);
     expect(attentions.take()).toBeUndefined();
   });
 });

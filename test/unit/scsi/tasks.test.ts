@@ -393,6 +393,12 @@ describe('unit attentions', () => {
     expect(host.attentions()).toEqual(['6/38/07']);
   });
 
+  it('tell a host that another unit is at a LUN it knew', () => {
+    const { world, host } = scene();
+    world.map(0, world.makeDevice());
+    expect(host.attentions()).toEqual(['6/29/00', '6/3f/03']);
+  });
+
   it('tell that the LUNs changed, until REPORT LUNS was asked', () => {
     const { world, host } = scene();
     world.map(7, world.makeDevice());
