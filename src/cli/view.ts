@@ -1,7 +1,6 @@
 /** tidemark view ... */
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
-import { count } from '../base/words.ts';
 import type { View, ViewList, ViewsCreate } from '../contract/view.ts';
 import type { Deleted, Volume } from '../contract/volume.ts';
 import type { Session } from './command-session.ts';
@@ -9,7 +8,7 @@ import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { usageFailure } from './failure.ts';
 import { facts, formatTime, table } from './format.ts';
 import { momentArgument, momentHelp, preparedMoment } from './moment-argument.ts';
-import { lostUsers, madeText, volumeFacts } from './volume.ts';
+import { madeText, volumeFacts } from './volume.ts';
 
 export function addViewCommands(program: Command, session: () => Session): void {
   const view = program
@@ -171,30 +170,8 @@ async function viewRefresh(
 async function viewDelete(session: Session, name: string, isForced: boolean): Promise<void> {
   const remove = async (force: boolean): Promise<Deleted> =>
     await session.send<Deleted>('DELETE', `${viewPath(name)}?force=${force}`);
-  const answer = isForced ? await remove(true) : await deleteAfterAsking(session, name, remove);
+  const answer = isForced ? await remove(true) : await session.withConsent(name, remove);
   session.show(answer, ({ deleted }) => `view ${deleted} deleted`);
-}
-
-/** A person at a terminal is asked once, before anything goes; a script is stopped by what only force may take along. */
-async function deleteAfterAsking(
-  session: Session,
-  name: string,
-  remove: (force: boolean) => Promise<Deleted>,
-): Promise<Deleted> {
-  if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
-  const view = await session.send<View>('GET', viewPath(name));
-  const { snapshotCount } = view;
-  const lost = ['what was written to it'];
-  if (snapshotCount > 0) lost.push(count(snapshotCount, 'snapshot'));
-  const dropped = lostUsers(view)
-    .map((each) => ` and ${each}`)
-    .join('');
-  const stays = view.source === undefined ? '' : ` ${view.source} stays as it is.`;
-  await session.confirm(
-    `Deleting view ${name} destroys ${lost.join(' and ')}${dropped}. This cannot be undone.${stays}`,
-    name,
-  );
-  return await remove(true);
 }
 
 function sourceText(view: View): string {

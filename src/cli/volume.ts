@@ -209,48 +209,8 @@ async function volumeDelete(session: Session, name: string, isForced: boolean): 
   const path = volumePath(name);
   const remove = async (force: boolean): Promise<Deleted> =>
     await session.send<Deleted>('DELETE', `${path}?force=${force}`);
-  const answer = isForced ? await remove(true) : await deleteAfterAsking(session, name, remove);
+  const answer = isForced ? await remove(true) : await session.withConsent(name, remove);
   session.show(answer, ({ deleted }) => `volume ${deleted} deleted`);
-}
-
-/**
- * The daemon wants force when snapshots or clients would be lost with the volume. A person at a terminal is asked
- * before any data goes, and then once.
- */
-async function deleteAfterAsking(
-  session: Session,
-  name: string,
-  remove: (force: boolean) => Promise<Deleted>,
-): Promise<Deleted> {
-  if (!session.terminal.isInteractive) return await session.withConsent(name, remove);
-  const volume = await session.send<Volume>('GET', volumePath(name));
-  const { kind, mappedBytes, snapshotCount, connectionCount, luns } = volume;
-  // The daemon refuses to delete a view as a volume and says how it is done.
-  if (kind === 'view') return await remove(false);
-  const hasUsers = connectionCount > 0 || luns.length > 0;
-  if (mappedBytes === 0 && snapshotCount === 0 && !hasUsers) return await remove(false);
-  await session.confirm(destroyedText(volume), name);
-  return await remove(true);
-}
-
-function destroyedText(volume: Volume): string {
-  const lost = [`${formatSize(volume.mappedBytes)} of data`];
-  if (volume.snapshotCount > 0) lost.push(count(volume.snapshotCount, 'snapshot'));
-  const parts = [
-    `Deleting volume ${volume.name} (${formatSize(volume.sizeBytes)}) destroys ${lost.join(' and ')}`,
-  ];
-  parts.push(...lostUsers(volume));
-  return `${parts.join(' and ')}. This cannot be undone.`;
-}
-
-/** What becomes of those who use a volume that is deleted. */
-export function lostUsers(volume: Pick<Volume, 'connectionCount' | 'luns'>): string[] {
-  const { connectionCount, luns } = volume;
-  const hosts = luns.map(({ host, lun }) => `host ${host} (LUN ${lun})`);
-  return [
-    ...(connectionCount === 0 ? [] : [`disconnects ${count(connectionCount, 'client')}`]),
-    ...(hosts.length === 0 ? [] : [`takes it away from ${hosts.join(', ')}`]),
-  ];
 }
 
 function volumeText(volume: Volume, nowMs: number): string {

@@ -7,6 +7,7 @@ import { ignoresIsidIn } from '../scsi/lu-state.ts';
 import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
+import { ownBytes } from './deletion.ts';
 import type { PoolExports } from './exports.ts';
 import {
   ask,
@@ -240,7 +241,9 @@ async function deleteVolume(
     await ask((done) => {
       pool.volumeDelete({ name, force }, done);
     });
-  return await removeWithUsers(parts, pool.volume(name), force, remove);
+  // With force nobody asks what is lost.
+  const dataBytes = force ? 0 : await ownBytes(pool, pool.volume(name));
+  return await removeWithUsers(parts, { volume: pool.volume(name), dataBytes, force }, remove);
 }
 
 /** Throws OperationError when the name is one of the other kind. */

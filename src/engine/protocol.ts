@@ -407,7 +407,7 @@ export interface EngineMethods {
   /** Keeps name, id and NAA. With open connections needs `disconnect`. */
   viewRefresh: { params: { name: string; at: string; disconnect: boolean }; result: ViewInfo };
   viewPromote: { params: { name: string }; result: VolumeInfo };
-  /** With snapshots or open connections needs `force`. */
+  /** When something was written to it since it was made, or with snapshots, open connections or LUN maps, needs `force`. */
   viewDelete: { params: { name: string; force: boolean }; result: { name: string } };
   volumeRename: { params: { name: string; newName: string }; result: VolumeInfo };
   /** Smaller than now needs `force`; error `needs-force` says what would be cut. */
@@ -415,7 +415,7 @@ export interface EngineMethods {
     params: { name: string; sizeBytes: number; force: boolean };
     result: VolumeInfo;
   };
-  /** With snapshots, open connections or LUN maps needs `force`; error `needs-force` names them. */
+  /** With data, snapshots, open connections or LUN maps needs `force`; error `needs-force` says what would be lost. */
   volumeDelete: { params: { name: string; force: boolean }; result: { name: string } };
   snapshotList: { params: { volume: string }; result: readonly SnapshotInfo[] };
   snapshotCreate: {

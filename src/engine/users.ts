@@ -6,17 +6,16 @@
  *     iSCSI sessions     refused; with --disconnect they stay:       -
  *                        commands end, then hosts are told
  *     LUN maps           -                                           needs force; removed
+ *     data, snapshots    -                                           needs force
  */
 import { ErrorCode, OperationError } from '../base/errors.ts';
 import { uuidText } from '../base/uuid.ts';
 import { count } from '../base/words.ts';
 import type { NbdServer } from '../nbd/server.ts';
 import type { Pool } from '../volume/pool.ts';
+import { deletionRefusal } from './deletion.ts';
 import type { PoolExports } from './exports.ts';
 import type { IscsiFront } from './iscsi-front.ts';
-
-/** Hosts that a message names one by one. */
-const NAMED_MAX = 8;
 
 type Volume = ReturnType<Pool['volume']>;
 
@@ -24,6 +23,13 @@ export interface UserParts {
   readonly exports: PoolExports;
   readonly nbd: NbdServer;
   readonly iscsi: IscsiFront;
+}
+
+/** A volume that is to be deleted. */
+interface Removal {
+  readonly volume: Volume;
+  readonly dataBytes: number | undefined;
+  readonly force: boolean;
 }
 
 /**
@@ -46,27 +52,27 @@ export async function whileUnused<T>(
   return await parts.iscsi.units.whileSuspended(volumeId, change);
 }
 
-/** Runs `remove`, after which nobody sees the volume. Rejects with `needs-force` when something would be lost and `force` is false. */
+/**
+ * Runs `remove`, after which nobody sees the volume. Rejects with `needs-force` when something would be lost and `force` is false.
+ * `dataBytes`: see `Loss`.
+ */
 export async function removeWithUsers<T>(
   parts: UserParts,
-  volume: Volume,
-  force: boolean,
+  { volume, dataBytes, force }: Removal,
   remove: () => Promise<T>,
 ): Promise<T> {
   const volumeId = uuidText(volume.uuid);
   const connections = parts.exports.allConnections(volumeId);
-  const maps = parts.iscsi.mapsOf(volumeId);
-  if (!force && (connections.size > 0 || maps.length > 0)) {
-    const snapshotCount = volume.snapshotByName.size;
-    const lost = [
-      ...connectionsText(connections.size),
-      ...mapsText(maps),
-      ...(snapshotCount === 0
-        ? []
-        : [`has ${count(snapshotCount, 'snapshot')} that would be deleted with it`]),
-    ];
-    throw inUse(volume.name, lost);
-  }
+  const refusal = deletionRefusal({
+    name: volume.name,
+    kind: volume.view === undefined ? 'volume' : 'view',
+    sizeBytes: volume.sizeBytes,
+    dataBytes,
+    snapshots: [...volume.snapshotByName.keys()],
+    connectionCount: connections.size,
+    maps: parts.iscsi.mapsOf(volumeId),
+  });
+  if (refusal !== undefined && !force) throw refusal;
   parts.nbd.disconnect(connections);
   const removed = await parts.iscsi.units.whileSuspended(volumeId, remove);
   parts.iscsi.volumeDeleted(volumeId);
@@ -100,14 +106,6 @@ function isOpen(name: string, connectionCount: number, sessionCount: number): Op
 function connectionsText(connectionCount: number): string[] {
   if (connectionCount === 0) return [];
   return [`is open on ${count(connectionCount, 'NBD connection')} that would be dropped`];
-}
-
-function mapsText(maps: ReturnType<IscsiFront['mapsOf']>): string[] {
-  if (maps.length === 0) return [];
-  const shown = maps.slice(0, NAMED_MAX).map(({ host, lun }) => `host ${host} (LUN ${lun})`);
-  const moreCount = maps.length - shown.length;
-  const more = moreCount === 0 ? '' : ` and ${moreCount} more`;
-  return [`is mapped to ${shown.join(', ')}${more}`];
 }
 
 function inUse(what: string, lost: readonly string[]): OperationError {

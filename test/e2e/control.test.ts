@@ -64,7 +64,7 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
     });
     expect((await tidemark.cli('volume delete v2')).code).toBe(1);
     expect(await tidemark.json('snapshot delete v2 s1')).toEqual({ deleted: 'v2@s1' });
-    expect(await tidemark.json('volume delete v2')).toEqual({ deleted: 'v2' });
+    expect(await tidemark.json('volume delete v2 --yes')).toEqual({ deleted: 'v2' });
     expect((await tidemark.cli('volume show v2')).code).toBe(1);
   });
 

@@ -344,7 +344,7 @@ describe('sessions', () => {
     await attentions(client, 1);
     expect(await target.cli('volume delete db')).toMatchObject({
       code: 1,
-      stderr: matching(/db is mapped to host loopback \(LUN 1\)/),
+      stderr: matching(/deleting volume db \(64 MiB\) takes it away from host loopback \(LUN 1\)/),
     });
     await target.json('volume delete db --force');
     expect(await write(client, 1, 1)).toBe('5/25/00');

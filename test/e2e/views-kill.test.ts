@@ -149,7 +149,7 @@ const operations: readonly Operation[] = [
   },
   {
     title: 'view delete',
-    request: ({ view }) => ({ url: `/v1/views/${view}` }),
+    request: ({ view }) => ({ url: `/v1/views/${view}?force=true` }),
     happened: async (world, { view }) => (await world.volume(view)) === undefined,
     after: { view: undefined },
   },

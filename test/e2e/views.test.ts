@@ -140,7 +140,7 @@ describeWith(['qemu-utils', 'libnbd-bin', 'python3-libnbd'], 'views', () => {
     const before = await tidemark.json('view show w');
     await tidemark.does('view promote w');
     await tidemark.does('snapshot delete v mon');
-    await tidemark.does('volume delete v');
+    await tidemark.does('volume delete v --yes');
     expect(client.isConnected).toBe(true);
     tidemark.lasting = 1;
     expect(await tidemark.holds('w', then)).toBe(true);

@@ -1,5 +1,6 @@
 /** The methods of an engine over names and numbers, without a store: for tests of what sits above the engine. */
 import { OperationError } from '../../src/base/errors.ts';
+import { deletionRefusal } from '../../src/engine/deletion.ts';
 import type {
   AckName,
   IscsiListening,
@@ -43,6 +44,9 @@ export class FakePool {
   sessions: IscsiSession[] = [];
   /** Addresses at which no portal can be opened. */
   badAddresses: string[] = [];
+  /** Bytes with data in volumes that are made, and bytes that were written to views. */
+  volumeBytes = 8192;
+  viewBytes = 0;
   /** What `pool verify` finds. */
   faults: string[] = [];
   /** When everything happened. */
@@ -188,14 +192,15 @@ export class FakePool {
       return await answer(this.#volume(name));
     },
     volumeDelete: async ({ name, force }) => {
-      const { snapshotCount, uuid } = this.#volume(name);
-      const hosts = this.#hostsOf(uuid);
-      if (hosts.length > 0 && !force) {
-        throw new OperationError('needs-force', `${name} is mapped to ${hosts.join(', ')}`);
-      }
-      if (snapshotCount > 0 && !force) {
-        throw new OperationError('needs-force', `volume ${name} has ${snapshotCount} snapshots`);
-      }
+      const { uuid, kind, sizeBytes, mappedBytes, connectionCount } = this.#volume(name);
+      const snapshots = this.state.snapshots.filter((each) => each.volume === name);
+      const refusal = deletionRefusal({
+        ...{ name, kind, sizeBytes, connectionCount },
+        dataBytes: kind === 'view' ? this.viewBytes : mappedBytes,
+        snapshots: snapshots.map((each) => each.name),
+        maps: this.#mapsOf(uuid),
+      });
+      if (refusal !== undefined && !force) throw refusal;
       this.state.volumes = this.state.volumes.filter((each) => each.name !== name);
       this.state.snapshots = this.state.snapshots.filter((each) => each.volume !== name);
       this.#onChange();
@@ -306,13 +311,10 @@ export class FakePool {
     };
   }
 
-  /** "host a (LUN 0)" for each map of a volume. */
-  #hostsOf(volumeUuid: string): string[] {
+  #mapsOf(volumeUuid: string): { host: string; lun: number }[] {
     const hosts = this.iscsi?.hosts ?? [];
     return hosts.flatMap(({ name, luns }) =>
-      luns
-        .filter((each) => each.volumeUuid === volumeUuid)
-        .map(({ lun }) => `host ${name} (LUN ${lun})`),
+      luns.filter((each) => each.volumeUuid === volumeUuid).map(({ lun }) => ({ host: name, lun })),
     );
   }
 
@@ -343,7 +345,7 @@ export class FakePool {
       naa: '6'.repeat(32),
       serial: 'fake',
       sizeBytes,
-      mappedBytes: 8192,
+      mappedBytes: this.volumeBytes,
       ack,
       createdMs: Date.now(),
       snapshotCount: 0,

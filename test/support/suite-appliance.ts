@@ -23,7 +23,7 @@ export class SuiteAppliance {
       urls: [this.#target.url(lun), this.#target.url(lun, 1)],
       release: async () => {
         await this.#target.lunUnmap(volume);
-        await appliance.api('DELETE', `/v1/volumes/${volume}`);
+        await appliance.api('DELETE', `/v1/volumes/${volume}?force=true`);
       },
     };
   }

@@ -152,7 +152,11 @@ describe('the API', () => {
       await send('POST', '/v1/volumes/v/resize', { sizeBytes: 4096, force: true }),
     ).toMatchObject({ status: 200, body: { sizeBytes: 4096 } });
     expect(await send('GET', '/v1/volumes')).toMatchObject({ body: { volumes: [{ name: 'v' }] } });
-    expect(await send('DELETE', '/v1/volumes/v')).toEqual({ status: 200, body: { deleted: 'v' } });
+    expect(await send('DELETE', '/v1/volumes/v')).toMatchObject({ status: 428 });
+    expect(await send('DELETE', '/v1/volumes/v?force=true')).toEqual({
+      status: 200,
+      body: { deleted: 'v' },
+    });
     expect(await send('GET', '/v1/volumes/v')).toMatchObject({ status: 404 });
   });
 

@@ -54,7 +54,7 @@ describe('tidemark volume', () => {
     expect((await tidemark('volume list')).out).toMatch(
       /^NAME +SIZE +MAPPED +ACK +SNAPSHOTS +CLIENTS +CREATED\nw +30 GiB +8 KiB +durable +0 +0 +\d{4}-/,
     );
-    expect((await tidemark('volume delete w')).out).toBe('volume w deleted\n');
+    expect((await tidemark('volume delete w --yes')).out).toBe('volume w deleted\n');
   });
 
   it("prints the API's JSON with --json", async () => {
@@ -63,7 +63,7 @@ describe('tidemark volume', () => {
     expect(await json('volume show v')).toMatchObject({ name: 'v' });
     expect(await json('volume rename v w')).toMatchObject({ name: 'w' });
     expect(await json('volume resize w 12K')).toMatchObject({ sizeBytes: 12_288 });
-    expect(await json('volume delete w')).toEqual({ deleted: 'w' });
+    expect(await json('volume delete w --force')).toEqual({ deleted: 'w' });
   });
 
   it('has reservations go by the name of the initiator alone, and back', async () => {
@@ -113,16 +113,30 @@ describe('tidemark volume', () => {
     const refused = await tidemark('volume delete v', { answer: 'w' });
     expect(refused.code).toBe(1);
     expect(refused.err).toContain(
-      'Deleting volume v (20 GiB) destroys 8 KiB of data and 1 snapshot. This cannot be undone.\nType v to go on: ',
+      'deleting volume v (20 GiB) destroys 8 KiB of data and 1 snapshot (a); this cannot be undone\nType v to go on: ',
     );
     expect(engine.pool.state.volumes).toHaveLength(1);
     expect(await tidemark('volume delete v', { answer: 'v' })).toMatchObject({ code: 0 });
     expect(engine.pool.state.volumes).toEqual([]);
   });
 
+  it('deletes a volume without data, snapshots, clients and maps at once, and no other', async () => {
+    engine.pool.volumeBytes = 0;
+    await tidemark('volume create v --size 20G');
+    expect(await tidemark('volume delete v', { answer: 'not asked' })).toMatchObject({
+      code: 0,
+      err: '',
+    });
+    engine.pool.volumeBytes = 4096;
+    await tidemark('volume create v --size 20G');
+    expect(await tidemark('volume delete v')).toMatchObject({
+      code: 1,
+      err: matching(/destroys 4 KiB of data; this cannot be undone\nhint: give --force/),
+    });
+  });
+
   it.each(['--force', '--yes'])('deletes with %s without asking', async (flag) => {
     await tidemark('volume create v --size 20G');
-    await tidemark('snapshot create v a');
     expect(await tidemark('volume delete v')).toMatchObject({ code: 1 });
     expect(await tidemark(`volume delete v ${flag}`, { answer: 'not asked' })).toMatchObject({
       code: 0,
@@ -223,11 +237,12 @@ describe('tidemark view', () => {
   it('is deleted at a terminal only when its name is typed', async () => {
     await tidemark('view create v --at now --name w');
     await tidemark('snapshot create w own');
+    engine.pool.viewBytes = 8192;
     expect(await tidemark('view delete w')).toMatchObject({ code: 1 });
     const asked = await tidemark('view delete w', { answer: 'v' });
     expect(asked).toMatchObject({ code: 1 });
     expect(asked.err).toContain(
-      'Deleting view w destroys what was written to it and 1 snapshot. This cannot be undone. v stays as it is.\n',
+      'deleting view w (1 GiB) destroys 8 KiB written to it and 1 snapshot (own); this cannot be undone; its source stays as it is\n',
     );
     expect(await tidemark('view delete w', { answer: 'w' })).toMatchObject({ code: 0 });
   });

@@ -298,12 +298,14 @@ describe('tidemark lun', () => {
     await world.json('lun map db esx1');
     expect(await world.tidemark('volume delete db')).toMatchObject({
       code: 1,
-      err: containing('db is mapped to host esx1 (LUN 0)'),
+      err: containing(
+        'deleting volume db (5 GiB) destroys 8 KiB of data, and takes it away from host',
+      ),
     });
     const asked = await world.tidemark('volume delete db', { answer: 'db' });
     expect(asked).toMatchObject({
       code: 0,
-      err: containing('and takes it away from host esx1 (LUN 0). This cannot be undone.'),
+      err: containing('and takes it away from host esx1 (LUN 0); this cannot be undone'),
     });
     expect(await world.json('lun list')).toEqual({ luns: [] });
     expect(world.engine.pool.iscsi?.hosts[0]?.luns).toEqual([]);
