@@ -1,8 +1,12 @@
 /**
- * `bench recovery`: how long an engine takes to open a pool after kill -9, and what memory it then holds, per GiB of log.
+ * `bench recovery`: how long an engine takes to open a pool after kill -9, and what memory it then holds, per GiB of log;
+ * then how long a view of an old moment takes to make on the pool that was just opened.
  * Two shapes of log: random 4 KiB writes (the most entries a log can have) and 1 MiB writes (the fewest).
  */
 import fs from 'node:fs';
+import path from 'node:path';
+import { connectEngine } from '../../src/engine/client.ts';
+import { systemTimers } from '../../src/host/timers.ts';
 import { Appliance } from '../support/appliance.ts';
 import { type Job, jobs, runJob } from './jobs.ts';
 import { preTouch } from './measure.ts';
@@ -23,6 +27,10 @@ interface Recovered {
   readonly serveMs: number;
   readonly residentMiB: number;
   readonly mapMiB: number;
+  /** A view of the moment before the log was filled: at the engine's control socket; undefined for the empty pool. */
+  readonly viewMs: number | undefined;
+  /** Index runs on disk. */
+  readonly runMiB: number;
 }
 
 const gibi = 2 ** 30;
@@ -30,10 +38,35 @@ const mebi = 2 ** 20;
 const volume = 'bench';
 const volumeSizeBytes = 8 * gibi;
 const slice = 2;
+const oldSnapshot = 'old';
 
 function residentMiB(pid: number): number {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** Makes a view of the old snapshot and deletes it again. */
+async function timeView(appliance: Appliance): Promise<number> {
+  const engine = await connectEngine(
+    path.join(appliance.dataFolder, 'run/main.sock'),
+    systemTimers,
+  );
+  try {
+    const startedMs = performance.now();
+    await engine.call('viewCreate', { source: volume, name: 'old', at: `snapshot:${oldSnapshot}` });
+    const viewMs = performance.now() - startedMs;
+    await engine.call('viewDelete', { name: 'old', force: true });
+    return viewMs;
+  } finally {
+    engine.close();
+  }
+}
+
+function runMiB(appliance: Appliance): number {
+  const folder = path.join(appliance.dataFolder, 'pools/main/runs');
+  if (!fs.existsSync(folder)) return 0;
+  const sizes = fs.readdirSync(folder).map((name) => fs.statSync(path.join(folder, name)).size);
+  return sizes.reduce((total, size) => total + size, 0) / mebi;
 }
 
 async function fill(appliance: Appliance, job: Job, bytes: number): Promise<void> {
@@ -43,7 +76,7 @@ async function fill(appliance: Appliance, job: Job, bytes: number): Promise<void
 }
 
 /** Kills daemon and engine as a whole and times the way back. */
-async function crashAndReturn(appliance: Appliance): Promise<Recovered> {
+async function crashAndReturn(appliance: Appliance, isFilled: boolean): Promise<Recovered> {
   await appliance.killEngine(await appliance.enginePid());
   await appliance.killDaemon();
   const startedMs = performance.now();
@@ -56,12 +89,19 @@ async function crashAndReturn(appliance: Appliance): Promise<Recovered> {
     serveMs,
     residentMiB: residentMiB(pool.engine.pid),
     mapMiB: pool.mapBytes / mebi,
+    viewMs: isFilled ? await timeView(appliance) : undefined,
+    runMiB: runMiB(appliance),
   };
 }
 
-async function rounds(appliance: Appliance, count: number): Promise<Recovered[]> {
+async function rounds(
+  appliance: Appliance,
+  { count, isFilled }: { readonly count: number; readonly isFilled: boolean },
+): Promise<Recovered[]> {
   const found: Recovered[] = [];
-  for (let round = 0; round < count; round += 1) found.push(await crashAndReturn(appliance));
+  for (let round = 0; round < count; round += 1) {
+    found.push(await crashAndReturn(appliance, isFilled));
+  }
   return found;
 }
 
@@ -75,9 +115,13 @@ async function measureShape(
   const appliance = await Appliance.start();
   try {
     await appliance.volumeCreate(volume, volumeSizeBytes);
-    if (options.logGiB > 0) await fill(appliance, job, options.logGiB * gibi);
+    const isFilled = options.logGiB > 0;
+    if (isFilled) {
+      await appliance.snapshotCreate(volume, oldSnapshot);
+      await fill(appliance, job, options.logGiB * gibi);
+    }
     await preTouch();
-    return await rounds(appliance, options.rounds);
+    return await rounds(appliance, { count: options.rounds, isFilled });
   } finally {
     await appliance.remove();
   }
@@ -96,11 +140,14 @@ function summary(name: string, found: readonly Recovered[], empty: readonly Reco
     of((each) => each.serveMs).toFixed(0),
     of((each) => each.residentMiB).toFixed(0),
     ...(found === empty
-      ? ['-', '-', '-']
+      ? ['-', '-', '-', '-', '-']
       : [
           perGiB((each) => each.openMs),
           perGiB((each) => each.residentMiB),
-          perGiB((each) => each.mapMiB),
+          perGiB((each) => each.runMiB),
+          of((each) => each.viewMs ?? 0).toFixed(1),
+          // Of the pool as it was opened: warm-up fills maps afterwards.
+          of((each) => each.mapMiB).toFixed(0),
         ]),
   ];
 }
@@ -117,7 +164,9 @@ export async function benchRecovery(options: RecoveryBenchOptions): Promise<void
     'RSS MiB',
     'ms/GiB',
     'RSS MiB/GiB',
-    'map MiB/GiB',
+    'runs MiB/GiB',
+    'old view ms',
+    'map MiB',
   ];
   const rows = [
     head,

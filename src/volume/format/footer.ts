@@ -300,10 +300,18 @@ export function footerEntryType(footer: Uint8Array, index: number): number {
 /** CRCs by slot of a verified footer, copied out. */
 export function footerSlotCrcs(footer: Uint8Array, header: FooterHeader): Uint32Array {
   const crcs = new Uint32Array(header.endSlot);
-  const view = viewOf(footer);
   const start = footerCrcOffset(header);
+  const bytesOfCrcs = new Uint8Array(crcs.buffer);
+  if (isLittleEndian) {
+    bytesOfCrcs.set(footer.subarray(start, start + bytesOfCrcs.length));
+    return crcs;
+  }
+  const view = viewOf(footer);
   for (let slot = 0; slot < header.endSlot; slot += 1) {
     crcs[slot] = view.getUint32(start + slot * 4, true);
   }
   return crcs;
 }
+
+/** Opening a pool copies these tables for every segment: as a whole where the machine's order is that of the disk. */
+const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;

@@ -31,16 +31,14 @@ export interface PlacedRecord {
   readonly position: number;
 }
 
-const paintedTypes: ReadonlySet<number> = new Set([
-  RecordType.write,
-  RecordType.zero,
-  RecordType.trim,
-  RecordType.clone,
-]);
-
-/** Whether this version knows what data records of a type do to a map. */
+/** Whether this version knows what data records of a type do to a map. Cheap: asked of every record at opening. */
 export function isApplicable(type: number): boolean {
-  return paintedTypes.has(type);
+  return (
+    type === RecordType.write ||
+    type === RecordType.trim ||
+    type === RecordType.zero ||
+    type === RecordType.clone
+  );
 }
 
 function requireApplicable(type: number): void {

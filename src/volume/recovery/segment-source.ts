@@ -16,7 +16,6 @@ import {
   footerSlotCrcs,
   verifyFooter,
 } from '../format/footer.ts';
-import { isDataType } from '../format/frame.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import { segmentPath } from '../log/segment-path.ts';
@@ -126,17 +125,17 @@ export function crcPlaceOf(footer: FooterHeader, segmentSlots: number): CrcPlace
 }
 
 /**
- * Calls `visit` for each catalogue record of a footer, in log order, and for data records of unknown types; the others cost
- * a byte's look each.
+ * Calls `visit` for each record of a footer whose type is not known to be data, in log order; the others cost a byte's look
+ * each.
  */
 export function eachCatalogueEntry(
   footer: Footer,
-  isKnown: (type: number) => boolean,
+  isData: (type: number) => boolean,
   visit: (entry: FooterEntry) => void,
 ): void {
   for (let index = 0; index < footer.header.entryCount; index += 1) {
     const type = footerEntryType(footer.bytes, index);
-    if (!isDataType(type) || !isKnown(type)) visit(footerEntry(footer.bytes, index));
+    if (!isData(type)) visit(footerEntry(footer.bytes, index));
   }
 }
 

@@ -1,0 +1,204 @@
+/** Index runs of a pool on a real disk: made, found again, damaged, missing, of a stranger. */
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { BlockDevice } from '../../../../src/device/block-device.ts';
+import type { Pool } from '../../../../src/volume/pool.ts';
+import {
+  ask,
+  blockBytes,
+  close,
+  create,
+  isSound,
+  PoolWorld,
+  read,
+  snapshot,
+  write,
+} from '../pool-world.ts';
+
+const blocks = 40;
+const rounds = 24;
+
+let world: PoolWorld;
+
+beforeEach(() => {
+  world = new PoolWorld();
+});
+
+afterEach(() => {
+  world.remove();
+});
+
+function runNames(): string[] {
+  try {
+    return readdirSync(path.join(world.folder, 'runs'));
+  } catch {
+    return [];
+  }
+}
+
+function runFile(name: string): string {
+  return path.join(world.folder, 'runs', name);
+}
+
+/** Runs of three levels: segment ids 0 to 7 are sealed and covered. */
+async function awaitRuns(): Promise<void> {
+  await vi.waitFor(
+    () => {
+      expect(runNames()).toEqual(
+        expect.arrayContaining(['1-00000002.run', '2-00000004.run', '3-00000000.run']),
+      );
+      expect(runNames().some((name) => name.endsWith('.new'))).toBe(false);
+    },
+    { timeout: 10_000 },
+  );
+}
+
+/** What block `block` holds after `round` rounds. */
+function byteAt(block: number, round: number): number {
+  return block % 3 === 0 ? 1 + round : 1 + block;
+}
+
+async function writeRound(pool: Pool, device: BlockDevice, round: number): Promise<void> {
+  for (let block = 0; block < blocks; block += round === 0 ? 1 : 3) {
+    const bytes = new Uint8Array(blockBytes).fill(byteAt(block, round));
+    await write(pool, device, block * blockBytes, bytes);
+  }
+}
+
+/** A pool whose log has runs, with a snapshot of each round. */
+async function filledPool(): Promise<Pool> {
+  const { pool } = await world.open();
+  const device = await create(pool, 'a', blocks);
+  for (let round = 0; round < rounds; round += 1) {
+    await writeRound(pool, device, round);
+    (await snapshot(pool, 'a', `s${round}`)).close();
+  }
+  await awaitRuns();
+  return pool;
+}
+
+async function expectRound(device: BlockDevice, round: number): Promise<void> {
+  for (let block = 0; block < blocks; block += 1) {
+    const bytes = await read(device, block * blockBytes, blockBytes);
+    expect([bytes[0], bytes[blockBytes - 1]]).toEqual([byteAt(block, round), byteAt(block, round)]);
+  }
+}
+
+async function expectAll(pool: Pool): Promise<void> {
+  await expectRound(pool.volumeOpen('a'), rounds - 1);
+  for (let round = 0; round < rounds; round += 1) {
+    const opened = await ask<{ device: BlockDevice; close(): void }>((done) => {
+      pool.snapshotOpen('a', `s${round}`, done);
+    });
+    await expectRound(opened.device, round);
+    opened.close();
+  }
+}
+
+function damageRuns(change: (bytes: Uint8Array) => void): void {
+  for (const name of runNames()) {
+    const bytes = readFileSync(runFile(name));
+    change(bytes);
+    writeFileSync(runFile(name), bytes);
+  }
+}
+
+describe('index runs of a pool', () => {
+  it('serve heads and snapshots after a restart, and are what a rebuild makes', async () => {
+    await filledPool();
+    const { pool } = await world.open();
+    await expectAll(pool);
+    expect(await isSound(pool)).toBe(true);
+    await close(pool);
+  });
+
+  it.each([
+    [
+      'in a block of entries',
+      (bytes: Uint8Array) => {
+        bytes[4096 + 100] = (bytes[4096 + 100] ?? 0) ^ 4;
+      },
+    ],
+    [
+      'in the header',
+      (bytes: Uint8Array) => {
+        bytes[30] = (bytes[30] ?? 0) ^ 1;
+      },
+    ],
+    [
+      'in the trailer',
+      (bytes: Uint8Array) => {
+        bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+      },
+    ],
+  ])(
+    'damaged %s: nothing wrong is read, verify tells, and they are made again',
+    async (_what, change) => {
+      await filledPool();
+      const names = runNames();
+      world.kill();
+      damageRuns(change);
+      const { pool } = await world.open();
+      await expectAll(pool);
+      await vi.waitFor(
+        async () => {
+          expect(runNames()).toEqual(expect.arrayContaining(names));
+          const repaired = await ask<{ wasEqual: boolean }>((done) => {
+            pool.rebuild(() => undefined, done);
+          });
+          expect(repaired.wasEqual).toBe(true);
+        },
+        { timeout: 10_000, interval: 200 },
+      );
+      await expectAll(pool);
+      expect(await isSound(pool)).toBe(true);
+    },
+  );
+
+  it('are told by verify when they rot while nobody looks', async () => {
+    await filledPool();
+    const { pool } = await world.open();
+    const damaged = runNames().length;
+    damageRuns((bytes) => {
+      bytes[bytes.length - 30] = (bytes[bytes.length - 30] ?? 0) ^ 1;
+    });
+    const faults = await new Promise<readonly string[]>((resolve) => {
+      pool.verify(
+        () => undefined,
+        (report) => {
+          resolve(report.faults);
+        },
+      );
+    });
+    expect(faults.length).toBeGreaterThanOrEqual(damaged);
+    expect(faults.every((fault) => fault.startsWith('run level'))).toBe(true);
+    await expectAll(pool);
+  });
+
+  it('lost as a whole are made again, and what was being written is removed', async () => {
+    await filledPool();
+    world.kill();
+    rmSync(path.join(world.folder, 'runs'), { recursive: true });
+    let { pool } = await world.open();
+    await expectAll(pool);
+    await awaitRuns();
+    world.kill();
+    writeFileSync(runFile('1-00000002.run.new'), 'half a run');
+    ({ pool } = await world.open());
+    await expectAll(pool);
+    await vi.waitFor(() => {
+      expect(runNames().some((name) => name.endsWith('.new'))).toBe(false);
+    });
+    expect(await isSound(pool)).toBe(true);
+  });
+
+  it('of another history of the same pool are not used', async () => {
+    await filledPool();
+    world.kill();
+    // A run of the right shape in the wrong place, as a copy of the folder gone wrong would have it.
+    copyFileSync(runFile('1-00000004.run'), runFile('1-00000002.run'));
+    const { pool } = await world.open();
+    await expectAll(pool);
+  });
+});
