@@ -8,6 +8,7 @@ import {
   compareAndWrite,
   copyParameters,
   extendedCopy,
+  getLbaStatus,
   inquiryPage,
   naaOf,
   persistentReserveIn,
@@ -255,4 +256,30 @@ it('EXTENDED COPY reaches every unit that the initiator sees, and no other', asy
   expect(Buffer.compare(unread.data, mine)).toBe(0);
   client.destroy();
   stranger.destroy();
+});
+
+it('GET LBA STATUS begins with the block that was asked for, also inside a physical block', async () => {
+  const lun = await makeLun('status');
+  const client = await login(140);
+  await settled(client, async () => await client.command(testUnitReady(), { lun }));
+  const write = new Uint8Array(8 * blockBytes).fill(1);
+  await client.command(write16(8, 8), { lun, write });
+  const descriptorOf = async (lba: number): Promise<DataView> => {
+    const answer = await client.command(getLbaStatus(lba, 24), { lun, readBytes: 24 });
+    expect(answer.status).toBe(good);
+    return new DataView(answer.data.buffer, answer.data.byteOffset + 8, 16);
+  };
+  for (const [lba, blocks, provisioning] of [
+    [0, 8, 1],
+    [3, 5, 1],
+    [8, 8, 0],
+    [9, 7, 0],
+    [15, 1, 0],
+  ] as const) {
+    const descriptor = await descriptorOf(lba);
+    expect(Number(descriptor.getBigUint64(0))).toBe(lba);
+    expect(descriptor.getUint32(8)).toBe(blocks);
+    expect(descriptor.getUint8(12)).toBe(provisioning);
+  }
+  client.destroy();
 });

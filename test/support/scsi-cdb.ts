@@ -39,6 +39,13 @@ export function testUnitReady(): Uint8Array {
   return new Uint8Array(6);
 }
 
+/** SBC-3 5.4. */
+export function getLbaStatus(lba: number, allocationLength: number): Uint8Array {
+  const bytes = blocks16(0x9e, lba, allocationLength);
+  bytes[1] = 0x12;
+  return bytes;
+}
+
 /** SPC-4 6.6. */
 export function inquiryPage(page: number, allocationLength: number): Uint8Array {
   return cdb(6, (view) => {
