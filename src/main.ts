@@ -181,6 +181,7 @@ async function serveLocked(
   const signal = await stopAsked.promise;
   log.info(`${signal}: stopping`);
   await api.close();
+  controls.pool.operations.stop();
   iscsi.stop();
   await supervisor.stop(STOP_WITHIN_MS);
   log.info('stopped');

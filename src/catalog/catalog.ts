@@ -79,6 +79,13 @@ export interface LunMapRecord {
   readonly createdMs: number;
 }
 
+/** Work of a daemon that was under way. */
+export interface OperationRecord {
+  readonly id: string;
+  readonly kind: string;
+  readonly startedMs: number;
+}
+
 export interface PortalRecord {
   readonly address: string;
   readonly port: number;
@@ -278,6 +285,31 @@ export class Catalog {
   /** Removes every map of a volume that is gone; how many there were. */
   volumeUnmap(volumeUuid: string): number {
     return this.#run('DELETE FROM lun_map WHERE volume_uuid = ?', [volumeUuid]);
+  }
+
+  /** Work begins; `operationEnded` follows, unless this daemon ends first. */
+  operationBegun({ id, kind, startedMs }: OperationRecord): void {
+    this.#run('INSERT INTO operation (id, kind, started_ms) VALUES (?, ?, ?)', [
+      id,
+      kind,
+      startedMs,
+    ]);
+  }
+
+  operationEnded(id: string): void {
+    this.#run('DELETE FROM operation WHERE id = ?', [id]);
+  }
+
+  /** What earlier daemons did not see the end of, the oldest first; told once. */
+  operationsLeft(): OperationRecord[] {
+    return this.#transaction(() => {
+      const left = this.#all<OperationRecord>(
+        'SELECT id, kind, started_ms AS startedMs FROM operation ORDER BY started_ms',
+        [],
+      );
+      this.#run('DELETE FROM operation', []);
+      return left;
+    });
   }
 
   #luns(condition: string, values: readonly unknown[]): LunMapRecord[] {

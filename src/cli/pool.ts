@@ -2,11 +2,17 @@
 import type { Command } from 'commander';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
-import type { PoolRebuildOperation, PoolVerifyOperation } from '../contract/operation.ts';
+import type {
+  Operation,
+  OperationList,
+  PoolRebuildOperation,
+  PoolVerifyOperation,
+} from '../contract/operation.ts';
 import type { Pool } from '../contract/pool.ts';
 import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode } from './failure.ts';
-import { facts, formatDuration, formatTime } from './format.ts';
+import { facts, formatDuration, formatTime, table } from './format.ts';
+import { addScrubCommands, scrubLine } from './scrub.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 import { watch } from './watch.ts';
 
@@ -31,11 +37,18 @@ export function addPoolCommands(program: Command, session: () => Session): void 
       await poolRebuild(session());
     });
   pool
+    .command('operations')
+    .description('long work that was started: what runs, how it ended, what was lost')
+    .action(async () => {
+      await poolOperations(session());
+    });
+  pool
     .command('resize <size>')
     .description(`set the capacity of the pool (${sizeHelp})`)
     .action(async (size: string) => {
       await poolResize(session(), sizeArgument(size));
     });
+  addScrubCommands(pool, session);
 }
 
 async function poolStatus(session: Session): Promise<void> {
@@ -67,6 +80,32 @@ async function poolRebuild(session: Session): Promise<void> {
   session.show(operation, (answer) => rebuildText(answer));
 }
 
+async function poolOperations(session: Session): Promise<void> {
+  const list = await session.send<OperationList>('GET', '/v1/operations');
+  session.show(list, ({ operations }) => {
+    if (operations.length === 0) return 'nothing was started since the daemon was';
+    const nowMs = session.clock.wallMs();
+    const head = ['ID', 'WHAT', 'STATE', 'STARTED'];
+    const rows = operations.map(({ id, kind, startedMs, ...rest }) => [
+      ...[id, kind, stateText(rest)],
+      formatTime(startedMs, nowMs),
+    ]);
+    const failures = operations.flatMap(({ id, error }) =>
+      error === undefined ? [] : [`${id}: ${error.message}${hintText(error)}`],
+    );
+    return [table(head, rows, new Set()), ...failures].join('\n');
+  });
+}
+
+function stateText({ state, progress }: Pick<Operation, 'state' | 'progress'>): string {
+  if (state !== 'running' || progress === undefined) return state;
+  return `${state}, ${progress.done} of ${progress.total} ${progress.unit}`;
+}
+
+function hintText({ hint }: NonNullable<Operation['error']>): string {
+  return hint === undefined ? '' : ` (${hint})`;
+}
+
 function poolText(pool: Pool, nowMs: number): string {
   const { recovery, engine, nbd } = pool;
   const usedPercent = ((pool.usedBytes / pool.capacityBytes) * 100).toFixed(1);
@@ -91,6 +130,7 @@ function poolText(pool: Pool, nowMs: number): string {
     ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
     ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
     ['map', `${formatSize(pool.mapBytes)} of RAM`],
+    ['scrub', scrubLine(pool.scrub, nowMs)],
     [
       'opened',
       `${opened}, ${formatSize(recovery.logBytes)} of log in ${formatDuration(recovery.durationMs)}`,

@@ -57,5 +57,9 @@ export const Operation = Type.Union([
 ]);
 export type Operation = Static<typeof Operation>;
 
+/** The newest first. */
+export const OperationList = Type.Object({ operations: Type.Array(Operation) });
+export type OperationList = Static<typeof OperationList>;
+
 export const OperationPath = Type.Object({ id: Type.String({ maxLength: 64 }) });
 export type OperationPath = Static<typeof OperationPath>;

@@ -22,6 +22,7 @@ import { HistoryControl } from './history-control.ts';
 import type { IscsiControl } from './iscsi-control.ts';
 import { nbdUris } from './nbd-uris.ts';
 import { Operations } from './operations.ts';
+import { ScrubControl } from './scrub-control.ts';
 import type { EngineInfo } from './supervisor.ts';
 
 /** The engine as the supervisor offers it. */
@@ -40,14 +41,16 @@ const noLimit = { timeoutMs: Infinity } as const;
 export class PoolControl {
   readonly operations: Operations;
   readonly history: HistoryControl;
+  readonly scrub: ScrubControl;
   readonly #engine: EngineAccess;
   readonly #iscsi: IscsiControl;
 
   constructor(engine: EngineAccess, iscsi: IscsiControl, clock: Clock) {
     this.#engine = engine;
     this.#iscsi = iscsi;
-    this.operations = new Operations(clock);
+    this.operations = new Operations(clock, iscsi.catalog);
     this.history = new HistoryControl(engine, this.operations);
+    this.scrub = new ScrubControl(engine);
   }
 
   async poolShow(): Promise<Pool> {

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperationError } from '../../../src/base/errors.ts';
+import { PoolControl } from '../../../src/control/pool-control.ts';
 import { CliCoverage, CliWorld, type Outcome, type Typed } from '../../support/cli-world.ts';
 import { containing, matching } from '../../support/matching.ts';
 import type { MemoryEngine } from '../../support/memory-engine.ts';
@@ -33,6 +34,25 @@ async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
 async function json(line: string): Promise<unknown> {
   return await world.json(line);
 }
+
+describe('tidemark pool operations', () => {
+  it('lists what was started, and says what an earlier daemon left', async () => {
+    expect((await tidemark('pool operations')).out).toContain('nothing was started');
+    await tidemark('pool verify');
+    expect((await tidemark('pool operations')).out).toMatch(
+      /^ID +WHAT +STATE +STARTED\n\S+-1 +pool-verify +succeeded +\d{4}-/,
+    );
+    const { catalog, time, iscsi } = world.plane;
+    catalog.operationBegun({ id: 'old-1', kind: 'pool-rebuild', startedMs: time.wallMs() });
+    Object.assign(world.plane.controls.pool, {
+      operations: new PoolControl(engine, iscsi, time).operations,
+    });
+    expect((await tidemark('pool operations')).out).toMatch(
+      /^old-1 +pool-rebuild +failed .*\nold-1: the daemon ended while it was making the manifest again: .* \(run it again\)$/m,
+    );
+    expect(await json('pool operations')).toMatchObject({ operations: [{ id: 'old-1' }] });
+  });
+});
 
 describe('tidemark volume', () => {
   it('creates, shows, lists, renames, resizes and deletes', async () => {
