@@ -9,7 +9,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { missingPackages } from '../support/debian-packages.ts';
 import { describeWith } from '../support/interop.ts';
 import { IscsiAppliance } from '../support/iscsi-appliance.ts';
-import { allowedSkips, isFault, listSuites, runSuite } from '../support/iscsi-suites.ts';
+import {
+  allowedSkips,
+  faultsOfTheTool,
+  isFault,
+  listSuites,
+  runSuite,
+} from '../support/iscsi-suites.ts';
 import { run, tryRun } from '../support/run.ts';
 import { SuiteAppliance } from '../support/suite-appliance.ts';
 import { Tgt } from '../support/tgt.ts';
