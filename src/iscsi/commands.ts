@@ -179,7 +179,8 @@ export class Commands implements TaskHost {
     const pdu = this.#dataOutPdu;
     decodeDataOut(header.view, header.at, pdu);
     const task = this.#taskByTag.get(pdu.initiatorTaskTag);
-    if (task === undefined) {
+    // One that was aborted may still be in the table: it waits for the device.
+    if (task === undefined || task.isSilent) {
       this.#onStray(pdu, header);
       return Admission.skip;
     }

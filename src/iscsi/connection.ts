@@ -77,6 +77,9 @@ export class Connection
   #silentTicks = 0;
   #idleTicks = 0;
   #isPinged = false;
+  /** Ticks in which answers waited and the initiator took none, and what it had taken before. */
+  #deafTicks = 0;
+  #sentCount = 0;
   /** Set by the owner while the connection is in the turn's list. */
   isMarked = false;
   /** Owner's notes for finding stalled connections. */
@@ -168,12 +171,29 @@ export class Connection
   tick(): void {
     if (this.#full === undefined || this.#isOver()) return;
     if (this.#carry !== undefined) this.markTurn();
+    this.#checkTaking();
     this.#checkAlive(this.#full);
     this.#idleTicks = this.#full.isIdle ? this.#idleTicks + 1 : 0;
     if (this.#isDraining && this.#idleTicks > 1) this.#end();
   }
 
+  /**
+   * Who takes none of its answers for as long as a ping may go unanswered is as dead, whatever it sends and its kernel
+   * acknowledges: its tasks and its reservation must not stay for ever.
+   */
+  #checkTaking(): void {
+    const { pingAfterMs, pingAnswerMs } = this.#owner.shared.limits;
+    const { sentCount } = this.#output;
+    const isTaking = !this.holdsOutput || sentCount !== this.#sentCount;
+    this.#sentCount = sentCount;
+    this.#deafTicks = isTaking ? 0 : this.#deafTicks + 1;
+    if (this.#deafTicks * tickMs >= pingAfterMs + pingAnswerMs) {
+      this.onBreach('it did not take its answers');
+    }
+  }
+
   #checkAlive(full: FullFeature): void {
+    if (this.#isOver()) return;
     const { pingAfterMs, pingAnswerMs } = this.#owner.shared.limits;
     // As long as we do not read, silence says nothing about the initiator.
     if (this.#carry !== undefined) return;

@@ -287,6 +287,24 @@ describe('dead, slow and many peers', () => {
     expect(initiator.take()).toHaveLength(200);
   });
 
+  it('who takes none of its answers is dropped, also when it goes on sending; who takes a little is not', () => {
+    const world = new IscsiWorld();
+    const [deaf, slow] = [world.open(), world.open({ isid: 2 })];
+    for (const initiator of [deaf, slow]) {
+      initiator.stream.isTaking = false;
+      initiator.postCommand({ cdb: read16(0, 16_384), readBytes: 8 << 20 });
+    }
+    for (let round = 0; round < 12; round += 1) {
+      world.pass(5000);
+      const life = { opcode: Op.nopOut, isImmediate: true, itt: noTag, words: { 20: 1 } };
+      for (const initiator of [deaf, slow]) if (!initiator.isDropped) initiator.post(life);
+      slow.stream.takeOne();
+    }
+    expect([deaf.isDropped, slow.isDropped]).toEqual([true, false]);
+    expect(world.warnings.join()).toContain('did not take its answers');
+    expect(world.server.sessions()).toHaveLength(1);
+  });
+
   it('who sends what can only be refused, and takes no answer, is not read from any more', () => {
     const world = new IscsiWorld();
     const initiator = world.open();

@@ -67,6 +67,25 @@ describe('ABORT TASK', () => {
     expect(world.staging.freeBytes).toBe(world.staging.sizeBytes);
   });
 
+  it('of a write of which a part is at the device: what still comes is dropped in silence, too', () => {
+    const world = new IscsiWorld();
+    const initiator = world.open();
+    world.device.isHolding = true;
+    const data = new Uint8Array(1 << 19).fill(1);
+    const rtt = initiator.postCommand({ cdb: write16(0, 1024), writeBytes: data.length });
+    initiator.postDataOut(initiator.takeOne(Op.r2t), data);
+    const second = initiator.takeOne(Op.r2t);
+    expect(world.device.heldCount).toBeGreaterThan(0);
+    const itt = initiator.postTaskManagement(fn.abortTask, { rtt });
+    initiator.postDataOut(second, data);
+    expect(initiator.take()).toEqual([]);
+    world.device.isHolding = false;
+    world.device.release();
+    expect(initiator.takeOne(Op.taskManagementResponse).itt).toBe(itt);
+    const read = initiator.execute({ cdb: read16(512, 512), readBytes: 1 << 18 });
+    expect(read.data.every((byte) => byte === 0)).toBe(true);
+  });
+
   it('of a read that is half sent: nothing of it follows the answer', () => {
     const world = new IscsiWorld();
     const initiator = world.open({ keys: { MaxRecvDataSegmentLength: '4096' } });
