@@ -92,7 +92,7 @@ const rowsOf = fc
   .map((drafts): Row[] => {
     const low = 8 * 8192;
     const rows = drafts.map((draft): Row => {
-      const kind = (draft.level > 0 ? EntryKind.trim : draft.kind) as IndexEntry['kind'];
+      const kind = draft.level > 0 ? EntryKind.trim : draft.kind;
       const frame = low + draft.frame;
       const isWrite = kind === EntryKind.write;
       const address = isWrite ? frame + draft.ahead : kind === EntryKind.clone ? draft.frame : 0;
@@ -135,11 +135,16 @@ function written(rows: readonly Row[]): Uint8Array {
   return file.bytes;
 }
 
+function rowOf(entry: IndexEntry): Row {
+  const { line, level, node, within, blockCount, position, address, kind, ticks } = entry;
+  return { line, level, node, within, blockCount, position, address, kind, ticks };
+}
+
 function readAll(bytes: Uint8Array): Row[] {
   const cursor = new RunCursor(new MemoryFile(bytes), place, seeds);
   const entry = new IndexEntry();
   const rows: Row[] = [];
-  while (cursor.next(entry)) rows.push({ ...entry });
+  while (cursor.next(entry)) rows.push(rowOf(entry));
   return rows;
 }
 

@@ -8,11 +8,12 @@
  * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
  * without it.
  */
+
+import type { RunPlan } from '../index/run-builder.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
 import { runName } from '../index/run-path.ts';
-import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
 import type { RunReader } from '../index/run-reader.ts';
-import type { RunPlan } from '../index/run-builder.ts';
+import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
 import type { KeeperResult } from '../keeper.ts';
 import type { SegmentState } from '../recovery/recover.ts';
 import type { Maintenance, RunChecks } from './maintenance.ts';

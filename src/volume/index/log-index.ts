@@ -105,7 +105,7 @@ export class LogIndex {
           position: resize.position,
           blockCount: resize.sizeBytes / slotSizeBytes,
         }))
-        .reverse();
+        .toReversed();
       links.push({
         line: id,
         before,

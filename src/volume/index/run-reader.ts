@@ -90,28 +90,17 @@ export class RunReader {
     const levels = tables.levels(line);
     if (levels === 0) return;
     const wide = this.#wideEntries(tables, line, leaf);
-    const paintWide = (downTo: number): void => {
-      for (;;) {
-        const newest = wide.at(-1);
-        if (newest === undefined || newest.position < downTo) return;
-        wide.pop();
-        if (newest.position < before) paintFound(painter, newest);
-      }
-    };
-    if (tables.hasLeaf(line, leaf)) {
-      const range = tables.blocksOf(line, 0, leaf);
-      for (let block = range?.last ?? 0; block >= (range?.first ?? 1); block -= 1) {
-        const found = this.#entriesOf(tables, block, { line, level: 0, node: leaf });
-        for (let index = found.length - 1; index >= 0 && !painter.isDone; index -= 1) {
-          const entry = found[index];
-          if (entry === undefined || entry.position >= before) continue;
-          paintWide(entry.position);
-          paintFound(painter, entry);
-        }
-        if (painter.isDone) return;
+    const range = tables.hasLeaf(line, leaf) ? tables.blocksOf(line, 0, leaf) : undefined;
+    const first = range?.first ?? 1;
+    for (let block = range?.last ?? 0; block >= first && !painter.isDone; block -= 1) {
+      const found = this.#entriesOf(tables, block, { line, level: 0, node: leaf });
+      for (const entry of found.toReversed()) {
+        if (entry.position >= before) continue;
+        if (wide.length > 0) paintWide(painter, wide, { downTo: entry.position, before });
+        paintFound(painter, entry);
       }
     }
-    paintWide(0);
+    paintWide(painter, wide, { downTo: 0, before });
   }
 
   /** Entries that cover the whole leaf with others, oldest first. */
@@ -201,6 +190,19 @@ export class RunReader {
   close(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
+  }
+}
+
+/** Takes what is not older than `downTo` from `wide` (oldest first) and paints it, newest first. */
+function paintWide(
+  painter: LeafPainter,
+  wide: Found[],
+  { downTo, before }: { readonly downTo: number; readonly before: number },
+): void {
+  for (let newest = wide.at(-1); newest !== undefined; newest = wide.at(-1)) {
+    if (newest.position < downTo) return;
+    wide.pop();
+    if (newest.position < before) paintFound(painter, newest);
   }
 }
 

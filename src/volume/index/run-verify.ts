@@ -25,11 +25,7 @@ export function verifyRun(disk: Disk, place: RunPlace, seeds: Seeds): Uint8Array
       hash.update(bytes);
       const first = at / runBlockBytes;
       const count = Math.min(pieceBlocks, header.blockCount + 1 - first);
-      for (let index = 0; index < count; index += 1) {
-        const block = bytes.subarray(index * runBlockBytes, (index + 1) * runBlockBytes);
-        if (isEntryBlock(block, place, first + index, seeds)) continue;
-        throw new FormatError(`run ${describeRun(place)}: damaged block ${first + index}`);
-      }
+      verifyBlocks(bytes.subarray(0, Math.max(0, count) * runBlockBytes), { place, first, seeds });
     }
     const head = new Uint8Array(runBlockBytes);
     file.read(head, 0);
@@ -39,5 +35,17 @@ export function verifyRun(disk: Disk, place: RunPlace, seeds: Seeds): Uint8Array
     return digest;
   } finally {
     file.close();
+  }
+}
+
+/** Throws FormatError when one of the blocks from number `first` on is not what it must be. */
+function verifyBlocks(
+  bytes: Uint8Array,
+  { place, first, seeds }: { readonly place: RunPlace; readonly first: number; seeds: Seeds },
+): void {
+  for (let at = 0; at < bytes.length; at += runBlockBytes) {
+    const block = first + at / runBlockBytes;
+    if (isEntryBlock(bytes.subarray(at, at + runBlockBytes), place, block, seeds)) continue;
+    throw new FormatError(`run ${describeRun(place)}: damaged block ${block}`);
   }
 }

@@ -6,8 +6,8 @@
  */
 import type { FooterEntry } from '../format/footer.ts';
 import { EntryKind, eachIndexEntry, entryValue, IndexEntry, nodeOf } from './entry.ts';
-import type { EntrySource } from './run-merge.ts';
 import type { LeafPainter } from './leaf-painter.ts';
+import type { EntrySource } from './run-merge.ts';
 
 const nodesMax = 2 ** 30;
 const bytesPerEntry = 8 + 8 + 8 + 2 + 2 + 1 + 4;
@@ -82,10 +82,6 @@ export class SegmentIndex {
 
   #grow(): void {
     const size = this.#positions.length * 2;
-    const grown = <T extends { set(from: T): void }>(made: T, from: T): T => {
-      made.set(from);
-      return made;
-    };
     this.#positions = grown(new Float64Array(size), this.#positions);
     this.#addresses = grown(new Float64Array(size), this.#addresses);
     this.#ticks = grown(new Float64Array(size), this.#ticks);
@@ -178,11 +174,14 @@ export class SegmentIndex {
   }
 }
 
-function reverseFrom<T>(items: T[], from: number): void {
+/** A larger array with the content of a smaller one. */
+function grown<T extends { set(from: T): void }>(made: T, from: T): T {
+  made.set(from);
+  return made;
+}
+
+function reverseFrom(items: unknown[], from: number): void {
   for (let low = from, high = items.length - 1; low < high; low += 1, high -= 1) {
-    const [left, right] = [items[low], items[high]];
-    if (left === undefined || right === undefined) return;
-    items[low] = right;
-    items[high] = left;
+    [items[low], items[high]] = [items[high], items[low]];
   }
 }

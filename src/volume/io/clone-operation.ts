@@ -141,18 +141,18 @@ export class CloneOperation {
     const line = this.#lineNow;
     const blockCount = length / slotSizeBytes;
     const parts: DataPart[] = [];
-    let isKnown = true;
+    const unknown: number[] = [];
     this.#sourceNow.map.visit(
       sourceOffset / slotSizeBytes + this.#blocksTaken,
       blockCount - this.#blocksTaken,
       (count, value) => {
-        isKnown &&= value !== unknownValue;
+        if (value === unknownValue) unknown.push(value);
         parts.push(partOf(offset / slotSizeBytes + this.#blocksTaken, count, value));
         this.#blocksTaken += count;
         return parts.length < limits.clonePartsMax;
       },
     );
-    if (!isKnown) {
+    if (unknown.length > 0) {
       this.#finish(IoStatus.ioError);
       return;
     }
