@@ -1,5 +1,6 @@
 /** tidemark portal ... */
 import type { Command } from 'commander';
+import { isIpAddress } from '../base/ip-address.ts';
 import type { Portal, PortalAdd, PortalList } from '../contract/portal.ts';
 import type { Session } from './command-session.ts';
 import { usageFailure } from './failure.ts';
@@ -39,19 +40,26 @@ export function addPortalCommands(program: Command, session: () => Session): voi
     });
 }
 
-/** "10.0.0.5", "10.0.0.5:3261", "fd00::5", "[fd00::5]:3261". Throws CommandFailure `usage`. */
+/** "10.0.0.5", "10.0.0.5:3261", "fd00::5", "[fd00::5]:3261", "::1:13260". Throws CommandFailure `usage`. */
 function portalArgument(text: string): Pick<PortalAdd, 'address' | 'port'> {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text);
-  if (match === null) {
-    if (/^[^[\]]*:[^[\]]*:/.test(text)) return { address: text };
-    throw usageFailure(
-      `"${text}" is no address`,
-      'write 10.0.0.5, 10.0.0.5:3261 or [fd00::5]:3261',
-    );
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? bareIpv6(text);
+  if (match === undefined) {
+    const hint = 'write 10.0.0.5, 10.0.0.5:3261 or [fd00::5]:3261';
+    throw usageFailure(`"${text}" is no address`, hint);
   }
   const [, ipv6, other = '', port] = match;
   const address = ipv6 ?? other;
   return port === undefined ? { address } : { address, port: Number(port) };
+}
+
+/** IPv6 without brackets, perhaps with a port: as the expression for all others matches, or undefined. */
+function bareIpv6(text: string): (string | undefined)[] | undefined {
+  const [, before = '', port] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
+  const hasPort = before.includes(':') && isIpAddress(before);
+  if (!isIpAddress(text)) return hasPort ? [text, before, '', port] : undefined;
+  if (!hasPort) return [text, text];
+  const message = `"${text}" is an address as it stands, and also ${before} with port ${port}`;
+  throw usageFailure(message, `write [${before}]:${port} or [${text}]`);
 }
 
 function groupOption(text: string | undefined): Pick<PortalAdd, 'group'> {

@@ -1,6 +1,6 @@
 /** Portals: the addresses under which initiators find the target. One comes from the settings, the others from the operator. */
 import { OperationError } from '../base/errors.ts';
-import { isIpAddress } from '../base/ip-address.ts';
+import { canonicalIpAddress } from '../base/ip-address.ts';
 import type { Portal, PortalAdd, PortalList } from '../contract/portal.ts';
 import type { IscsiControl } from './iscsi-control.ts';
 
@@ -28,17 +28,18 @@ export class PortalControl {
 
   /** Opens it at once; what cannot be opened is not added. Rejects with OperationError. */
   async portalAdd(wanted: PortalAdd): Promise<PortalList> {
-    const { address, port = DEFAULT_PORT, group = DEFAULT_GROUP } = wanted;
-    if (!isIpAddress(address)) {
+    const { port = DEFAULT_PORT, group = DEFAULT_GROUP } = wanted;
+    const address = canonicalIpAddress(wanted.address);
+    if (address === undefined) {
       const hint = 'give an address of this machine, such as 10.0.0.5 or fd00::5';
-      throw new OperationError('invalid', `${address} is not an IP address`, hint);
+      throw new OperationError('invalid', `${wanted.address} is not an IP address`, hint);
     }
     const own = this.#iscsi.settingsPortal;
     if (own === undefined) {
       const hint = 'start the daemon with --iscsi-port N';
       throw new OperationError('conflict', 'iSCSI is off', hint);
     }
-    if (own.address === address && own.port === port) {
+    if (canonicalIpAddress(own.address) === address && own.port === port) {
       const message = `${address} port ${port} is the portal of the daemon's settings`;
       throw new OperationError('exists', message);
     }
@@ -52,7 +53,8 @@ export class PortalControl {
   }
 
   /** Sessions that came in there stay. Rejects with `not-found`. */
-  async portalRemove(address: string, port: number): Promise<PortalList> {
+  async portalRemove(given: string, port: number): Promise<PortalList> {
+    const address = canonicalIpAddress(given) ?? given;
     if (!this.#iscsi.catalog.portalRemove(address, port)) {
       const hint = 'only portals that were added can be removed: tidemark portal list';
       const message = `no portal ${address} port ${port} was added`;

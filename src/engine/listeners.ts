@@ -82,7 +82,7 @@ export class NbdListeners {
     this.#useDoor(door);
     if (isOpen || wanted === undefined) return;
     const listener = await opened((done) => {
-      listenTcp(wanted.address, wanted.port, this.#acceptTcp, done);
+      listenTcp(wanted, this.#acceptTcp, done);
     });
     this.#tcp = { listener, address: wanted.address };
   }

@@ -9,7 +9,7 @@
  * 2. An initiator sees one target: its host's own where there is one, else the pool's. A target of a host's own is there for
  *    nobody else.
  */
-import { isLoopbackAddress } from '../base/ip-address.ts';
+import { isLinkLocalAddress, isLoopbackAddress } from '../base/ip-address.ts';
 import type {
   ChapCredentials,
   InitiatorIdentity,
@@ -19,6 +19,7 @@ import type {
   TargetEntry,
 } from '../iscsi/hosts.ts';
 import type { LunMap, MappedLun } from '../scsi/target.ts';
+import { allIpv4, allIpv6, isIpv6Only } from './iscsi-listeners.ts';
 import type { IscsiHost, IscsiPortal, IscsiWanted } from './protocol.ts';
 import type { Units } from './units.ts';
 
@@ -36,8 +37,6 @@ export interface VolumeMap {
 }
 
 const noLuns: ReadonlyMap<number, MappedLun> = new Map();
-const allIpv4 = '0.0.0.0';
-const allIpv6 = '::';
 
 export class IscsiAccess implements LunMap, IscsiHosts {
   readonly #units: Pick<Units, 'unitOf' | 'keepOnly'>;
@@ -191,12 +190,14 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   }
 
   /** Where an initiator at `address` finds a portal: one on all addresses is named by those that it can reach. */
-  #advertised({ address, port, group }: IscsiPortal, peer: string): PortalAddress[] {
+  #advertised(portal: IscsiPortal, peer: string): PortalAddress[] {
+    const { address, port, group } = portal;
     if (address !== allIpv4 && address !== allIpv6) return [{ address, port, group }];
     const isFromHere = isLoopbackAddress(peer);
+    const hasIpv4 = !isIpv6Only(portal, this.#portals);
     return this.#machineAddresses()
-      .filter((each) => address === allIpv6 || !each.includes(':'))
-      .filter((each) => isLoopbackAddress(each) === isFromHere)
+      .filter((each) => (each.includes(':') ? address === allIpv6 : hasIpv4))
+      .filter((each) => isLoopbackAddress(each) === isFromHere && !isLinkLocalAddress(each))
       .map((each) => ({ address: each, port, group }));
   }
 }

@@ -28,16 +28,23 @@ export interface StreamListener {
 
 export type ListenDone = (error: OperationError | undefined, listener?: StreamListener) => void;
 
-/** Listens on a TCP address; port 0 picks a free one. */
+export interface TcpPlace {
+  readonly address: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** On `::` no IPv4: that may be somebody else's. */
+  readonly isIpv6Only?: boolean;
+}
+
+/** Listens on a TCP address. */
 export function listenTcp(
-  address: string,
-  port: number,
+  { address, port, isIpv6Only = false }: TcpPlace,
   onStream: (stream: ByteStream) => void,
   done: ListenDone,
 ): void {
   const server = makeServer(onStream);
-  listen(server, `${address}:${port}`, done);
-  server.listen({ host: address, port, backlog });
+  listen(server, address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`, done);
+  server.listen({ host: address, port, backlog, ipv6Only: isIpv6Only });
 }
 
 /** Listens on a unix socket. A socket that a dead process left at `path` is replaced; a live one is not. */
@@ -121,7 +128,9 @@ let receiveBuffer: Uint8Array | undefined;
 
 /** Peer of an accepted socket, for logs. */
 function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return remoteAddress === undefined ? 'unix' : `${remoteAddress}:${remotePort ?? 0}`;
+  if (remoteAddress === undefined) return 'unix';
+  const host = remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress;
+  return `${host}:${remotePort ?? 0}`;
 }
 
 export class SocketStream implements ByteStream {

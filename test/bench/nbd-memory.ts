@@ -59,8 +59,7 @@ listenUnix(
 );
 if (tcpPort !== undefined) {
   listenTcp(
-    '127.0.0.1',
-    Number(tcpPort),
+    { address: '127.0.0.1', port: Number(tcpPort) },
     (stream) => {
       server.accept(stream, plainDoor);
     },

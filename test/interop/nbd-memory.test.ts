@@ -68,7 +68,7 @@ describeWith([...tools], 'NBD clients and a device in memory', () => {
       listenUnix(socketPath, accept, done);
     });
     const { port: bound } = await listening((done) => {
-      listenTcp('127.0.0.1', 0, accept, done);
+      listenTcp({ address: '127.0.0.1', port: 0 }, accept, done);
     });
     port = bound;
   });

@@ -38,7 +38,7 @@ export async function listenLoopback(
   onStream: (stream: ByteStream) => void,
 ): Promise<StreamListener> {
   const { promise, resolve, reject } = Promise.withResolvers<StreamListener>();
-  listenTcp('127.0.0.1', 0, onStream, (error, listener) => {
+  listenTcp({ address: '127.0.0.1', port: 0 }, onStream, (error, listener) => {
     if (listener === undefined) reject(error ?? new Error('no listener'));
     else resolve(listener);
   });

@@ -1,5 +1,11 @@
 import { expect, it } from 'vitest';
-import { addressOfPeer, isIpAddress, isLoopbackAddress } from '../../../src/base/ip-address.ts';
+import {
+  addressOfPeer,
+  canonicalIpAddress,
+  isIpAddress,
+  isLinkLocalAddress,
+  isLoopbackAddress,
+} from '../../../src/base/ip-address.ts';
 
 it.each(['0.0.0.0', '10.0.0.5', '255.255.255.255', '::', '::1', 'fd00::5', '::ffff:10.0.0.1'])(
   '%s is an address',
@@ -46,4 +52,25 @@ it.each([
   ['::ffff:127.0.0.1:40000', '::ffff:127.0.0.1'],
 ])('%s connects from %s', (peer, address) => {
   expect(addressOfPeer(peer)).toBe(address);
+});
+
+it.each([
+  ['10.0.0.5', '10.0.0.5'],
+  ['::1', '::1'],
+  ['0:0::0:1', '::1'],
+  ['FD00:0:0:0:0:0:0:5', 'fd00::5'],
+  ['0::0', '::'],
+  ['here', undefined],
+])('%s is written as %s', (text, canonical) => {
+  expect(canonicalIpAddress(text)).toBe(canonical);
+});
+
+it.each([
+  ['fe80::1', true],
+  ['FEBF:1::', true],
+  ['fec0::1', false],
+  ['fd00::1', false],
+  ['10.0.0.1', false],
+])('%s is of one network only: %s', (address, isLinkLocal) => {
+  expect(isLinkLocalAddress(address)).toBe(isLinkLocal);
 });

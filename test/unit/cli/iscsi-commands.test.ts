@@ -98,6 +98,11 @@ describe('tidemark host', () => {
     ['portal add', /missing/],
     ['portal add :1', /is no address/],
     ['portal add here', /not an IP address/],
+    [
+      'portal add ::1:3261',
+      /is an address as it stands.*\nhint: write \[::1\]:3261 or \[::1:3261\]/,
+    ],
+    ['portal add ::1:x', /is no address/],
     ['portal add 127.0.0.2 --group x', /tag/],
     ['portal add 127.0.0.2:70000', /port/],
   ])('refuses %s', async (line, message) => {
@@ -344,18 +349,25 @@ describe('tidemark portal', () => {
     expect(await world.json('portal add [::1]:3261 --group 2')).toMatchObject({
       portals: [{}, {}, { address: '::1', port: 3261, group: 2, origin: 'added' }],
     });
-    expect(await world.tidemark('portal add ::1:3261')).toMatchObject({ code: 0 });
+    expect(await world.tidemark('portal add [0:0::1]:3261')).toMatchObject({ code: 1 });
+    expect(await world.tidemark('portal add ::1:13260')).toMatchObject({ code: 0 });
+    expect(await world.tidemark('portal add fd00::5')).toMatchObject({ code: 0 });
+    expect(await world.tidemark('portal add ::')).toMatchObject({ code: 0 });
+    for (const line of ['portal remove fd00:0::5', 'portal remove 0::0']) {
+      expect(await world.tidemark(line)).toMatchObject({ code: 0 });
+    }
     expect(await world.tidemark('portal add 127.0.0.1')).toMatchObject({ code: 1 });
     expect((await world.tidemark('pool status')).out).toMatch(
-      /^iscsi +127\.0\.0\.1:3260, 127\.0\.0\.2:3260, \[::1\]:3261, .* target iqn/m,
+      /^iscsi +127\.0\.0\.1:3260, 127\.0\.0\.2:3260, \[::1\]:3261, \[::1\]:13260, target iqn/m,
     );
     await world.json('portal remove [::1]:3261');
+    await world.json('portal remove ::1:13260');
     await world.json('portal remove 127.0.0.2');
     expect(await world.tidemark('portal remove 127.0.0.1')).toMatchObject({
       code: 1,
       err: matching(/no portal 127\.0\.0\.1 port 3260 was added\nhint: /),
     });
-    expect(await world.json('portal list')).toMatchObject({ portals: [{}, {}] });
+    expect(await world.json('portal list')).toMatchObject({ portals: [{ port: 3260 }] });
   });
 
   it('that cannot be opened is not added', async () => {

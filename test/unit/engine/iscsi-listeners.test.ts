@@ -62,6 +62,17 @@ it('a portal that stays wanted stays open, on the port that was picked, also wit
   expect(await cameIn('127.0.0.1', port)).toMatchObject({ group: 3, relativePort: 3 });
 });
 
+it('portals on all addresses of IPv4 and of IPv6 share a port, whichever came first', async () => {
+  const [port = 0] = portsOf(await listeners.apply([portal('::')]));
+  expect(await cameIn('127.0.0.1', port)).toMatchObject({ address: '::' });
+  const both = [portal('::', port), portal('0.0.0.0', port, 2)];
+  expect((await listeners.apply(both)).map(({ fault }) => fault)).toEqual([undefined, undefined]);
+  expect(await cameIn('127.0.0.1', port)).toMatchObject({ address: '0.0.0.0', group: 2 });
+  expect(await cameIn('::1', port)).toMatchObject({ address: '::', group: 1 });
+  expect(await listeners.apply([portal('::', port)])).toEqual([portal('::', port)]);
+  expect(await cameIn('127.0.0.1', port)).toMatchObject({ address: '::' });
+});
+
 it('a portal that is not wanted any more is closed', async () => {
   const [port = 0] = portsOf(await listeners.apply([portal('127.0.0.1')]));
   expect(await listeners.apply([])).toEqual([]);

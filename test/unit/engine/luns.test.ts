@@ -32,7 +32,7 @@ let units: FakeUnits;
 let access: IscsiAccess;
 
 function machineAddresses(): string[] {
-  return ['127.0.0.1', '10.0.0.5', '::1', 'fd00::5'];
+  return ['127.0.0.1', '10.0.0.5', '::1', 'fd00::5', 'fe80::1'];
 }
 
 function make(isUnavailable = false): IscsiAccess {
@@ -198,6 +198,23 @@ describe('portals', () => {
     const [entry] = access.targets({ name: known, address: peer });
     expect(entry?.portals.map((portal) => portal.address)).toEqual(addresses);
   });
+});
+
+it('portals on all addresses of both kinds share them out', () => {
+  access.configure(wanted(host('any', { isAnyInitiator: true })));
+  const group = 1;
+  access.usePortals([
+    { address: '0.0.0.0', port: 3260, group },
+    { address: '::', port: 3260, group: 2 },
+    { address: '::', port: 3261, group },
+  ]);
+  const [entry] = access.targets({ name: known, address: there });
+  expect(entry?.portals).toEqual([
+    { address: '10.0.0.5', port: 3260, group: 1 },
+    { address: 'fd00::5', port: 3260, group: 2 },
+    { address: '10.0.0.5', port: 3261, group: 1 },
+    { address: 'fd00::5', port: 3261, group: 1 },
+  ]);
 });
 
 describe('LUN maps', () => {

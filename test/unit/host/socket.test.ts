@@ -27,7 +27,7 @@ type Listen = (onStream: (stream: ByteStream) => void) => Promise<() => Socket>;
 
 const overTcp: Listen = async (onStream) => {
   const listener = await new Promise<StreamListener>((resolve, reject) => {
-    listenTcp('127.0.0.1', 0, onStream, (error, opened) => {
+    listenTcp({ address: '127.0.0.1', port: 0 }, onStream, (error, opened) => {
       if (opened === undefined) reject(error ?? new Error('no listener'));
       else resolve(opened);
     });
@@ -241,7 +241,7 @@ describe('listening', () => {
     await overTcp(() => undefined);
     const [listener] = listeners;
     const error = await new Promise<OperationError | undefined>((resolve) => {
-      listenTcp('127.0.0.1', listener?.port ?? 0, () => undefined, resolve);
+      listenTcp({ address: '127.0.0.1', port: listener?.port ?? 0 }, () => undefined, resolve);
     });
     expect(error?.code).toBe('unavailable');
     expect(error?.hint).toBeDefined();
