@@ -121,7 +121,9 @@ export class IscsiAccess implements LunMap, IscsiHosts {
   access(initiator: InitiatorIdentity, targetName: string): TargetAccess {
     if (!this.#isTarget(targetName)) return { kind: 'notFound' };
     const state = this.#admitted(initiator);
-    if (state?.targetName !== targetName) return { kind: 'forbidden' };
+    if (state?.targetName !== targetName) {
+      return { kind: 'forbidden', reason: this.#whyForbidden(initiator.name, state) };
+    }
     if (this.#isUnavailable) return { kind: 'unavailable' };
     const { host, chap } = state;
     return chap === undefined
@@ -172,6 +174,14 @@ export class IscsiAccess implements LunMap, IscsiHosts {
 
   #stateOf(initiatorName: string): HostState | undefined {
     return this.#stateByInitiator.get(initiatorName) ?? this.#anyState;
+  }
+
+  #whyForbidden(initiatorName: string, admitted: HostState | undefined): string {
+    if (admitted !== undefined) {
+      return `host ${admitted.host.name} has the target ${admitted.targetName}`;
+    }
+    const name = this.#stateOf(initiatorName)?.host.name;
+    return name === undefined ? 'no host names it' : `host ${name} is for this machine only`;
   }
 
   /** The host that lets the initiator in from where it is. */

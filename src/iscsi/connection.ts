@@ -20,7 +20,7 @@ import { FullFeature, type FullFeatureOwner } from './full-feature.ts';
 import type { IscsiHosts } from './hosts.ts';
 import type { Shared } from './lane.ts';
 import { type Admittance, Login, type LoginOutcome, type LoginOwner } from './login.ts';
-import type { Refusal } from './login-identity.ts';
+import type { Refusal, RefusedLogin } from './login-identity.ts';
 import type { Portal } from './portal.ts';
 import { Admission, type PduHeader, type PduSink, Receiver } from './receiver.ts';
 import { loginOutputMaxBytes, tickMs } from './server-limits.ts';
@@ -45,7 +45,7 @@ export interface ConnectionOwner {
   /** The login, or the discovery that followed it, is over, well or not. */
   onLoginOver(connection: Connection): void;
   onLoggedIn(connection: Connection, outcome: LoginOutcome): void;
-  onRefused(connection: Connection, refusal: Refusal): void;
+  onRefused(connection: Connection, refusal: RefusedLogin): void;
   /** The initiator broke the protocol, or was too slow; it has been dropped. */
   onBreach(connection: Connection, reason: string): void;
   /** The stream is closed: forget the connection. */
@@ -328,7 +328,7 @@ export class Connection
     this.#owner.onLoggedIn(this, outcome);
   }
 
-  onRefused(refusal: Refusal): void {
+  onRefused(refusal: RefusedLogin): void {
     this.#owner.onRefused(this, refusal);
     this.#end();
   }

@@ -43,8 +43,13 @@ export type TargetAccess =
       readonly chap?: ChapCredentials;
     }
   | {
+      readonly kind: 'forbidden';
+      /** For our log, never for the wire. */
+      readonly reason: string;
+    }
+  | {
       /** `unavailable`: right name, but not served now (the pool is down): hosts try again, or another path. */
-      readonly kind: 'notFound' | 'forbidden' | 'unavailable';
+      readonly kind: 'notFound' | 'unavailable';
     };
 
 export interface IscsiHosts {

@@ -26,6 +26,17 @@ export interface Refusal {
   readonly reason: string;
 }
 
+/** A refusal, and whom it concerns: what the initiator calls itself, proven or not; empty when it gave no name. */
+export interface RefusedLogin extends Refusal {
+  readonly initiatorName: string;
+}
+
+/** The name that an initiator claims, fit for a line of a log: cut to the length of a name, nothing in it that moves a cursor. */
+export function claimedName(keys: ReadonlyMap<string, string>): string {
+  const given = keys.get('InitiatorName') ?? '';
+  return given.slice(0, iscsiNameMaxBytes).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+}
+
 /** Keys that say who logs in. libiscsi says them again in its next stage: the same value twice is no contradiction. */
 export const identityKeys: ReadonlySet<string> = new Set([
   'InitiatorName',
@@ -54,6 +65,12 @@ const statusByAccess: Readonly<Record<Exclude<TargetAccess['kind'], 'ok'>, Login
 
 function refusal(status: LoginStatus, reason: string): Refusal {
   return { status, reason };
+}
+
+function accessText(access: Exclude<TargetAccess, { kind: 'ok' }>, targetName: string): string {
+  if (access.kind === 'forbidden') return `it may not use target ${targetName}: ${access.reason}`;
+  const isKnown = access.kind === 'unavailable';
+  return isKnown ? `target ${targetName} is not served now` : `there is no target ${targetName}`;
 }
 
 /** Name of the initiator in `keys`; everything else depends on it. */
@@ -85,7 +102,7 @@ export function identify(
   if (targetName === undefined) return refusal(LoginStatus.notFound, 'invalid TargetName');
   const access = hosts.access(initiator, targetName);
   if (access.kind !== 'ok') {
-    return refusal(statusByAccess[access.kind], `target ${targetName}: ${access.kind}`);
+    return refusal(statusByAccess[access.kind], accessText(access, targetName));
   }
   return { ...common, kind: 'normal', targetName, host: access.host, chap: access.chap };
 }

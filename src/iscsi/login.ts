@@ -22,11 +22,13 @@ import type { IscsiHosts } from './hosts.ts';
 import { TextCollector, type TextPair, TextSender } from './keys.ts';
 import { loginKeysMax, loginMs, loginPdusMax, loginSegmentMaxBytes } from './limits.ts';
 import {
+  claimedName,
   identify,
   identityKeys,
   initiatorNameOf,
   type LoginIdentity,
   type Refusal,
+  type RefusedLogin,
 } from './login-identity.ts';
 import { type LoginState, loginEventOf, loginTable } from './login-table.ts';
 import { declarations, negotiate, settle } from './negotiation.ts';
@@ -70,7 +72,7 @@ export interface LoginOwner {
   /** The last response was given to `send`; full feature phase begins. */
   onLoggedIn(outcome: LoginOutcome): void;
   /** The refusal was given to `send`: end the stream once it left. */
-  onRefused(refusal: Refusal): void;
+  onRefused(refusal: RefusedLogin): void;
   /** The initiator does not speak the protocol, or is too slow: drop it now. */
   onBreach(reason: string): void;
 }
@@ -430,7 +432,7 @@ export class Login {
     if (request === undefined || this.#state === 'over') return;
     this.#send(request, { isTransit: false, status });
     this.#end();
-    this.#owner.onRefused({ status, reason });
+    this.#owner.onRefused({ status, reason, initiatorName: claimedName(this.#keys) });
   }
 
   #drop(reason: string): void {

@@ -58,9 +58,13 @@ export const heldMaxBytes = 2 * mebibyte;
 /** Aborted commands whose data may still be on its way. */
 export const orphansMax = 1024;
 /** Log lines about misbehaving initiators per window; more are counted only. */
-export const breachLinesMax = 20;
-export const breachWindowMs = 10_000;
+export const warningLinesMax = 20;
+/** A window that overflowed makes the next one twice as long, up to the maximum. */
+export const warningWindowMs = 10_000;
+export const warningWindowMaxMs = 640_000;
 /** How often silent and stalled connections are looked for. */
 export const tickMs = 1000;
+/** At a planned end: how long what dropped sessions have at the devices is waited for, so that the pool closes behind it. */
+export const drainGraceMs = 2000;
 /** Login responses that the initiator has not taken: beyond it no further request is read. */
 export const loginOutputMaxBytes = 64 * 1024;

@@ -9,7 +9,8 @@
  * 1. Every connection is in the set from accept until its stream is closed; every session in the registry until nothing
  *    of its tasks can be written.
  * 2. Connections, unfinished logins, memory and log lines are bounded (`server-limits.ts`, `limits.ts`).
- * 3. After `drain`, `done` is called once, within the time given.
+ * 3. After `drain`, `done` is called once: when nothing of any task is at a device any more, or after `drainGraceMs` on top of the
+ *    time given.
  *
  * Listening is left to the host; names, secrets and LUN maps to the engine.
  */
@@ -22,18 +23,13 @@ import type { IscsiHosts } from './hosts.ts';
 import { IscsiTaskPool } from './iscsi-task.ts';
 import type { Shared } from './lane.ts';
 import type { LoginOutcome } from './login.ts';
-import type { Refusal, SessionKind } from './login-identity.ts';
+import type { Refusal, RefusedLogin, SessionKind } from './login-identity.ts';
 import { LoginStatus } from './pdu/login-response.ts';
 import type { Portal } from './portal.ts';
-import {
-  breachLinesMax,
-  breachWindowMs,
-  type IscsiLimits,
-  iscsiLimits,
-  tickMs,
-} from './server-limits.ts';
+import { drainGraceMs, type IscsiLimits, iscsiLimits, tickMs } from './server-limits.ts';
 import { Session } from './session.ts';
 import { formatIsid, SessionRegistry } from './session-registry.ts';
+import { Warnings } from './warnings.ts';
 
 export interface IscsiServerParts {
   readonly target: ScsiTarget;
@@ -77,6 +73,7 @@ export class IscsiServer implements ConnectionOwner {
   readonly shared: Shared;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #warnings: Warnings;
   readonly #registry = new SessionRegistry();
   readonly #connections = new Set<Connection>();
   /** Not in a normal session yet, or in a discovery session; in order of arrival. */
@@ -85,7 +82,6 @@ export class IscsiServer implements ConnectionOwner {
   #turn: Connection[] = [];
   readonly #endTurn: () => void;
   #tickTimer: Timer | undefined;
-  #breachLines = 0;
   #isStopping = false;
   #stopTimer: Timer | undefined;
   #onStopped: (() => void) | undefined;
@@ -97,6 +93,7 @@ export class IscsiServer implements ConnectionOwner {
     this.random = parts.random;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#warnings = new Warnings(parts.log, parts.timers);
     const { target } = parts;
     this.shared = { limits, pool: new OutputPool(limits), tasks: new IscsiTaskPool(), target };
     this.#endTurn = () => {
@@ -139,8 +136,12 @@ export class IscsiServer implements ConnectionOwner {
     this.#isStopping = true;
     this.#onStopped = done;
     this.#stopTimer = this.timers.after(withinMs, () => {
+      // Before they are dropped, upon which the last of them may be gone at once.
+      this.#stopTimer = this.timers.after(drainGraceMs, () => {
+        this.#stopped();
+      });
       for (const connection of this.#connections) connection.drop();
-      this.#stopped();
+      this.#checkStopped();
     });
     for (const connection of this.#connections) connection.drain(withinMs);
     this.#checkStopped();
@@ -203,13 +204,18 @@ export class IscsiServer implements ConnectionOwner {
     this.#log.info('iscsi session opened', { initiator: initiatorName, targetName, tsih, peer });
   }
 
-  onRefused(connection: Connection, { reason, status }: Refusal): void {
+  onRefused(connection: Connection, { initiatorName, reason, status }: RefusedLogin): void {
     const { peer } = connection;
-    this.#warn('iscsi login refused', { peer, reason, status: status.toString(16) });
+    const who = initiatorName === '' ? 'an initiator without a name' : initiatorName;
+    this.#warnings.warn(`iscsi login of ${who} from ${peer} refused: ${reason}`, {
+      initiator: initiatorName,
+      peer,
+      status: status.toString(16).padStart(4, '0'),
+    });
   }
 
   onBreach(connection: Connection, reason: string): void {
-    this.#warn('iscsi connection dropped', { peer: connection.peer, reason });
+    this.#warnings.warn('iscsi connection dropped', { peer: connection.peer, reason });
   }
 
   onClosed(connection: Connection): void {
@@ -265,28 +271,12 @@ export class IscsiServer implements ConnectionOwner {
     const { initiatorName } = session.candidate;
     const isid = formatIsid(session.candidate.isid);
     // Two hosts with one name and ISID (a clone) throw each other out for ever: somebody should see it.
-    this.#warn('iscsi session replaced by a new login of the same initiator port', {
+    this.#warnings.warn('iscsi session replaced by a new login of the same initiator port', {
       initiator: initiatorName,
       isid,
       before: before.address,
       now: session.address,
     });
-  }
-
-  #warn(message: string, fields: Readonly<Record<string, unknown>>): void {
-    if (this.#breachLines === 0) {
-      this.timers.after(breachWindowMs, () => {
-        this.#endBreachWindow();
-      });
-    }
-    this.#breachLines += 1;
-    if (this.#breachLines <= breachLinesMax) this.#log.warn(message, fields);
-  }
-
-  #endBreachWindow(): void {
-    const suppressed = this.#breachLines - breachLinesMax;
-    this.#breachLines = 0;
-    if (suppressed > 0) this.#log.warn('more iscsi warnings', { count: suppressed });
   }
 
   // ---- end

@@ -39,7 +39,7 @@ export class MemoryHosts implements IscsiHosts {
 
   access(initiator: InitiatorIdentity, name: string): TargetAccess {
     this.asked.push(initiator);
-    if (name !== targetName) return { kind: this.otherwise };
+    if (name !== targetName) return { kind: this.otherwise, reason: 'no host names it' };
     const host = 'esx';
     return this.chap === undefined ? { kind: 'ok', host } : { kind: 'ok', host, chap: this.chap };
   }

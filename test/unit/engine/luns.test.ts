@@ -79,7 +79,10 @@ describe('an initiator', () => {
   it('that no host names is forbidden, and sees no target', () => {
     access.configure(wanted(host('a', { initiators: [known], luns: [lun(0, 'v1')] })));
     const identity = { name: stranger, address: here };
-    expect(access.access(identity, target)).toEqual({ kind: 'forbidden' });
+    expect(access.access(identity, target)).toEqual({
+      kind: 'forbidden',
+      reason: 'no host names it',
+    });
     expect(access.targets(identity)).toEqual([]);
     expect(access.luns(stranger, target).size).toBe(0);
   });
@@ -101,7 +104,9 @@ describe('an initiator', () => {
   ])('of a host for this machine only, from %s: %s', (address, kind) => {
     access.configure(wanted(host('any', { isAnyInitiator: true, isLoopbackOnly: true })));
     const identity = { name: stranger, address };
-    expect(access.access(identity, target).kind).toBe(kind);
+    expect(access.access(identity, target)).toMatchObject(
+      kind === 'ok' ? { kind } : { kind, reason: 'host any is for this machine only' },
+    );
     expect(access.targets(identity)).toHaveLength(kind === 'ok' ? 1 : 0);
   });
 
@@ -147,7 +152,10 @@ describe("a target of a host's own", () => {
     const identity = { name: known, address: there };
     expect(access.targets(identity)).toEqual([{ name: own, portals: [] }]);
     expect(access.access(identity, own)).toEqual({ kind: 'ok', host: 'a' });
-    expect(access.access(identity, target)).toEqual({ kind: 'forbidden' });
+    expect(access.access(identity, target)).toEqual({
+      kind: 'forbidden',
+      reason: `host a has the target ${own}`,
+    });
     expect([...access.luns(known, own).keys()]).toEqual([3]);
     expect(access.luns(known, target).size).toBe(0);
   });
@@ -155,7 +163,10 @@ describe("a target of a host's own", () => {
   it('is found by nobody else, and forbidden to them', () => {
     const identity = { name: stranger, address: there };
     expect(access.targets(identity)).toEqual([{ name: target, portals: [] }]);
-    expect(access.access(identity, own)).toEqual({ kind: 'forbidden' });
+    expect(access.access(identity, own)).toEqual({
+      kind: 'forbidden',
+      reason: `host any has the target ${target}`,
+    });
     expect(access.access(identity, target)).toEqual({ kind: 'ok', host: 'any' });
     expect(access.luns(stranger, own).size).toBe(0);
   });

@@ -17,7 +17,7 @@ describe('a login', () => {
     expect(unproven.ask({}).status).toBe(0x0201);
     expect(unproven.outcome).toBeUndefined();
     world.hosts.chap = undefined;
-    world.hosts.access = () => ({ kind: 'forbidden' });
+    world.hosts.access = () => ({ kind: 'forbidden', reason: 'banned' });
     expect(banned.ask({}).status).toBe(0x0202);
     expect(banned.outcome).toBeUndefined();
   });

@@ -410,7 +410,7 @@ describe('admission', () => {
     const { peer, done } = waiting();
     done({ status: 0x0302, reason: 'too many sessions' });
     expect(peer.sent[0]).toMatchObject({ isTransit: false, status: 0x0302 });
-    expect(peer.refusal).toEqual({ status: 0x0302, reason: 'too many sessions' });
+    expect(peer.refusal).toEqual({ status: 0x0302, reason: 'too many sessions', initiatorName });
   });
 
   it('for a connection that is gone does nothing', () => {
