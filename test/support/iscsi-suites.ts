@@ -57,7 +57,7 @@ function whyOf(log: string, outcome: Outcome): string {
 }
 
 /** What a run of one suite says about each of its tests. */
-export function readLog(suite: string, tests: readonly string[], log: string): SuiteTest[] {
+function readLog(suite: string, tests: readonly string[], log: string): SuiteTest[] {
   const parts = log.split(/^ {2}Test: /m).slice(1);
   const logByTest = new Map(parts.map((part) => [/^[\w-]+/.exec(part)?.[0] ?? '', part]));
   return tests.map((test) => {
