@@ -1,5 +1,6 @@
 /** Sessions: reinstatement, logout, dead and slow peers, many logins, the planned end. */
 import { describe, expect, it } from 'vitest';
+import { drainGraceMs } from '../../../src/iscsi/server-limits.ts';
 import { noTag, Op, senseCode } from '../../support/iscsi-initiator.ts';
 import { IscsiWorld } from '../../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
@@ -180,10 +181,29 @@ describe('the end of a session', () => {
     expect(isOver).toBe(false);
     world.pass(7000);
     expect(busy.isDropped).toBe(true);
-    expect(isOver).toBe(true);
+    // Its read is at the device still, and whoever closes the device must wait for it.
+    expect(isOver).toBe(false);
     world.device.release();
     world.run();
+    expect(isOver).toBe(true);
     expect(world.server.sessions()).toEqual([]);
+  });
+
+  it('a drain does not wait for ever for a device that does not answer', () => {
+    const world = new IscsiWorld();
+    const busy = world.open();
+    world.device.isHolding = true;
+    busy.postCommand({ cdb: read16(0, 8), readBytes: 4096 });
+    world.run();
+    let overCount = 0;
+    world.server.drain(5000, () => {
+      overCount += 1;
+    });
+    world.pass(5000 + drainGraceMs);
+    expect(overCount).toBe(1);
+    world.device.release();
+    world.pass(10_000);
+    expect(overCount).toBe(1);
   });
 
   it('drop takes the sessions that match; what they are is told', () => {
