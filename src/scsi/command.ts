@@ -19,7 +19,6 @@ import { type BlockDevice, IoKind, type IoRequest } from '../device/block-device
 import type { Payload } from '../device/staging.ts';
 import type { CommandRow, Handler } from './command-row.ts';
 import { failureOf } from './failure.ts';
-import { claimedBytesMax } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { Mover } from './mover.ts';
 import type { Nexus, NexusLun } from './nexus.ts';
@@ -230,11 +229,9 @@ export class Command implements Waiter {
     this.#detail = detail;
   }
 
-  /** Counts memory that the command takes besides staging; false when its nexus has too much of that already. */
+  /** Counts memory that the command takes besides staging; false when there is too much of that already. */
   claim(byteCount: number): boolean {
-    const { nexus } = this;
-    if (nexus.claimedBytes + byteCount > claimedBytesMax) return false;
-    nexus.claimedBytes += byteCount;
+    if (!this.services.claims.take(this.nexus, byteCount)) return false;
     this.#claimedBytes += byteCount;
     return true;
   }
@@ -459,7 +456,7 @@ export class Command implements Waiter {
     const place = this.#place;
     const whenOver = this.#whenOver;
     this.mover?.cleanup(this);
-    this.nexus.claimedBytes -= this.#claimedBytes;
+    this.services.claims.give(this.nexus, this.#claimedBytes);
     this.#claimedBytes = 0;
     this.#settleStatus();
     this.mover = undefined;

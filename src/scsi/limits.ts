@@ -36,6 +36,8 @@ export const taskSetMax = 8192;
 export const dormantBytesMax = 8 << 20;
 /** Parameter lists and data of COMPARE AND WRITE of one nexus; beyond it commands get TASK SET FULL. */
 export const claimedBytesMax = 32 << 20;
+/** The same of all nexuses together. */
+export const claimedTotalMaxBytes = 512 << 20;
 /** VERIFY and its kin compare this much at a time. */
 export const scratchBytes = 256 * 1024;
 /** Buffers of that size for the whole engine; commands wait for one in order. */

@@ -1,6 +1,7 @@
 /** What the commands of one engine share. */
 import type { Clock, Timers } from '../base/ports.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
+import type { Claims } from './claims.ts';
 import type { CommandTable } from './command-table.ts';
 import type { CopyDesk } from './copy-desk.ts';
 import type { PartPool } from './part.ts';
@@ -18,4 +19,5 @@ export interface Services {
   readonly scratch: ScratchPool;
   readonly table: CommandTable;
   readonly copies: CopyDesk;
+  readonly claims: Claims;
 }

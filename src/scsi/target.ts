@@ -13,6 +13,7 @@
 import { present } from '../base/assert.ts';
 import type { Clock, Timers } from '../base/ports.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
+import { Claims } from './claims.ts';
 import { AbortKind, type Command } from './command.ts';
 import { commandSet } from './command-set.ts';
 import { CommandTable } from './command-table.ts';
@@ -61,6 +62,7 @@ export class ScsiTarget {
       scratch: new ScratchPool(),
       table: new CommandTable(commandSet),
       copies: new CopyDesk(options.clock),
+      claims: new Claims(),
     };
     options.targetGroups.watch(() => {
       for (const nexus of this.#nexuses) {
