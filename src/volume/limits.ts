@@ -12,7 +12,7 @@ export interface StoreSettings {
   readonly stagingBytes: number;
   /** Most RAM of checksum tables (32 KiB a segment). */
   readonly crcTableBytes: number;
-  /** RAM of maps above which those that nobody uses are given up. */
+  /** RAM that maps may take: above it, those of moments that nobody uses and leaves that the index has are given up. */
   readonly mapBytes: number;
   /** An index run covers this many of the level below. */
   readonly runFanOut: number;
@@ -83,6 +83,9 @@ export const limits = {
   runBlockBytes: 16 * 2 ** 20,
   segmentIndexBytes: 32 * 2 ** 20,
   runFilesOpenMax: 64,
+  /** How often it is looked whether maps take more memory than they may, and what they keep of it then. */
+  mapBudgetCheckMs: 100,
+  mapBudgetKeptShare: 0.9,
   /** Warm-up of maps after opening: so many leaves, or `sliceMs`, then a pause. */
   warmUpLeavesPerSlice: 64,
   warmUpPauseMs: 8,

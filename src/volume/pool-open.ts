@@ -13,6 +13,7 @@ import { encodeRecord } from './catalogue/records.ts';
 import { makeCommitShared, ringHeaderBytes } from './commit-ring.ts';
 import { openHeads } from './core/heads.ts';
 import { Maintenance } from './core/maintenance.ts';
+import { MapBudget } from './core/map-budget.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
 import { openPoolIndex } from './core/pool-index.ts';
@@ -137,6 +138,7 @@ class Opening {
         upkeep,
         index,
         moments,
+        budget: new MapBudget(parts.parts, moments, index.log),
         reading,
         bytesSinceCheckpoint: bytesSinceCheckpoint(recovered),
       },

@@ -20,6 +20,7 @@ import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
 import { AckMode } from './catalogue/records.ts';
 import { checkCapacity } from './core/checks.ts';
 import type { Maintenance } from './core/maintenance.ts';
+import type { MapBudget } from './core/map-budget.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
 import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
@@ -75,6 +76,7 @@ export class Pool {
   readonly #operations: Operations;
   readonly #space: Space;
   readonly warmUp: WarmUp;
+  readonly #budget: MapBudget;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -92,6 +94,7 @@ export class Pool {
       readonly upkeep: RunUpkeep;
       readonly index: PoolIndex;
       readonly moments: MomentMaps;
+      readonly budget: MapBudget;
       readonly reading: SegmentReading;
       /** Bytes of recovered log behind the newest checkpoint. */
       readonly bytesSinceCheckpoint: number;
@@ -106,6 +109,8 @@ export class Pool {
     this.#space = new Space(parts);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
     this.warmUp = new WarmUp(parts);
+    this.#budget = helpers.budget;
+    this.#budget.start();
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
@@ -146,6 +151,11 @@ export class Pool {
   /** RAM of all maps. */
   get mapBytes(): number {
     return this.#parts.leaves.usedBytes;
+  }
+
+  /** RAM that maps may take. */
+  get mapBytesMax(): number {
+    return this.#parts.settings.mapBytes;
   }
 
   get snapshotCount(): number {
@@ -332,10 +342,7 @@ export class Pool {
 
   /** Views of several volumes at one cut, all of them or none. */
   viewsCreate(options: ViewOptions, done: Done<readonly VolumeState[]>): void {
-    viewsCreate(this.#operator, options, (outcome) => {
-      if (outcome.ok) for (const { line } of outcome.value) this.warmUp.add(line);
-      done(outcome);
-    });
+    viewsCreate(this.#operator, options, this.warmUp.afterAll(done));
   }
 
   /** Moves a view to another moment of its source; it keeps its identity. Devices that are open answer shuttingDown from then on. */
@@ -343,7 +350,7 @@ export class Pool {
     options: { readonly name: string; readonly at: string },
     done: Done<VolumeState>,
   ): void {
-    viewRefresh(this.#operator, options, this.#warming(done));
+    viewRefresh(this.#operator, options, this.warmUp.after(done));
   }
 
   /** Makes a view a volume of its own, without copying. */
@@ -356,20 +363,12 @@ export class Pool {
     options: { readonly name: string; readonly to: string },
     done: Done<VolumeState>,
   ): void {
-    volumeRollback(this.#operator, options, this.#warming(done));
+    volumeRollback(this.#operator, options, this.warmUp.after(done));
   }
 
   /** Goes back to what the latest rollback or refresh left. */
   volumeUndoRollback(name: string, done: Done<VolumeState>): void {
-    volumeUndoRollback(this.#operator, name, this.#warming(done));
-  }
-
-  /** The volume's new line is filled behind the scenes. */
-  #warming(done: Done<VolumeState>): Done<VolumeState> {
-    return (outcome) => {
-      if (outcome.ok) this.warmUp.add(outcome.value.line);
-      done(outcome);
-    };
+    volumeUndoRollback(this.#operator, name, this.warmUp.after(done));
   }
 
   /** New capacity in bytes; durable when `done` runs. */
@@ -443,6 +442,7 @@ export class Pool {
     this.#space.stop();
     this.#upkeep.stop();
     this.warmUp.stop();
+    this.#budget.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();

@@ -41,6 +41,7 @@ function applyToLines(
     begin(lineById, record, position, present(forked, 'map of a new line'));
   } else if (record.kind === 'vol-resize') {
     const line = present(lineById.get(record.line), 'line of a volume');
+    line.map.changedAt = position;
     line.resize(record.sizeBytes / slotSizeBytes);
     line.lastPosition = position;
   } else if (record.kind === 'vol-delete') {

@@ -76,7 +76,7 @@ export class MomentMaps {
   keep(moment: Moment, map: BlockMap): void {
     if (this.#cached.has(keyOf(moment))) map.release();
     else this.#remember(moment, map);
-    this.#evictIdle();
+    this.evictIdle();
   }
 
   #remember(moment: Moment, map: BlockMap): CachedMap {
@@ -97,12 +97,21 @@ export class MomentMaps {
         if (isReleased) return;
         isReleased = true;
         cached.users -= 1;
-        this.#evictIdle();
+        this.evictIdle();
       },
     };
   }
 
-  #evictIdle(): void {
+  /** All maps that are kept, each rebased to its own moment. */
+  rebase(): BlockMap[] {
+    return [...this.#cached.values()].map(({ line, cut, map }) => {
+      map.rebase(this.#index.source(line, cut));
+      return map;
+    });
+  }
+
+  /** Gives up maps that nobody uses, as far as there are too many or they take too much memory. */
+  evictIdle(): void {
     let idle = 0;
     for (const cached of this.#cached.values()) if (cached.users === 0) idle += 1;
     for (const [key, cached] of this.#cached) {

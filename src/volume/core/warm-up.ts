@@ -3,7 +3,9 @@
  * memory and the mapped size is known; in slices, with pauses, and not beyond half of the memory that maps may take.
  */
 import type { Timer } from '../../base/ports.ts';
+import type { VolumeState } from '../catalogue/catalogue.ts';
 import { limits } from '../limits.ts';
+import type { Done } from './operator.ts';
 import type { PoolParts } from './parts.ts';
 
 export class WarmUp {
@@ -24,8 +26,23 @@ export class WarmUp {
     this.#slice();
   }
 
-  /** A line began somewhere in an old one. */
-  add(line: number): void {
+  /** `done`, after an operation in which a volume began a new line: that is filled, too. */
+  after(done: Done<VolumeState>): Done<VolumeState> {
+    return (outcome) => {
+      if (outcome.ok) this.#add(outcome.value.line);
+      done(outcome);
+    };
+  }
+
+  /** As `after`, for several volumes. */
+  afterAll(done: Done<readonly VolumeState[]>): Done<readonly VolumeState[]> {
+    return (outcome) => {
+      if (outcome.ok) for (const { line } of outcome.value) this.#add(line);
+      done(outcome);
+    };
+  }
+
+  #add(line: number): void {
     this.#lines.push(line);
     if (this.#lines.length === 1) this.#pause();
   }

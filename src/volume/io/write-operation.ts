@@ -294,6 +294,7 @@ export class WriteOperation extends LockEntry {
 export function applyToMap(line: Line, mutation: Mutation): void {
   const { parts, type, lba, blockCount, address } = mutation;
   line.lastPosition = mutation.position + mutation.descriptorCount - 1;
+  line.map.changedAt = line.lastPosition;
   if (parts !== undefined) {
     for (const part of parts) {
       line.map.set(part.lba, part.blockCount, mapValue(part.type, part.flags, part.address));

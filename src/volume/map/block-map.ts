@@ -12,7 +12,8 @@
  * writing it over in large pieces makes it small again.
  *
  * A map with a source begins with all leaves unknown. A write to an unknown leaf sets its blocks and leaves the others
- * unknown; whoever looks at an unknown block has the leaf filled from the source first, in place.
+ * unknown; whoever looks at an unknown block has the leaf filled from the source first, in place. Leaves that a later source
+ * tells of can be dropped again.
  *
  * Invariants
  * 1. Runs of a small leaf cover its 512 blocks without gap, the first starts at block 0.
@@ -22,7 +23,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { CompareRuns } from './compare-runs.ts';
-import { hasUnknown, mappedIn } from './leaf-content.ts';
+import { dropLeaves, hasUnknown, mappedIn, takeCount } from './leaf-content.ts';
 import { LeafRuns, runsMax } from './leaf-runs.ts';
 import type { LeafSource } from './leaf-source.ts';
 import {
@@ -48,11 +49,13 @@ export type RunVisitor = (blockCount: number, value: number) => boolean;
 
 export class BlockMap {
   readonly #store: LeafStore;
-  readonly #source: LeafSource | undefined;
+  #source: LeafSource | undefined;
   #pages: (TopPage | undefined)[] = [];
   #leafCount: number;
   /** From this leaf on nothing is unknown: the map ended here once. */
   #sourceLeaves: number;
+  /** Position of the record that changes the map now; 0 = nobody keeps count, so nothing may be dropped. */
+  changedAt = 0;
   /** Of one leaf while it is rebuilt. */
   readonly #runs = new LeafRuns();
 
@@ -146,10 +149,7 @@ export class BlockMap {
     this.#replace(page, leaf, values);
   }
 
-  /**
-   * Fills the first leaf from `leaf` on of which something is unknown. Returns the leaf to go on with; undefined when there is
-   * none left.
-   */
+  /** Fills the first leaf from `leaf` on of which something is unknown; the leaf to go on with, undefined: none is left. */
   fillNext(leaf: number): number | undefined {
     for (let at = leaf; at < this.#sourceLeaves; at += 1) {
       if (!hasUnknown(this.#store, this.#entry(at))) continue;
@@ -157,6 +157,22 @@ export class BlockMap {
       return at + 1;
     }
     return undefined;
+  }
+
+  /** From now on what is unknown comes from `source`: it tells the same of all leaves that did not change since. */
+  rebase(source: LeafSource): void {
+    this.#source = source;
+  }
+
+  /**
+   * Drops leaves that did not change from `position` on until `isEnough`; they are unknown then. Every map that shares pages
+   * with this one was rebased to that position, or to one of its own that holds the same.
+   */
+  drop(position: number, isEnough: () => boolean): void {
+    for (const page of this.#pages) {
+      if (isEnough()) return;
+      if (page !== undefined) dropLeaves(this.#store, page, position);
+    }
   }
 
   /** Puts a leaf with these values in place of one, for all users of the page. */
@@ -175,7 +191,7 @@ export class BlockMap {
       this.#runs.writeTo(this.#store, ref);
       entry = -(ref + 1);
     }
-    page.mappedBlocks += mappedIn(this.#store, entry) - mappedIn(this.#store, before);
+    page.mappedBlocks += mappedIn(this.#store, entry) - takeCount(this.#store, page, at);
     entries[at] = entry;
     if (before !== 0) this.#store.release(Math.abs(before) - 1, before > 0);
   }
@@ -347,13 +363,14 @@ export class BlockMap {
     // From here on the leaf's own count of users tells whether it is shared.
     const page = this.#ownPage(leaf);
     const entry = this.#entry(leaf);
+    if (this.changedAt > 0) this.#store.noteChange(page, leaf % pageLeaves, this.changedAt);
     if (entry > 0 && count < leafBlocks) {
       const own = this.#ownFull(leaf, entry - 1);
       this.#setInFull(page, own, { within, count, value });
       if (count >= shrinkProbeBlocks) this.#tryShrink(leaf, own);
       return;
     }
-    const mappedBefore = mappedIn(this.#store, entry);
+    const mappedBefore = takeCount(this.#store, page, leaf % pageLeaves);
     if (count === leafBlocks) {
       this.#drop(leaf);
       this.#runs.clear();

@@ -1,5 +1,13 @@
 /** What a leaf holds, looked at as a whole. `entry` as in a page of a map's top. */
-import { type LeafStore, leafBlocks, unknownValue } from './leaf-store.ts';
+import {
+  isUnknownLeaf,
+  type LeafStore,
+  leafBlocks,
+  pageLeaves,
+  type TopPage,
+  unknownLeafEntry,
+  unknownValue,
+} from './leaf-store.ts';
 
 /** Whether some block of the leaf is unknown. */
 export function hasUnknown(store: LeafStore, entry: number): boolean {
@@ -36,4 +44,26 @@ export function mappedIn(store: LeafStore, entry: number): number {
     if ((slab[at + 3 + run * 2] ?? 0) > 0) mapped += next - start;
   }
   return mapped;
+}
+
+/** What leaf `at` of a page counts among the page's blocks with data; dropped ones do not count any more afterwards. */
+export function takeCount(store: LeafStore, page: TopPage, at: number): number {
+  const entry = page.entries[at] ?? 0;
+  if (!isUnknownLeaf(entry) || page.dropped === undefined) return mappedIn(store, entry);
+  const count = page.dropped[at] ?? 0;
+  page.dropped[at] = 0;
+  return count;
+}
+
+/** Drops the leaves of a page that did not change from `position` on; they are unknown afterwards, and still counted. */
+export function dropLeaves(store: LeafStore, page: TopPage, position: number): void {
+  const { entries, changedAt } = page;
+  for (let at = 0; at < pageLeaves; at += 1) {
+    const entry = entries[at] ?? 0;
+    if (entry === 0 || isUnknownLeaf(entry) || (changedAt?.[at] ?? 0) >= position) continue;
+    page.dropped ??= new Uint16Array(pageLeaves);
+    page.dropped[at] = mappedIn(store, entry);
+    entries[at] = unknownLeafEntry;
+    store.release(Math.abs(entry) - 1, entry > 0);
+  }
 }

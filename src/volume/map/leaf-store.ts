@@ -26,6 +26,10 @@ export interface TopPage {
   users: number;
   /** Blocks with data in its leaves. */
   mappedBlocks: number;
+  /** By leaf: position of the newest change while the page was in memory. Undefined: none was changed. */
+  changedAt: Float64Array | undefined;
+  /** By leaf: blocks with data in those that were dropped. Undefined: none was. */
+  dropped: Uint16Array | undefined;
 }
 
 /** Value of a block whose leaf is not in memory. */
@@ -64,7 +68,13 @@ export class LeafStore {
   /** An empty page with one user. */
   allocatePage(): TopPage {
     this.#usedNumbers += pageLeaves;
-    return { entries: new Float64Array(pageLeaves), users: 1, mappedBlocks: 0 };
+    return {
+      entries: new Float64Array(pageLeaves),
+      users: 1,
+      mappedBlocks: 0,
+      changedAt: undefined,
+      dropped: undefined,
+    };
   }
 
   /** A page of its own for one user of a shared one: all its leaves get another user. */
@@ -73,15 +83,29 @@ export class LeafStore {
     const copy = this.allocatePage();
     copy.entries.set(page.entries);
     copy.mappedBlocks = page.mappedBlocks;
+    copy.dropped = page.dropped?.slice();
+    if (page.changedAt !== undefined) {
+      copy.changedAt = page.changedAt.slice();
+      this.#usedNumbers += pageLeaves;
+    }
     for (const entry of copy.entries) if (entry !== 0) this.share(Math.abs(entry) - 1);
     return copy;
+  }
+
+  /** A leaf of a page was changed by the record at `position`. */
+  noteChange(page: TopPage, leaf: number, position: number): void {
+    if (page.changedAt === undefined) {
+      page.changedAt = new Float64Array(pageLeaves);
+      this.#usedNumbers += pageLeaves;
+    }
+    page.changedAt[leaf] = position;
   }
 
   /** One user less; the last one gives its leaves back. */
   releasePage(page: TopPage): void {
     page.users -= 1;
     if (page.users > 0) return;
-    this.#usedNumbers -= pageLeaves;
+    this.#usedNumbers -= page.changedAt === undefined ? pageLeaves : pageLeaves * 2;
     for (const entry of page.entries) {
       if (entry !== 0) this.release(Math.abs(entry) - 1, entry > 0);
     }

@@ -6,6 +6,7 @@ import type { Outcome } from '../../../src/base/errors.ts';
 import type { Disk } from '../../../src/base/ports.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
 import type { AckMode } from '../../../src/volume/catalogue/records.ts';
+import type { StoreSettings } from '../../../src/volume/limits.ts';
 import type { OpenSnapshot, Pool } from '../../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
 import { inlineHost, smallSettings } from '../../support/inline-host.ts';
@@ -32,13 +33,18 @@ export interface ClonePlace {
 export class PoolWorld {
   readonly folder = mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
   readonly #hosts: ReturnType<typeof inlineHost>[] = [];
+  readonly #settings: Partial<StoreSettings>;
+
+  constructor(settings: Partial<StoreSettings> = {}) {
+    this.#settings = settings;
+  }
 
   /** Opens the pool; one that is open is killed first. */
   async open(disk?: Disk): Promise<OpenedPool> {
     return await ask((done) => {
       const options = {
         name: 'main',
-        settings: { ...smallSettings(this.folder), checkpointBytes: 2 ** 19 },
+        settings: { ...smallSettings(this.folder), checkpointBytes: 2 ** 19, ...this.#settings },
         capacityBytes: 2 ** 30,
         pageCacheBytes: 2 ** 30,
         onFailed: (message: string) => {
