@@ -5,95 +5,28 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Session, SessionList } from '../../src/contract/session.ts';
 import { isAlive } from '../support/appliance.ts';
 import { DaemonUnderTest, daemonEntries } from '../support/daemon-under-test.ts';
 import { freePorts } from '../support/free-ports.ts';
 import { describeWith } from '../support/interop.ts';
-import { type Answer, IscsiClient, Opcode } from '../support/iscsi-client.ts';
+import { Opcode } from '../support/iscsi-client.ts';
 import { containing, matching } from '../support/matching.ts';
-import { type Background, type RunResult, tryRun, until } from '../support/run.ts';
-import { read16, testUnitReady, write16 } from '../support/scsi-cdb.ts';
+import { type RunResult, until } from '../support/run.ts';
+import { write16 } from '../support/scsi-cdb.ts';
+import {
+  attentions,
+  esx,
+  read,
+  TargetUnderTest,
+  verdict,
+  write,
+} from '../support/target-under-test.ts';
 
 const withinMs = 30_000;
-const esx = 'iqn.1998-01.com.vmware:esx1';
-const checkCondition = 2;
-
-class Target extends DaemonUnderTest {
-  static async start(args?: readonly string[]): Promise<{ target: Target; daemon: Background }> {
-    const target = new Target(daemonEntries.real);
-    return { target, daemon: await target.start(args) };
-  }
-
-  async port(): Promise<number> {
-    return (await this.pool()).iscsi.portals[0]?.port ?? 0;
-  }
-
-  async url(lun: number, account = ''): Promise<string> {
-    const { targetName } = (await this.pool()).iscsi;
-    return `iscsi://${account}127.0.0.1:${await this.port()}/${targetName}/${lun}`;
-  }
-
-  /** One of libiscsi's or qemu's programs, as the initiator `name`. */
-  async tool(program: string, args: readonly string[]): Promise<RunResult> {
-    return await tryRun(program, args, { timeoutMs: withinMs });
-  }
-
-  async logIn(initiatorName = esx, isid = 1): Promise<IscsiClient> {
-    const { targetName } = (await this.pool()).iscsi;
-    return await IscsiClient.login(await this.port(), { initiatorName, targetName, isid });
-  }
-
-  async sessions(): Promise<Session[]> {
-    // `session list --json` prints the contract's shape.
-    return ((await this.json('session list')) as SessionList).sessions;
-  }
-
-  /** A secret in a file that only its owner may read. */
-  secretFile(name: string, secret: string): string {
-    const file = path.join(this.folder, name);
-    fs.writeFileSync(file, `${secret}\n`, { mode: 0o600 });
-    return file;
-  }
-}
-
-/** Sense key, ASC and ASCQ as "6/3f/03"; "good" when there is none. */
-function verdict({ status, sense }: Answer): string {
-  if (status === 0) return 'good';
-  if (status !== checkCondition) return `status ${status.toString(16)}`;
-  const [key = 0, asc = 0, ascq = 0] = [sense[2], sense[12], sense[13]];
-  return `${(key & 15).toString(16)}/${hex(asc)}/${hex(ascq)}`;
-}
-
-function hex(byte: number): string {
-  return byte.toString(16).padStart(2, '0');
-}
-
-/** What TEST UNIT READY says of a LUN until it says good: every unit attention that waits. */
-async function attentions(client: IscsiClient, lun: number): Promise<string[]> {
-  const seen: string[] = [];
-  for (let count = 0; count < 10; count += 1) {
-    const said = verdict(await client.command(testUnitReady(), { lun }));
-    if (said === 'good') return seen;
-    seen.push(said);
-  }
-  return seen;
-}
-
-async function write(client: IscsiClient, lun: number, byte: number): Promise<string> {
-  const data = new Uint8Array(4096).fill(byte);
-  return verdict(await client.command(write16(0, 8), { lun, write: data }));
-}
-
-async function read(client: IscsiClient, lun: number): Promise<number | undefined> {
-  const answer = await client.command(read16(0, 8), { lun, readBytes: 4096 });
-  expect(verdict(answer)).toBe('good');
-  return answer.data[0];
-}
 
 describeWith(['libiscsi-bin', 'qemu-utils', 'qemu-block-extra'], 'a first start', () => {
   it('prints an iscsi:// line that works, for this machine and any initiator', async () => {
-    const { target, daemon } = await Target.start();
+    const { target, daemon } = await TargetUnderTest.start();
     await using _ = target;
     const [, printed = ''] = /^ {4}(iscsi:\S+)$/m.exec(daemon.output) ?? [];
     expect(printed).toBe(await target.url(0));
@@ -113,7 +46,7 @@ describeWith(['libiscsi-bin', 'qemu-utils', 'qemu-block-extra'], 'a first start'
   });
 
   it('listens on all addresses when it is told so; its first host stays for this machine', async () => {
-    const { target } = await Target.start(['--nbd-port', '0', '--listen', '::']);
+    const { target } = await TargetUnderTest.start(['--nbd-port', '0', '--listen', '::']);
     await using _ = target;
     await using client = await target.logIn();
     expect(await attentions(client, 0)).toEqual(['6/29/00']);
@@ -128,7 +61,7 @@ describe('CHAP', () => {
   const targetSecret = 'quite-another-one';
 
   it('lets in who knows the secret, and nobody else, to discovery too, and proves itself when asked; no secret is anywhere but in the catalog', async () => {
-    const { target, daemon } = await Target.start();
+    const { target, daemon } = await TargetUnderTest.start();
     await using _ = target;
     const file = target.secretFile('secret', secret);
     const outFile = target.secretFile('out', targetSecret);
@@ -173,7 +106,7 @@ describe('CHAP', () => {
 
 describe('what a host sees', () => {
   it('follows its LUN map while it is logged in', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await target.json('volume create db --size 64M');
     await target.json(`host create esx --initiator ${esx}`);
@@ -197,7 +130,7 @@ describe('what a host sees', () => {
   });
 
   it('may be read-only for one host and not for another', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     const other = 'iqn.2026-01.test:other';
     await target.json(`host create esx --initiator ${esx}`);
@@ -205,7 +138,7 @@ describe('what a host sees', () => {
     await target.json('lun map lun0 esx --read-only');
     await target.json('lun map lun0 other');
     await using reader = await target.logIn();
-    await using writer = await target.logIn(other, 2);
+    await using writer = await target.logIn({ initiatorName: other, isid: 2 });
     await attentions(reader, 0);
     await attentions(writer, 0);
     expect(await write(reader, 0, 9)).toBe('7/27/00');
@@ -214,12 +147,15 @@ describe('what a host sees', () => {
   });
 
   it('ends when its host goes, and only then', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await target.json(`host create esx --initiator ${esx}`);
     await target.json('lun map lun0 esx');
     await using client = await target.logIn();
-    await using bystander = await target.logIn('iqn.2026-01.test:bystander', 2);
+    await using bystander = await target.logIn({
+      initiatorName: 'iqn.2026-01.test:bystander',
+      isid: 2,
+    });
     await attentions(bystander, 0);
     expect(await target.cli('host delete esx')).toMatchObject({
       code: 1,
@@ -235,7 +171,7 @@ describe('what a host sees', () => {
 
 describe('sessions', () => {
   it('are listed with what they did, and dropped', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -267,7 +203,7 @@ describe('sessions', () => {
   });
 
   it('stay through a rollback that was asked for, and are told', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -290,7 +226,7 @@ describe('sessions', () => {
   });
 
   it('write on under rollbacks: a write is answered good, busy or with the news, and what is written after the last one stays', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -317,7 +253,7 @@ describe('sessions', () => {
   });
 
   it('see a view refreshed, a volume grown and another way to answer writes without logging in again', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await target.json('view create lun0 --at now --name test');
     await target.json('lun map test loopback');
@@ -336,7 +272,7 @@ describe('sessions', () => {
   });
 
   it('lose a volume that is deleted, which takes consent that names the host', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await target.json('volume create db --size 64M');
     await target.json('lun map db loopback');
@@ -353,7 +289,7 @@ describe('sessions', () => {
   });
 
   it('are asked to log out when the appliance stops', async () => {
-    const { target, daemon } = await Target.start();
+    const { target, daemon } = await TargetUnderTest.start();
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -375,7 +311,7 @@ describe('a pool that gets full', () => {
   const mebi = 1024 ** 2;
 
   it('tells every host once at 85 %, also one that comes later, and stops writes at 95 % with 7/27/07', async () => {
-    const { target } = await Target.start(['--nbd-port', '0', '--pool-size', '256M']);
+    const { target } = await TargetUnderTest.start(['--nbd-port', '0', '--pool-size', '256M']);
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -397,7 +333,7 @@ describe('a pool that gets full', () => {
       return said.length > 0;
     });
     expect(said).toEqual(['6/38/07']);
-    await using late = await target.logIn('iqn.2026-01.test:late', 2);
+    await using late = await target.logIn({ initiatorName: 'iqn.2026-01.test:late', isid: 2 });
     expect(await attentions(late, 0)).toEqual(['6/29/00', '6/38/07']);
     expect(await fill(256)).toBe('7/27/07');
     expect(await attentions(client, 0)).toEqual([]);
@@ -408,7 +344,7 @@ describe('a pool that gets full', () => {
 
 describe('LUN maps and portals', () => {
   it('are there again after the engine was killed, under the same numbers and ports', async () => {
-    const { target, daemon } = await Target.start();
+    const { target, daemon } = await TargetUnderTest.start();
     await using _ = target;
     await target.json(`host create esx --initiator ${esx}`);
     await target.json('lun map lun0 esx --lun 9');
@@ -430,7 +366,7 @@ describe('LUN maps and portals', () => {
   });
 
   it('are not touched by the death of the daemon: sessions go on, and the next daemon finds them', async () => {
-    const { target, daemon } = await Target.start();
+    const { target, daemon } = await TargetUnderTest.start();
     await using _ = target;
     await using client = await target.logIn();
     await attentions(client, 0);
@@ -445,7 +381,7 @@ describe('LUN maps and portals', () => {
   });
 
   it('of a port in use are refused at the first start, with what to do', async () => {
-    const { target } = await Target.start();
+    const { target } = await TargetUnderTest.start();
     await using _ = target;
     await using second = new DaemonUnderTest(daemonEntries.real);
     const port = String(await target.port());
@@ -457,7 +393,12 @@ describe('LUN maps and portals', () => {
   });
 
   it('are none at all with --iscsi-port off', async () => {
-    const { target, daemon } = await Target.start(['--nbd-port', '0', '--iscsi-port', 'off']);
+    const { target, daemon } = await TargetUnderTest.start([
+      '--nbd-port',
+      '0',
+      '--iscsi-port',
+      'off',
+    ]);
     await using _ = target;
     expect(daemon.output).not.toContain('iscsi://');
     expect((await target.cli('portal list')).stdout).toContain('iSCSI is off');
