@@ -129,7 +129,7 @@ function poolText(pool: Pool, nowMs: number): string {
     ['snapshots', String(pool.snapshotCount)],
     ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
     ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
-    ['map', `${formatSize(pool.mapBytes)} of RAM`],
+    ['map', `${formatSize(pool.mapBytes)} of RAM, at most ${formatSize(pool.mapBytesMax)}`],
     ['scrub', scrubLine(pool.scrub, nowMs)],
     [
       'opened',

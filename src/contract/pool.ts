@@ -28,6 +28,9 @@ export const Pool = Type.Object({
   /** RAM that the head maps take. */
   mapBytes: Type.Number(),
   recovery: Type.Object({
+  /** RAM that they may take: a quarter of the machine's. */
+  mapBytesMax: Type.Number(),
+  scrub: ScrubSummary,
     durationMs: Type.Number(),
     logBytes: Type.Number(),
     tailFrames: Type.Number(),

@@ -307,6 +307,8 @@ function poolStatus(parts: EngineParts): PoolStatus {
     recovery: {
       durationMs: parts.openMs,
       logBytes: recovery.logBytes,
+    mapBytesMax: pool.mapBytesMax,
+    scrub,
       tailFrames: recovery.tailFrames,
       wasClean: recovery.wasClean,
     },

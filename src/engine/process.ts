@@ -14,7 +14,7 @@ import { OperationError, type Outcome, toError } from '../base/errors.ts';
 import type { Log } from '../base/ports.ts';
 import { StagingDoor } from '../device/staging-door.ts';
 import { systemClock, systemRandom } from '../host/clock.ts';
-import { availableMemoryBytes } from '../host/memory.ts';
+import { availableMemoryBytes, totalMemoryBytes } from '../host/memory.ts';
 import { onCrash } from '../host/signals.ts';
 import { systemTimers } from '../host/timers.ts';
 import { NbdServer } from '../nbd/server.ts';
@@ -32,6 +32,8 @@ import { type EngineRpcServer, serveEngineRpc } from './rpc.ts';
 export const exitCode = { locked: 3, refused: 4, failStop: 70 } as const;
 /** The page cache is thought to keep this share of the memory that is free at start for our segments. */
 const pageCacheShare = 0.6;
+/** Part of the memory that maps may take. */
+const mapShare = 0.25;
 /** Of the time given for a stop, this share may go into waiting for clients. */
 const drainShare = 0.6;
 
@@ -77,7 +79,11 @@ async function open(settings: EngineArguments, log: Log): Promise<OpenedPool> {
   const outcome = await new Promise<Outcome<OpenedPool>>((resolve) => {
     const options = {
       name: settings.pool,
-      settings: { ...defaultSettings, manifestPath: `${settings.poolDir}/manifest.db` },
+      settings: {
+        ...defaultSettings,
+        mapBytes: Math.floor(totalMemoryBytes() * mapShare),
+        manifestPath: `${settings.poolDir}/manifest.db`,
+      },
       capacityBytes: settings.poolSizeBytes,
       pageCacheBytes: availableMemoryBytes() * pageCacheShare,
       onFailed: failStop,

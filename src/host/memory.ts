@@ -1,4 +1,5 @@
 /** Memory of the machine, and memory that starts at a page. */
+import os from 'node:os';
 
 const webPageBytes = 65_536;
 
@@ -20,6 +21,12 @@ export function alignedMemory(bytes: number): SharedArrayBuffer {
     .WebAssembly;
   const pages = Math.ceil(bytes / webPageBytes);
   return new Memory({ initial: pages, maximum: pages, shared: true }).buffer;
+}
+
+/** Bytes that this process may have at all: the machine's, or what its control group allows. */
+export function totalMemoryBytes(): number {
+  const allowed = process.constrainedMemory();
+  return allowed > 0 ? Math.min(allowed, os.totalmem()) : os.totalmem();
 }
 
 /** Bytes that are free or easily freed. */

@@ -452,6 +452,8 @@ export class FakePool {
   #counted(info: VolumeInfo): VolumeInfo {
     const mine = this.state.snapshots.filter((each) => each.volume === info.name);
     const kind = this.state.views[info.uuid] === undefined ? 'volume' : 'view';
+      mapBytesMax: 2 ** 30,
+      scrub: scrubSummary(this.scrub),
     return { ...info, kind, snapshotCount: mine.length };
   }
 
