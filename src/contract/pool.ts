@@ -30,7 +30,6 @@ export const Pool = Type.Object({
   recovery: Type.Object({
   /** RAM that they may take: a quarter of the machine's. */
   mapBytesMax: Type.Number(),
-  scrub: ScrubSummary,
     durationMs: Type.Number(),
     logBytes: Type.Number(),
     tailFrames: Type.Number(),

@@ -308,7 +308,6 @@ function poolStatus(parts: EngineParts): PoolStatus {
       durationMs: parts.openMs,
       logBytes: recovery.logBytes,
     mapBytesMax: pool.mapBytesMax,
-    scrub,
       tailFrames: recovery.tailFrames,
       wasClean: recovery.wasClean,
     },

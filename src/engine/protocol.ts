@@ -155,7 +155,6 @@ export interface LineInfo {
   readonly startedMs: number;
   /** RAM that they may take. */
   readonly mapBytesMax: number;
-  readonly scrub: Omit<ScrubInfo, 'findings'>;
   /** Position in the log where the stretch begins, and where it was left; absent = the present. */
   readonly fromPosition: number;
   readonly leftPosition?: number;

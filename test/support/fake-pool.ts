@@ -453,7 +453,6 @@ export class FakePool {
     const mine = this.state.snapshots.filter((each) => each.volume === info.name);
     const kind = this.state.views[info.uuid] === undefined ? 'volume' : 'view';
       mapBytesMax: 2 ** 30,
-      scrub: scrubSummary(this.scrub),
     return { ...info, kind, snapshotCount: mine.length };
   }
 
