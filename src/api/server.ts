@@ -19,6 +19,7 @@ import { installLunRoutes } from './lun.ts';
 import { installOperationRoutes } from './operation.ts';
 import { installPoolRoutes } from './pool.ts';
 import { installPortalRoutes } from './portal.ts';
+import { installScrubRoutes } from './scrub.ts';
 import { installSessionRoutes } from './session.ts';
 import { installSnapshotRoutes } from './snapshot.ts';
 import { installTlsRoutes } from './tls.ts';
@@ -70,6 +71,7 @@ export function buildApi(controls: Controls, log: Log): FastifyInstance {
   installViewRoutes(app, pool);
   installSnapshotRoutes(app, pool);
   installHistoryRoutes(app, pool.history);
+  installScrubRoutes(app, pool.scrub);
   installHostRoutes(app, hosts, sessions);
   installLunRoutes(app, luns);
   installSessionRoutes(app, sessions);

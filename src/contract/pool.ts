@@ -1,6 +1,7 @@
 /** The pool and what may be asked of it. */
 import { type Static, Type } from 'typebox';
 import { SizeBytes, TimeMs } from './common.ts';
+import { ScrubSummary } from './scrub.ts';
 
 export const Pool = Type.Object({
   name: Type.String(),
@@ -25,11 +26,12 @@ export const Pool = Type.Object({
   epoch: Type.Number(),
   /** End of the durable log, as an address. */
   durableThrough: Type.Number(),
-  /** RAM that the head maps take. */
+  /** RAM that maps take. */
   mapBytes: Type.Number(),
-  recovery: Type.Object({
   /** RAM that they may take: a quarter of the machine's. */
   mapBytesMax: Type.Number(),
+  scrub: ScrubSummary,
+  recovery: Type.Object({
     durationMs: Type.Number(),
     logBytes: Type.Number(),
     tailFrames: Type.Number(),

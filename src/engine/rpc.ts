@@ -120,6 +120,7 @@ type ParamKind =
   | 'optional ack'
   | 'optional flag'
   | 'optional text'
+  | 'optional size'
   | 'texts'
   | 'list of views';
 
@@ -135,6 +136,9 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   poolVerify: {},
   poolSpace: { volume: 'optional text', deleted: 'texts' },
   poolRebuild: {},
+  scrubStatus: {},
+  scrubStart: { bytesPerSecond: 'optional size' },
+  scrubPause: {},
   volumeList: {},
   volumeShow: { name: 'text' },
   volumeCreate: { name: 'text', sizeBytes: 'size', ack: 'optional ack' },
@@ -344,6 +348,7 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   'optional ack': (value) => value === undefined || isAck(value),
   'optional flag': (value) => value === undefined || isOfKind(value, 'flag'),
   'optional text': (value) => value === undefined || isOfKind(value, 'text'),
+  'optional size': (value) => value === undefined || isCount(value),
   texts: isTexts,
   'list of views': isViewTargets,
 };

@@ -5,6 +5,7 @@
  *     seal      derive the footer from the segment's frames, write it, flush it
  *     manifest  apply catalogue records and sealed segments to the manifest
  *     verify    read one segment whole, compare everything with its checksums and its footer
+ *     scrub     the same a piece at a time, and in the end superblock and manifest
  *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
  *     runs      make an index run, a step at a time; compare runs with the manifest; read one whole
  *
@@ -31,6 +32,8 @@ import {
 } from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';
 import { crcPlaceOf, eachFooterEntry, SegmentSource } from './recovery/segment-source.ts';
+import type { ScrubFault } from './reports.ts';
+import { ScrubKeeping, type ScrubStep, type ScrubStepped } from './scrub/scrub-keeping.ts';
 
 export interface KeeperSettings {
   readonly poolUuid: Uint8Array;
@@ -54,6 +57,13 @@ export type KeeperJob =
       readonly segments: readonly ManifestSegment[];
     }
   | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
+  | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStep)
+  | {
+      readonly kind: 'scrub-end';
+      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
+    }
+  /** What the scrubber wants to find again at the next open; without `save` it only asks for it. */
+  | { readonly kind: 'scrub-note'; readonly save: string | undefined }
   | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
   | { readonly kind: 'open-runs' }
   | { readonly kind: 'build-run'; readonly plan: RunPlan }
@@ -86,6 +96,13 @@ export type KeeperResult =
       readonly blocks: number;
       readonly faults: readonly string[];
     }
+  | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStepped)
+  | {
+      readonly kind: 'scrub-end';
+      readonly faults: readonly ScrubFault[];
+      readonly isManifestChecked: boolean;
+    }
+  | { readonly kind: 'scrub-note'; readonly text: string | undefined }
   | {
       readonly kind: 'rebuild-footer';
       readonly segId: number;
@@ -127,6 +144,7 @@ export class Keeper {
   readonly #seeds: Seeds;
   readonly #pause: (ms: number) => void;
   readonly #runs: RunKeeping;
+  readonly #scrub: ScrubKeeping;
   #manifest: Manifest | undefined;
   #zeros: Uint8Array | undefined;
 
@@ -137,6 +155,7 @@ export class Keeper {
     this.#disk = disk;
     this.#seeds = new Seeds(settings.poolUuid);
     this.#runs = new RunKeeping({ ...settings, disk, seeds: this.#seeds });
+    this.#scrub = new ScrubKeeping({ ...settings, disk, seeds: this.#seeds });
   }
 
   /** Does one job. Throws only what is a programming error. */
@@ -151,7 +170,16 @@ export class Keeper {
       case 'manifest':
         return this.#applyToManifest(job.records, job.segments);
       case 'verify':
-        return this.#verify(job, job.isSealed);
+        return { kind: 'verify', segId: job.segId, ...this.#scrub.verify(job) };
+      case 'scrub':
+        return { kind: 'scrub', segId: job.segment.segId, ...this.#scrub.step(job) };
+      case 'scrub-end':
+        return {
+          kind: 'scrub-end',
+          ...this.#scrub.finish(job.segments, this.#manifest, this.#runs),
+        };
+      case 'scrub-note':
+        return { kind: 'scrub-note', ...this.#scrubNote(job.save) };
       case 'rebuild-footer':
         return this.#rebuildFooter(job);
       case 'open-runs':
@@ -169,6 +197,7 @@ export class Keeper {
 
   close(): void {
     this.#runs.close();
+    this.#scrub.close();
     this.#manifest?.close();
     this.#manifest = undefined;
   }
@@ -311,31 +340,14 @@ export class Keeper {
     }
   }
 
-  #verify({ segId, endAddress }: SegmentEnd, isSealed: boolean): KeeperResult {
-    const faults: string[] = [];
-    let blocks = 0;
-    const outcome = this.#attempt(() => {
-      const source = this.#source(segId);
-      try {
-        const scan = source.scan({
-          verifiesData: true,
-          endLimit: endAddress,
-          durableLimit: endAddress,
-        });
-        if (scan === undefined) throw new FormatError(`segment ${segId}: header unreadable`);
-        faults.push(...scan.faults);
-        blocks = scan.endSlot;
-        if (isSealed && !this.#isFooterRight(source, scan)) {
-          faults.push(
-            `segment ${segId}: footer differs from the frames ('pool rebuild' makes it again)`,
-          );
-        }
-      } finally {
-        source.close();
-      }
-    });
-    if (outcome.error !== undefined) faults.push(outcome.error.message);
-    return { kind: 'verify', segId, blocks, faults };
+  #scrubNote(save: string | undefined): { text: string | undefined } {
+    try {
+      if (save !== undefined) this.#manifest?.keepScrubNote(save);
+      return { text: this.#manifest?.scrubNote };
+    } catch {
+      // Whatever SQLite says: the scrubber begins a new pass then.
+      return { text: undefined };
+    }
   }
 
   #isFooterRight(source: SegmentSource, contents: FooterContents): boolean {

@@ -16,6 +16,8 @@ export interface StoreSettings {
   readonly mapBytes: number;
   /** An index run covers this many of the level below. */
   readonly runFanOut: number;
+  /** Rate of the scrubber; 0 = it begins only when it is told to. */
+  readonly scrubBytesPerSecond: number;
   /** Where the manifest database lives; ':memory:' in the simulator. */
   readonly manifestPath: string;
 }
@@ -28,6 +30,7 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   crcTableBytes: 256 * 2 ** 20,
   mapBytes: 2 ** 30,
   runFanOut: 8,
+  scrubBytesPerSecond: 20 * 2 ** 20,
 };
 
 export const limits = {

@@ -53,10 +53,10 @@ import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
-import { accountSpace } from './liveness/space-account.ts';
-import { spaceReport } from './liveness/space-report.ts';
+import { answerSpace } from './liveness/space-report.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
+import { Scrubber } from './scrub/scrubber.ts';
 
 export interface OpenSnapshot {
   readonly device: BlockDevice;
@@ -77,6 +77,7 @@ export class Pool {
   readonly #space: Space;
   readonly warmUp: WarmUp;
   readonly #budget: MapBudget;
+  readonly scrubber: Scrubber;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -111,6 +112,7 @@ export class Pool {
     this.warmUp = new WarmUp(parts);
     this.#budget = helpers.budget;
     this.#budget.start();
+    this.scrubber = new Scrubber(parts, maintenance, () => helpers.upkeep.all());
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
@@ -168,23 +170,7 @@ export class Pool {
 
   /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
   spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
-    this.#operator.attempt(done, () => {
-      for (const name of [question.volume, ...question.deleted]) {
-        const [volume, snapshot] = name?.split('@') ?? [];
-        if (volume !== undefined && snapshot !== undefined) this.snapshot(volume, snapshot);
-        else if (volume !== undefined) this.volume(volume);
-      }
-      accountSpace(this.#operator, progress, (outcome) => {
-        if (!outcome.ok) {
-          done(outcome);
-          return;
-        }
-        this.#operator.attempt(done, () => {
-          const { segmentSlots } = this.#parts.settings;
-          done(success(spaceReport(outcome.value, question, segmentSlots)));
-        });
-      });
-    });
+    answerSpace(this.#operator, { question, progress }, done);
   }
 
   /** By name order. What it returns is live: read it, keep nothing. */
@@ -412,6 +398,7 @@ export class Pool {
   opened(): void {
     this.#isOpen = true;
     this.segmentOpened();
+    this.scrubber.open();
   }
 
   /** Logs the whole catalogue. */
@@ -443,6 +430,7 @@ export class Pool {
     this.#upkeep.stop();
     this.warmUp.stop();
     this.#budget.stop();
+    this.scrubber.close();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();

@@ -73,5 +73,58 @@ export interface SpaceQuestion {
   readonly deleted: readonly string[];
 }
 
+/** Something that is not as it was written. */
+export interface ScrubFault {
+  readonly text: string;
+  readonly segId: number;
+  /** Present for data blocks: where they lie, and as which blocks of which line they were written. */
+  readonly bad:
+    | {
+        readonly address: number;
+        readonly blockCount: number;
+        readonly line: number;
+        readonly lba: number;
+      }
+    | undefined;
+}
+
+/** A fault with what it means for volumes. */
+export interface ScrubFinding {
+  readonly foundMs: number;
+  readonly text: string;
+  readonly segId: number;
+  /** Present for data: the volume that it was written to, and where, in bytes. */
+  readonly volume?: string;
+  readonly offset?: number;
+  readonly length?: number;
+  /** Volumes and views whose present state has it; else only snapshots and history do. */
+  readonly presentIn?: readonly string[];
+}
+
+export interface ScrubStatus {
+  readonly state: 'running' | 'paused' | 'waiting' | 'off';
+  readonly bytesPerSecond: number;
+  /** Of the pass that runs or is paused. */
+  readonly segmentsDone: number;
+  readonly segmentCount: number;
+  readonly passStartedMs?: number;
+  /** While waiting. */
+  readonly nextPassMs?: number;
+  readonly lastPass?: ScrubPass;
+  readonly findingCount: number;
+  /** The first thousand. */
+  readonly findings: readonly ScrubFinding[];
+}
+
+/** A pass over everything. */
+export interface ScrubPass {
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly blocksChecked: number;
+  readonly findingCount: number;
+  /** False when the engine was started again during the pass: then the next one compares the manifest. */
+  readonly isManifestChecked: boolean;
+}
+
 /** `done` of `total` steps. */
 export type Progress = (done: number, total: number) => void;

@@ -64,6 +64,7 @@ const smallSettings: StoreSettings = {
   stagingBytes: 2 ** 21,
   crcTableBytes: 2 ** 16,
   runFanOut: 2,
+  scrubBytesPerSecond: 0,
   manifestPath: ':memory:',
 };
 

@@ -17,6 +17,7 @@ export function smallSettings(folder: string): StoreSettings {
     readySegments: 2,
     stagingBytes: 4 * 2 ** 20,
     runFanOut: 2,
+    scrubBytesPerSecond: 0,
     manifestPath: `${folder}/manifest.db`,
   };
 }

@@ -6,16 +6,54 @@
  *     undo               in neither, but where undo goes back    sharedBytes   others have it, too
  *     history            in none of these
  */
-import { ErrorCode, OperationError } from '../../base/errors.ts';
+import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { uuidText } from '../../base/uuid.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { Done, Operator } from '../core/operator.ts';
 import { slotSizeBytes } from '../format/address.ts';
-import type { PoolSpace, SnapshotSpace, SpaceQuestion, VolumeSpace, WhatIf } from '../reports.ts';
+import type {
+  PoolSpace,
+  Progress,
+  SnapshotSpace,
+  SpaceQuestion,
+  VolumeSpace,
+  WhatIf,
+} from '../reports.ts';
 import type { Interval } from './holders.ts';
-import type { SpaceAccount } from './space-account.ts';
+import { accountSpace, type SpaceAccount } from './space-account.ts';
+
+/** Makes an account and answers from it. `done` gets OperationError not-found for names that there are not. */
+export function answerSpace(
+  operator: Operator,
+  { question, progress }: { readonly question: SpaceQuestion; readonly progress: Progress },
+  done: Done<PoolSpace>,
+): void {
+  operator.attempt(done, () => {
+    checkQuestion(operator, question);
+    accountSpace(operator, progress, (outcome) => {
+      if (!outcome.ok) {
+        done(outcome);
+        return;
+      }
+      operator.attempt(done, () => {
+        done(success(spaceReport(outcome.value, question, operator.parts.settings.segmentSlots)));
+      });
+    });
+  });
+}
+
+/** Throws OperationError not-found for names that there are not. */
+function checkQuestion(operator: Operator, { volume, deleted }: SpaceQuestion): void {
+  if (volume !== undefined) operator.volume(volume);
+  for (const name of deleted) {
+    const [of = '', snapshot] = name.split('@');
+    if (snapshot === undefined) operator.volume(of);
+    else operator.snapshot(of, snapshot);
+  }
+}
 
 /** Throws OperationError not-found for names that the account does not have. */
-export function spaceReport(
+function spaceReport(
   account: SpaceAccount,
   question: SpaceQuestion,
   segmentSlots: number,

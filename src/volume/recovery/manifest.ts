@@ -88,6 +88,15 @@ export class Manifest {
     return Number(this.#meta('appliedPosition') ?? '0');
   }
 
+  /** What the scrubber noted last: no part of the contents. */
+  get scrubNote(): string | undefined {
+    return this.#meta('scrub');
+  }
+
+  keepScrubNote(text: string): void {
+    this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run('scrub', text);
+  }
+
   /** Segments that it has as sealed. */
   sealedSegIds(): Set<number> {
     const ids = this.#database.prepare('SELECT id FROM segment').pluck().all();

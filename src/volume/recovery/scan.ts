@@ -2,6 +2,8 @@
  * Scan: walks the frames of one segment file and derives everything that a footer holds. Used by recovery (with data
  * verified), by sealing (headers only: the data was checksummed when it was written) and by verify and rebuild.
  *
+ * A scan may be made in steps (the scrubber does) or at once.
+ *
  *     slot 1 ─▶ frame ok ─▶ frame ok ─▶ frame bad at slot s
  *                                       s below the durable limit?  no: the log ends here (a torn tail)
  *                                                                   yes: rot: note it, look for the next frame behind
@@ -40,6 +42,8 @@ export interface ScanOptions {
   readonly endLimit: number;
   /** What does not verify below this address has rotted; above, it is a torn tail. */
   readonly durableLimit: number;
+  /** Checksum of the segment's header, with which the chain of frame checksums begins; undefined = the chain is not looked at. */
+  readonly chainFrom?: number;
 }
 
 export interface SegmentScan extends FooterContents {
@@ -47,12 +51,17 @@ export interface SegmentScan extends FooterContents {
   readonly endAddress: number;
   /** Where data blocks do not match their checksum, and where no frame could be read, in words. */
   readonly faults: readonly string[];
+  /** Addresses of data blocks that do not match their checksum. */
+  readonly badBlocks: readonly number[];
   /** Some frame could not be read: nobody knows what it changed. */
   readonly isIncomplete: boolean;
   /** Greatest durableThrough of all frames. */
   readonly durableThrough: number;
   readonly lastHlcMs: number;
 }
+
+/** All that a scan needs of a file. */
+type Readable = Pick<DiskFile, 'read'>;
 
 /** A frame read whole: header blocks in `bytes`, then (when asked for) data. */
 export interface LoadedFrame {
@@ -61,12 +70,12 @@ export interface LoadedFrame {
 }
 
 export class SegmentReader {
-  readonly #file: DiskFile;
+  readonly #file: Readable;
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
   #readError: string | undefined;
 
-  constructor(file: DiskFile, segmentSlots: number, seeds: Seeds) {
+  constructor(file: Readable, segmentSlots: number, seeds: Seeds) {
     this.#file = file;
     this.#segmentSlots = segmentSlots;
     this.#seeds = seeds;
@@ -111,7 +120,10 @@ export class SegmentReader {
     const data = this.slots(start, frame.dataBlocks);
     const bad: number[] = [];
     for (let index = 0; index < frame.dataBlocks; index += 1) {
-      const block = data?.subarray(index * slotSizeBytes, (index + 1) * slotSizeBytes);
+      const block =
+        data === undefined
+          ? this.slots(start + index, 1)
+          : data.subarray(index * slotSizeBytes, (index + 1) * slotSizeBytes);
       const isGood =
         block !== undefined &&
         crc32c(block, this.#seeds.block(start + index)) === blockCrc(header, frame, index);
@@ -131,40 +143,61 @@ export class SegmentReader {
 }
 
 /** Walks the segment. Throws FormatError for frames of a newer version or with impossible contents that verify. */
-export function scanSegment(file: DiskFile, options: ScanOptions): SegmentScan {
-  return new Scanner(file, options).run();
+export function scanSegment(file: Readable, options: ScanOptions): SegmentScan {
+  const scanner = new SegmentScanner(file, options);
+  scanner.step(Number.POSITIVE_INFINITY);
+  return scanner.result();
 }
 
-class Scanner {
+/** A scan in steps. */
+export class SegmentScanner {
   readonly #reader: SegmentReader;
   readonly #options: ScanOptions;
   readonly #frames: FooterFrame[] = [];
   readonly #entries: FooterEntry[] = [];
   readonly #faults: string[] = [];
+  readonly #badBlocks: number[] = [];
   #isIncomplete = false;
   readonly #slotCrcs: Uint32Array;
   readonly #digest = createHash('sha256');
   #durableThrough = 0;
+  readonly #limit: number;
+  #address: number;
+  /** Of the structure before the next frame; undefined when it is not known. */
+  #chain: number | undefined;
 
-  constructor(file: DiskFile, options: ScanOptions) {
+  constructor(file: Readable, options: ScanOptions) {
     this.#options = options;
     this.#reader = new SegmentReader(file, options.segmentSlots, options.seeds);
     this.#slotCrcs = new Uint32Array(options.segmentSlots);
     this.#digest.update(options.segmentHeader.subarray(0, slotSizeBytes));
+    const { segId, segmentSlots, endLimit } = options;
+    this.#limit = Math.min(endLimit, addressOf(segId, segmentSlots - 1) + 1);
+    this.#address = addressOf(segId, 1);
+    this.#chain = options.chainFrom;
   }
 
-  run(): SegmentScan {
-    const { segId, epoch, segmentSlots, endLimit } = this.#options;
-    const limit = Math.min(endLimit, addressOf(segId, segmentSlots - 1) + 1);
-    let address = addressOf(segId, 1);
-    let endAddress = address;
-    while (address < limit) {
-      const loaded = this.#acceptable(address, limit);
-      if (loaded === undefined) break;
+  /** Address up to which it has come: behind the last accepted frame. */
+  get address(): number {
+    return this.#address;
+  }
+
+  /** Looks at frames until at least `slots` slots were read; answers whether the scan has ended. */
+  step(slots: number): boolean {
+    const until = Math.min(this.#limit, this.#address + slots);
+    while (this.#address < until) {
+      const loaded = this.#acceptable(this.#address, this.#limit);
+      if (loaded === undefined) return true;
       this.#accept(loaded);
-      address = frameEnd(loaded.frame);
-      endAddress = address;
+      this.#address = frameEnd(loaded.frame);
     }
+    return this.#address >= this.#limit;
+  }
+
+  /** What the scan has found; once, when it has ended. */
+  result(): SegmentScan {
+    const { segId, epoch } = this.#options;
+    const endAddress = this.#address;
     const endSlot = endAddress - addressOf(segId, 0);
     return {
       segId,
@@ -176,6 +209,7 @@ class Scanner {
       slotCrcs: this.#slotCrcs,
       digest: this.#digest.digest(),
       faults: this.#faults,
+      badBlocks: this.#badBlocks,
       isIncomplete: this.#isIncomplete,
       durableThrough: this.#durableThrough,
       lastHlcMs: this.#frames.at(-1)?.hlcMs ?? 0,
@@ -196,6 +230,7 @@ class Scanner {
       const to = next?.frame.address ?? Math.max(address + 1, Math.min(limit, durableLimit));
       const reason = readError === undefined ? '' : ` (${readError})`;
       this.#isIncomplete = true;
+      this.#chain = undefined;
       this.#faults.push(
         `${describeAddress(address)} to ${slotOf(to - 1)}: no readable frame${reason}; writes recorded there are lost`,
       );
@@ -203,12 +238,25 @@ class Scanner {
     }
     if (bad.length > 0 && isTorn) return undefined;
     for (const block of bad) {
-      this.#faults.push(`${describeAddress(block)}: data does not match its checksum`);
+      this.#badBlocks.push(block);
+      this.#faults.push(badBlockText(block));
     }
     return loaded;
   }
 
+  /** A frame that verifies, but not behind the one that it was written behind. */
+  #checkChain({ address, previousCrc, crc }: FrameHeader): void {
+    if (this.#options.chainFrom === undefined) return;
+    if (this.#chain !== undefined && this.#chain !== previousCrc) {
+      this.#faults.push(
+        `${describeAddress(address)}: the frame does not follow the one before it (chain of checksums)`,
+      );
+    }
+    this.#chain = crc;
+  }
+
   #accept({ frame, header }: LoadedFrame): void {
+    this.#checkChain(frame);
     this.#digest.update(header.subarray(0, frame.headerBlocks * slotSizeBytes));
     this.#durableThrough = Math.max(this.#durableThrough, frame.durableThrough);
     const slot = slotOf(frame.address);
@@ -238,6 +286,10 @@ class Scanner {
       });
     }
   }
+}
+
+export function badBlockText(address: number): string {
+  return `${describeAddress(address)}: data does not match its checksum`;
 }
 
 /** Payload of the catalogue record at `position`. Throws FormatError when it cannot be read. */

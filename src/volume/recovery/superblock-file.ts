@@ -31,6 +31,25 @@ export function readSuperblock(disk: Disk): Superblock {
   return chooseSuperblock(copies);
 }
 
+/** What is wrong with the copies, in words: all four must be there and say the same. Throws DiskError. */
+export function superblockFaults(disk: Disk): string[] {
+  const look = (): string[] => {
+    const faults: string[] = [];
+    const generations = new Set<number>();
+    for (const name of fileNames) {
+      readPair(disk, name).forEach((copy, index) => {
+        const generation = generationOf(copy);
+        if (generation === undefined) faults.push(`${name}: copy ${index + 1} is unreadable`);
+        else generations.add(generation);
+      });
+    }
+    if (generations.size > 1) faults.push('the copies of the superblock are not of one generation');
+    return faults;
+  };
+  // It may be written just now: what is wrong is wrong twice.
+  return look().length === 0 ? [] : look();
+}
+
 function readCopy(
   file: { read(target: Uint8Array, position: number): number },
   copy: number,

@@ -379,6 +379,13 @@ describe('tidemark pool', () => {
     expect(err).toContain('the pool has faults');
   });
 
+  it('is scrubbed', async () => {
+    expect((await tidemark('pool status')).out).toContain('no full pass yet; nothing found\n');
+    expect((await tidemark('pool scrub start --rate 1M')).out).toContain('running, 25 %\nrate');
+    expect(await json('pool scrub pause')).toMatchObject({ state: 'paused' });
+    expect((await tidemark('pool scrub status')).out).toContain('1 MiB a second');
+  });
+
   it('is rebuilt', async () => {
     expect((await tidemark('pool rebuild')).out).toContain('the same as before');
     expect(await json('pool rebuild')).toMatchObject({

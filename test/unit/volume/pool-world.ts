@@ -40,11 +40,16 @@ export class PoolWorld {
   }
 
   /** Opens the pool; one that is open is killed first. */
-  async open(disk?: Disk): Promise<OpenedPool> {
+  async open(disk?: Disk, scrubBytesPerSecond = 0): Promise<OpenedPool> {
     return await ask((done) => {
       const options = {
         name: 'main',
-        settings: { ...smallSettings(this.folder), checkpointBytes: 2 ** 19, ...this.#settings },
+        settings: {
+          ...smallSettings(this.folder),
+          checkpointBytes: 2 ** 19,
+          scrubBytesPerSecond,
+          ...this.#settings,
+        },
         capacityBytes: 2 ** 30,
         pageCacheBytes: 2 ** 30,
         onFailed: (message: string) => {

@@ -1,0 +1,175 @@
+/** What the keeper does for verify and for the scrubber: checks segments, superblock and manifest against the log. */
+import { type Disk, DiskError } from '../../base/ports.ts';
+import { addressOf } from '../format/address.ts';
+import { FormatError } from '../format/format-error.ts';
+import type { RunKeeping } from '../index/run-keeping.ts';
+import type { SegmentEnd } from '../keeper.ts';
+import { Manifest, type ManifestRecord, type ManifestSegment } from '../recovery/manifest.ts';
+import { superblockFaults } from '../recovery/superblock-file.ts';
+import type { ScrubFault } from '../reports.ts';
+import { mediumWindowBytes } from './medium-file.ts';
+import { type CheckedSegment, type CheckOptions, SegmentCheck } from './segment-check.ts';
+
+type Segment = SegmentEnd & { readonly isSealed: boolean };
+
+export interface ScrubStep {
+  readonly segment: Segment;
+  /** Read at least so much before answering. */
+  readonly bytes: number;
+  /** The first segment of the log, in a pass that begins there. */
+  readonly isFirst: boolean;
+}
+
+export interface ScrubStepped {
+  readonly blocks: number;
+  readonly isFinished: boolean;
+  readonly faults: readonly ScrubFault[];
+}
+
+export class ScrubKeeping {
+  readonly #disk: Disk;
+  readonly #settings: Omit<CheckOptions, 'window'>;
+  #window: Uint8Array | undefined;
+  #verifyWindow: Uint8Array | undefined;
+  #check: SegmentCheck | undefined;
+  /** Slots of the check that were told. */
+  #slotsTold = 0;
+  #before: CheckedSegment | undefined;
+  #verified: CheckedSegment | undefined;
+  /** What the segments of this pass say the manifest must hold; undefined when not all of them were seen. */
+  #expected: { readonly records: ManifestRecord[]; readonly rows: ManifestSegment[] } | undefined;
+
+  constructor(settings: Omit<CheckOptions, 'window'>) {
+    this.#settings = settings;
+    this.#disk = settings.disk;
+  }
+
+  close(): void {
+    this.#check?.close();
+    this.#check = undefined;
+  }
+
+  /** Checks one segment at once. */
+  verify(segment: Segment): { readonly blocks: number; readonly faults: readonly string[] } {
+    // Another than the scrubber's, which reads on from where it is.
+    this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
+    const window = this.#verifyWindow;
+    let check: SegmentCheck | undefined;
+    try {
+      check = new SegmentCheck({ ...this.#settings, window }, segment, this.#verified);
+      check.step(Number.POSITIVE_INFINITY);
+      this.#verified = check.checked;
+      return { blocks: check.slots, faults: check.texts };
+    } catch (thrown) {
+      this.#verified = undefined;
+      return { blocks: 0, faults: [...(check?.texts ?? []), textOf(thrown)] };
+    } finally {
+      check?.close();
+    }
+  }
+
+  /** A piece of a segment; post it again until it is finished. */
+  step({ segment, bytes, isFirst }: ScrubStep): ScrubStepped {
+    const { segId } = segment;
+    try {
+      if (this.#check?.segId !== segId) this.#begin(segment, isFirst);
+      const check = this.#check;
+      if (check === undefined) return { blocks: 0, isFinished: true, faults: [] };
+      const isFinished = check.step(bytes);
+      const blocks = check.slots - this.#slotsTold;
+      this.#slotsTold = check.slots;
+      if (!isFinished) return { blocks, isFinished, faults: [] };
+      this.#before = check.checked;
+      if (segment.isSealed) this.#collect(check);
+      this.close();
+      return { blocks, isFinished, faults: check.faults };
+    } catch (thrown) {
+      const before = this.#check?.faults ?? [];
+      this.close();
+      this.#before = undefined;
+      this.#expected = undefined;
+      const faults = [...before, { text: textOf(thrown), segId, bad: undefined }];
+      return { blocks: 0, isFinished: true, faults };
+    }
+  }
+
+  /**
+   * The end of a pass: superblock and manifest. All that is published was applied to the manifest before this; of the
+   * segments, those are read now that were not checked as sealed ones.
+   */
+  finish(
+    segments: readonly Segment[],
+    manifest: Manifest | undefined,
+    runs: RunKeeping,
+  ): { readonly faults: readonly ScrubFault[]; readonly isManifestChecked: boolean } {
+    const texts = superblockFaults(this.#disk);
+    const expected = this.#expected;
+    this.#expected = undefined;
+    this.#before = undefined;
+    const isManifestChecked = manifest !== undefined && expected !== undefined;
+    if (isManifestChecked) {
+      try {
+        const seen = new Set(expected.rows.map(({ segId }) => segId));
+        const rest = segments.filter(({ segId }) => !seen.has(segId));
+        for (const segment of rest) this.#collectRest(segment, expected);
+        const fresh = new Manifest(':memory:', this.#settings.poolUuid);
+        fresh.apply(expected.records, expected.rows);
+        runs.list(fresh);
+        if (fresh.contents() !== manifest.contents()) {
+          texts.push("the manifest differs from the log ('pool rebuild' makes it again)");
+        }
+        fresh.close();
+      } catch (thrown) {
+        texts.push(`the manifest cannot be compared: ${textOf(thrown)}`);
+      }
+    }
+    const faults = texts.map((text) => ({ text, segId: 0, bad: undefined }));
+    return { faults, isManifestChecked };
+  }
+
+  #begin(segment: Segment, isFirst: boolean): void {
+    this.close();
+    if (isFirst) {
+      this.#expected = { records: [], rows: [] };
+      this.#before = undefined;
+    }
+    this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
+    const options = { ...this.#settings, window: this.#window };
+    this.#check = new SegmentCheck(options, segment, this.#before);
+    this.#slotsTold = 0;
+  }
+
+  #collect(check: SegmentCheck): void {
+    const { contents } = check;
+    if (contents === undefined || this.#expected === undefined) return;
+    const { segId, epoch, endSlot, entries, digest } = contents;
+    for (const record of check.records()) this.#expected.records.push(record);
+    this.#expected.rows.push({ segId, epoch, endSlot, entryCount: entries.length, digest });
+  }
+
+  #collectRest(
+    segment: Segment,
+    expected: { readonly records: ManifestRecord[]; readonly rows: ManifestSegment[] },
+  ): void {
+    if (segment.endAddress <= addressOf(segment.segId, 1)) return;
+    this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
+    const options = { ...this.#settings, window: this.#window };
+    const check = new SegmentCheck(options, segment, undefined);
+    try {
+      check.step(Number.POSITIVE_INFINITY);
+      for (const record of check.records()) expected.records.push(record);
+      const { contents } = check;
+      if (!segment.isSealed || contents === undefined) return;
+      const { segId, epoch, endSlot, entries, digest } = contents;
+      expected.rows.push({ segId, epoch, endSlot, entryCount: entries.length, digest });
+    } finally {
+      check.close();
+    }
+  }
+}
+
+/** What the disk or the format says of it; whatever else was thrown is thrown on. */
+function textOf(thrown: unknown): string {
+  if (thrown instanceof DiskError || thrown instanceof FormatError) return thrown.message;
+  throw thrown;
+}

@@ -1,0 +1,186 @@
+/**
+ * Segment check: one segment read whole from the medium, in steps, and compared with everything that vouches for it.
+ *
+ *     header ─ names the segment before, its end and its digest           compared with that one, when it was checked just before
+ *       └─ frame ─ frame ─ frame      each names the checksum of the one before; each block has its own
+ *                             └─ footer                                 compared with what the frames say
+ */
+import type { Disk } from '../../base/ports.ts';
+import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { encodeFooter } from '../format/footer.ts';
+import { FormatError } from '../format/format-error.ts';
+import { RecordType } from '../format/frame.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
+import type { SegmentEnd } from '../keeper.ts';
+import { segmentPath } from '../log/segment-path.ts';
+import type { ManifestRecord } from '../recovery/manifest.ts';
+import { recordOf } from '../recovery/replay.ts';
+import {
+  badBlockText,
+  readRecordPayload,
+  SegmentReader,
+  type SegmentScan,
+  SegmentScanner,
+} from '../recovery/scan.ts';
+import type { ScrubFault } from '../reports.ts';
+import { MediumFile } from './medium-file.ts';
+
+export interface CheckOptions {
+  readonly disk: Disk;
+  readonly seeds: Seeds;
+  readonly poolUuid: Uint8Array;
+  readonly segmentSlots: number;
+  /** From `Disk.memory`; one check at a time reads into it. */
+  readonly window: Uint8Array;
+}
+
+/** What the next segment must say of one that was checked. */
+export interface CheckedSegment {
+  readonly segId: number;
+  readonly endAddress: number;
+  readonly digest: Uint8Array;
+}
+
+export class SegmentCheck {
+  readonly segId: number;
+  readonly faults: ScrubFault[] = [];
+  /** The same in words, one for each bad block. */
+  readonly texts: string[] = [];
+  readonly #options: CheckOptions;
+  readonly #segment: SegmentEnd & { readonly isSealed: boolean };
+  readonly #file: MediumFile;
+  readonly #reader: SegmentReader;
+  readonly #scanner: SegmentScanner;
+  #scan: SegmentScan | undefined;
+
+  /** Throws DiskError, and FormatError when the segment's header is not readable. */
+  constructor(
+    options: CheckOptions,
+    segment: SegmentEnd & { readonly isSealed: boolean },
+    before: CheckedSegment | undefined,
+  ) {
+    const { disk, seeds, segmentSlots, window } = options;
+    const { segId, endAddress } = segment;
+    this.#options = options;
+    this.#segment = segment;
+    this.segId = segId;
+    this.#file = new MediumFile(disk, segmentPath(segId), window);
+    this.#reader = new SegmentReader(this.#file, segmentSlots, seeds);
+    const segmentHeader = this.#reader.slots(addressOf(segId, 0), 1);
+    const header = segmentHeader && decodeSegmentHeader(segmentHeader, segId, seeds);
+    if (segmentHeader === undefined || header === undefined) {
+      this.#file.close();
+      throw new FormatError(`segment ${segId}: header unreadable`);
+    }
+    this.#compareWithBefore(header, before);
+    this.#scanner = new SegmentScanner(this.#file, {
+      segId,
+      epoch: header.epoch,
+      segmentHeader,
+      segmentSlots,
+      seeds,
+      verifiesData: true,
+      endLimit: endAddress,
+      durableLimit: endAddress,
+      chainFrom: header.crc,
+    });
+  }
+
+  /** Slots read so far. */
+  get slots(): number {
+    return this.#scanner.address - addressOf(this.segId, 0);
+  }
+
+  /** What the next segment must say of this one; when the check has ended. */
+  get checked(): CheckedSegment | undefined {
+    if (this.#scan === undefined) return undefined;
+    return { segId: this.segId, endAddress: this.#scan.endAddress, digest: this.#scan.digest };
+  }
+
+  /** The contents; when the check has ended. */
+  get contents(): SegmentScan | undefined {
+    return this.#scan;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  /** Reads at least `bytes` more, unless that is all; answers whether it is. Throws FormatError for frames of a newer version. */
+  step(bytes: number): boolean {
+    if (!this.#scanner.step(Math.ceil(bytes / slotSizeBytes))) return false;
+    const scan = this.#scanner.result();
+    this.#scan = scan;
+    const bad = new Set(scan.badBlocks);
+    // Bad blocks are told with what is in them; all else in words.
+    const badTexts = new Set(scan.badBlocks.map(badBlockText));
+    for (const text of scan.faults) {
+      if (badTexts.has(text)) this.texts.push(text);
+      else this.#fault(text);
+    }
+    this.#tellBadBlocks(scan, bad);
+    if (scan.endAddress < this.#segment.endAddress && scan.faults.length === 0) {
+      this.#fault(`segment ${this.segId}: ends before the log does`);
+    }
+    if (this.#segment.isSealed) this.#compareFooter(scan);
+    return true;
+  }
+
+  /** Catalogue records of the segment, in order. Throws FormatError. */
+  records(): ManifestRecord[] {
+    const records: ManifestRecord[] = [];
+    for (const entry of this.#scan?.entries ?? []) {
+      const record = recordOf(entry, (position) => {
+        const address = frameAddressOf(position);
+        return readRecordPayload(this.#reader, address, position - positionOf(address, 0));
+      });
+      if (record !== undefined) records.push({ record, position: entry.position });
+    }
+    return records;
+  }
+
+  #fault(text: string): void {
+    this.texts.push(text);
+    this.faults.push({ text, segId: this.segId, bad: undefined });
+  }
+
+  #compareWithBefore(header: SegmentHeader, before: CheckedSegment | undefined): void {
+    if (before === undefined || header.previousSegId !== before.segId) return;
+    const { segId } = this;
+    if (header.previousEnd !== before.endAddress) {
+      this.#fault(`segment ${segId}: says that segment ${before.segId} ends elsewhere`);
+    } else if (Buffer.compare(header.previousDigest, before.digest) !== 0) {
+      this.#fault(`segment ${segId}: digest of segment ${before.segId} differs from its frames`);
+    }
+  }
+
+  /** One fault for neighbours of one record. */
+  #tellBadBlocks(scan: SegmentScan, bad: ReadonlySet<number>): void {
+    for (const { type, address, blockCount, line, lba } of scan.entries) {
+      if (type !== RecordType.write) continue;
+      for (let index = 0; index < blockCount; index += 1) {
+        if (!bad.has(address + index)) continue;
+        const first = index;
+        while (index + 1 < blockCount && bad.has(address + index + 1)) index += 1;
+        const count = index - first + 1;
+        this.faults.push({
+          text: `segment ${this.segId}: ${count} bad of ${blockCount} blocks`,
+          segId: this.segId,
+          bad: { address: address + first, blockCount: count, line, lba: lba + first },
+        });
+      }
+    }
+  }
+
+  #compareFooter(scan: SegmentScan): void {
+    const { poolUuid, seeds, segmentSlots } = this.#options;
+    const expected = encodeFooter(scan, poolUuid, seeds);
+    const found = new Uint8Array(expected.length);
+    const bytesRead = this.#file.read(found, segmentSlots * slotSizeBytes);
+    if (bytesRead === found.length && Buffer.compare(found, expected) === 0) return;
+    this.#fault(
+      `segment ${this.segId}: footer differs from the frames ('pool rebuild' makes it again)`,
+    );
+  }
+}

@@ -1,0 +1,61 @@
+/** What an engine without a store says of space and of its scrubber. */
+import type { PoolStatus } from '../../src/engine/protocol.ts';
+import type { ScrubInfo, SpaceInfo } from '../../src/engine/upkeep-protocol.ts';
+import type { FakeState } from './fake-pool.ts';
+
+export const fakeScrub: ScrubInfo = {
+  state: 'waiting',
+  bytesPerSecond: 20 * 2 ** 20,
+  segmentsDone: 1,
+  segmentCount: 4,
+  nextPassMs: Date.UTC(2026, 10, 23),
+  findingCount: 0,
+  findings: [],
+};
+
+export function scrubSummary({ findings: _findings, ...summary }: ScrubInfo): PoolStatus['scrub'] {
+  return summary;
+}
+
+/** Of volumes in which 8 KiB are mapped, as this engine's are, and snapshots that share half of them. */
+export function fakeSpace(
+  state: FakeState,
+  momentMs: number,
+  { volume, deleted }: { readonly volume: string | undefined; readonly deleted: readonly string[] },
+): SpaceInfo {
+  const volumes = state.volumes.filter((each) => volume === undefined || each.name === volume);
+  const snapshots = state.snapshots.filter((each) => each.volume === volume);
+  const freedBytes = deleted.length * 4096;
+  return {
+    computedMs: momentMs,
+    end: 100,
+    segmentCount: 2,
+    segmentBytes: 262_144,
+    heldBytes: 65_536,
+    historyBytes: 32_768,
+    deadBytes: 16_384,
+    headerBytes: 16_384,
+    unwrittenBytes: 131_072,
+    footerBytes: 1000,
+    volumes: volumes.map(({ name, kind, uuid, sizeBytes, mappedBytes, snapshotCount }) => ({
+      name,
+      kind,
+      uuid,
+      sizeBytes,
+      mappedBytes,
+      presentBytes: mappedBytes,
+      snapshotBytes: snapshotCount * 4096,
+      undoBytes: 0,
+      historyBytes: 12_288,
+      uniqueBytes: mappedBytes,
+      sharedBytes: snapshotCount * 4096,
+    })),
+    snapshots: snapshots.map(({ name, createdMs }) => ({
+      name,
+      createdMs,
+      mappedBytes: 8192,
+      uniqueBytes: 4096,
+    })),
+    ...(deleted.length === 0 ? {} : { whatIf: { deleted, freedBytes, historyBytes: 0 } }),
+  };
+}
