@@ -20,7 +20,6 @@ import type { IscsiFront } from './iscsi-front.ts';
 import type { NbdListeners } from './listeners.ts';
 import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
-import { scrubHandlers } from './scrub-handlers.ts';
 import { spaceHandlers } from './space-handlers.ts';
 import { releaseSnapshot, removeWithUsers, whileUnused } from './users.ts';
 
@@ -70,7 +69,6 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...snapshotHandlers(parts),
     ...historyHandlers(parts.opened.pool),
     ...spaceHandlers(parts.opened.pool),
-    ...scrubHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
       return {};
@@ -287,7 +285,6 @@ function snapshotHandlers(
 function poolStatus(parts: EngineParts): PoolStatus {
   const { pool, recovery } = parts.opened;
   const space = pool.space();
-  const { findings: _findings, ...scrub } = pool.scrubber.status();
   const viewCount = pool.volumes().filter((volume) => volume.view !== undefined).length;
   return {
     name: pool.name,
@@ -308,7 +305,6 @@ function poolStatus(parts: EngineParts): PoolStatus {
     durableThrough: pool.durableThrough,
     mapBytes: pool.mapBytes,
     mapBytesMax: pool.mapBytesMax,
-    scrub,
     recovery: {
       durationMs: parts.openMs,
       logBytes: recovery.logBytes,
