@@ -1,6 +1,7 @@
 /** The pool and what may be asked of it. */
 import { type Static, Type } from 'typebox';
 import { SizeBytes, TimeMs } from './common.ts';
+import { ScrubSummary } from './scrub.ts';
 
 export const Pool = Type.Object({
   name: Type.String(),
@@ -29,6 +30,7 @@ export const Pool = Type.Object({
   mapBytes: Type.Number(),
   /** RAM that they may take: a quarter of the machine's. */
   mapBytesMax: Type.Number(),
+  scrub: ScrubSummary,
   recovery: Type.Object({
     durationMs: Type.Number(),
     logBytes: Type.Number(),

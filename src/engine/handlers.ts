@@ -20,6 +20,7 @@ import type { IscsiFront } from './iscsi-front.ts';
 import type { NbdListeners } from './listeners.ts';
 import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
+import { scrubHandlers } from './scrub-handlers.ts';
 import { spaceHandlers } from './space-handlers.ts';
 import { releaseSnapshot, removeWithUsers, whileUnused } from './users.ts';
 
@@ -69,6 +70,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...snapshotHandlers(parts),
     ...historyHandlers(parts.opened.pool),
     ...spaceHandlers(parts.opened.pool),
+    ...scrubHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
       return {};
@@ -285,6 +287,7 @@ function snapshotHandlers(
 function poolStatus(parts: EngineParts): PoolStatus {
   const { pool, recovery } = parts.opened;
   const space = pool.space();
+  const { findings: _findings, ...scrub } = pool.scrubber.status();
   const viewCount = pool.volumes().filter((volume) => volume.view !== undefined).length;
   return {
     name: pool.name,
@@ -305,6 +308,7 @@ function poolStatus(parts: EngineParts): PoolStatus {
     durableThrough: pool.durableThrough,
     mapBytes: pool.mapBytes,
     mapBytesMax: pool.mapBytesMax,
+    scrub,
     recovery: {
       durationMs: parts.openMs,
       logBytes: recovery.logBytes,

@@ -4,6 +4,7 @@
  * Sizes are bytes, times are milliseconds since 1970.
  */
 import type { ErrorCode } from '../base/errors.ts';
+import type { ScrubInfo, SpaceInfo } from './upkeep-protocol.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
@@ -96,59 +97,6 @@ export interface RateInfo {
   }[];
 }
 
-/** What the bytes of a volume are there for: each block once, in the first of these that has it. */
-export interface VolumeSpaceInfo {
-  readonly name: string;
-  readonly kind: 'volume' | 'view';
-  readonly uuid: string;
-  readonly sizeBytes: number;
-  /** Bytes of the present state that have data, each as often as it shows. */
-  readonly mappedBytes: number;
-  readonly presentBytes: number;
-  readonly snapshotBytes: number;
-  /** Where undoing the newest rollback or refresh goes back to. */
-  readonly undoBytes: number;
-  /** Only other past moments have it. */
-  readonly historyBytes: number;
-  /** Of the first three: no other volume or view has it; and others have it, too. */
-  readonly uniqueBytes: number;
-  readonly sharedBytes: number;
-}
-
-export interface SnapshotSpaceInfo {
-  readonly name: string;
-  readonly createdMs: number;
-  readonly mappedBytes: number;
-  /** Nothing else holds it: freed when this snapshot alone is deleted. */
-  readonly uniqueBytes: number;
-}
-
-export interface SpaceInfo {
-  readonly computedMs: number;
-  /** End of the log that it covers, as an address. */
-  readonly end: number;
-  readonly segmentCount: number;
-  /** Bytes of segment files without footers; held, history, dead, headers and unwritten add up to it. */
-  readonly segmentBytes: number;
-  readonly heldBytes: number;
-  readonly historyBytes: number;
-  readonly deadBytes: number;
-  readonly headerBytes: number;
-  readonly unwrittenBytes: number;
-  readonly footerBytes: number;
-  readonly volumes: readonly VolumeSpaceInfo[];
-  /** Of the volume that was asked for, oldest first. */
-  readonly snapshots: readonly SnapshotSpaceInfo[];
-  /** Present when it was asked what deletions would free. */
-  readonly whatIf?: {
-    readonly deleted: readonly string[];
-    /** Nothing that would be left holds it. */
-    readonly freedBytes: number;
-    /** History of volumes that would be deleted. */
-    readonly historyBytes: number;
-  };
-}
-
 /** One stretch of a volume's history. The last one is the present. */
 export interface LineInfo {
   readonly line: number;
@@ -207,6 +155,7 @@ export interface PoolStatus {
   readonly mapBytes: number;
   /** RAM that they may take. */
   readonly mapBytesMax: number;
+  readonly scrub: Omit<ScrubInfo, 'findings'>;
   readonly recovery: {
     readonly durationMs: number;
     readonly logBytes: number;
@@ -374,6 +323,10 @@ export interface EngineMethods {
     result: SpaceInfo;
   };
   poolRebuild: { params: Record<string, never>; result: RebuildResult };
+  scrubStatus: { params: Record<string, never>; result: ScrubInfo };
+  /** Goes on with a pass, or begins one now; the rate is kept. */
+  scrubStart: { params: { bytesPerSecond?: number }; result: ScrubInfo };
+  scrubPause: { params: Record<string, never>; result: ScrubInfo };
   volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
   volumeShow: { params: { name: string }; result: VolumeInfo };
   volumeCreate: {

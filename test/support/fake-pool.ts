@@ -10,11 +10,12 @@ import type {
   MomentInfo,
   PoolStatus,
   SnapshotInfo,
-  SpaceInfo,
   ViewInfo,
   VolumeInfo,
 } from '../../src/engine/protocol.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
+import type { ScrubInfo } from '../../src/engine/upkeep-protocol.ts';
+import { fakeScrub, fakeSpace, scrubSummary } from './fake-upkeep.ts';
 import { sleep } from './run.ts';
 
 /** What makes a volume a view. */
@@ -47,6 +48,8 @@ export class FakePool {
   /** Bytes with data in volumes that are made, and bytes that were written to views. */
   volumeBytes = 8192;
   viewBytes = 0;
+  /** What the scrubber does and has found. */
+  scrub: ScrubInfo = fakeScrub;
   /** What `pool verify` finds. */
   faults: string[] = [];
   /** When everything happened. */
@@ -109,7 +112,17 @@ export class FakePool {
     },
     poolSpace: async ({ volume, deleted }, progress) => {
       progress(1, 2);
-      return await answer(this.#space(volume, deleted));
+      return await answer(fakeSpace(this.state, this.momentMs, { volume, deleted }));
+    },
+    scrubStatus: async () => await answer(this.scrub),
+    scrubStart: async ({ bytesPerSecond }) => {
+      const rate = bytesPerSecond ?? this.scrub.bytesPerSecond;
+      this.scrub = { ...this.scrub, state: 'running', bytesPerSecond: rate };
+      return await answer(this.scrub);
+    },
+    scrubPause: async () => {
+      this.scrub = { ...this.scrub, state: 'paused' };
+      return await answer(this.scrub);
     },
     volumeList: async () =>
       await answer(
@@ -269,47 +282,6 @@ export class FakePool {
       return await answer({ name });
     },
   };
-
-  /** Of volumes in which 8 KiB are mapped, as this engine's are, and snapshots that share half of them. */
-  #space(volume: string | undefined, deleted: readonly string[]): SpaceInfo {
-    const volumes = this.state.volumes.filter(
-      (each) => volume === undefined || each.name === volume,
-    );
-    const snapshots = this.state.snapshots.filter((each) => each.volume === volume);
-    const freedBytes = deleted.length * 4096;
-    return {
-      computedMs: this.momentMs,
-      end: 100,
-      segmentCount: 2,
-      segmentBytes: 262_144,
-      heldBytes: 65_536,
-      historyBytes: 32_768,
-      deadBytes: 16_384,
-      headerBytes: 16_384,
-      unwrittenBytes: 131_072,
-      footerBytes: 1000,
-      volumes: volumes.map(({ name, kind, uuid, sizeBytes, mappedBytes, snapshotCount }) => ({
-        name,
-        kind,
-        uuid,
-        sizeBytes,
-        mappedBytes,
-        presentBytes: mappedBytes,
-        snapshotBytes: snapshotCount * 4096,
-        undoBytes: 0,
-        historyBytes: 12_288,
-        uniqueBytes: mappedBytes,
-        sharedBytes: snapshotCount * 4096,
-      })),
-      snapshots: snapshots.map(({ name, createdMs }) => ({
-        name,
-        createdMs,
-        mappedBytes: 8192,
-        uniqueBytes: 4096,
-      })),
-      ...(deleted.length === 0 ? {} : { whatIf: { deleted, freedBytes, historyBytes: 0 } }),
-    };
-  }
 
   #mapsOf(volumeUuid: string): { host: string; lun: number }[] {
     const hosts = this.iscsi?.hosts ?? [];
@@ -481,6 +453,7 @@ export class FakePool {
       durableThrough: 16_777_216,
       mapBytes: 0,
       mapBytesMax: 2 ** 30,
+      scrub: scrubSummary(this.scrub),
       recovery: { durationMs: 1.5, logBytes: 0, tailFrames: 0, wasClean: true },
       ...this.state.status,
     };
