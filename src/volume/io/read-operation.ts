@@ -1,6 +1,6 @@
 /**
  * ReadOperation: serves one read request from a map. Whole blocks go straight into the caller's target; the ragged ends of
- * unaligned reads pass through a scratch block, because a checksum covers whole blocks.
+ * unaligned reads pass through scratch blocks, because a checksum covers whole blocks.
  */
 import { IoRequest, IoStatus } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
@@ -10,6 +10,8 @@ import type { BlockReader } from './block-reader.ts';
 
 export class ReadOperation {
   readonly #reader: BlockReader;
+  /** One block for each ragged end; made by the first request that has one. */
+  #scratch: Uint8Array | undefined;
   #request: IoRequest = idle;
   #outstanding = 0;
   #cursor = 0;
@@ -78,14 +80,19 @@ export class ReadOperation {
     let count = blockCount;
     let from = address;
     if (first * slotSizeBytes < offset || (first + 1) * slotSizeBytes > end) {
-      this.#readRagged(first, from);
+      // Unaligned reads of one block's length are the most common: their two blocks are read at once.
+      if (count === 2 && (first + 2) * slotSizeBytes > end) {
+        this.#readRagged(first, 2, from);
+        return;
+      }
+      this.#readRagged(first, 1, from);
       first += 1;
       from += 1;
       count -= 1;
     }
     const isTailRagged = count > 0 && (first + count) * slotSizeBytes > end;
     if (isTailRagged) {
-      this.#readRagged(first + count - 1, from + count - 1);
+      this.#readRagged(first + count - 1, 1, from + count - 1);
       count -= 1;
     }
     if (count > 0) this.#readWhole(first, count, from);
@@ -102,21 +109,27 @@ export class ReadOperation {
     if (result !== -2) this.#runDone(block, result);
   }
 
-  #readRagged(block: number, address: number): void {
-    const scratch = new Uint8Array(slotSizeBytes);
-    const { offset, length, target } = this.#request;
-    const copy = (bad: number): void => {
-      if (bad < 0) {
-        const from = Math.max(offset, block * slotSizeBytes);
-        const to = Math.min(offset + length, (block + 1) * slotSizeBytes);
-        const start = from - block * slotSizeBytes;
-        target?.set(scratch.subarray(start, start + to - from), from - offset);
-      }
-      this.#runDone(block, bad);
-    };
+  #readRagged(block: number, count: number, address: number): void {
+    this.#scratch ??= new Uint8Array(2 * slotSizeBytes);
+    // The first block's place is the first half, the last one's the second: a request has at most these two.
+    const at = block * slotSizeBytes <= this.#request.offset ? 0 : slotSizeBytes;
+    const blocks = this.#scratch.subarray(at, at + count * slotSizeBytes);
     this.#outstanding += 1;
-    const result = this.#reader.readRun(address, 1, scratch, copy);
-    if (result !== -2) copy(result);
+    const result = this.#reader.readRun(address, count, blocks, (bad) => {
+      this.#raggedDone(block, blocks, bad);
+    });
+    if (result !== -2) this.#raggedDone(block, blocks, result);
+  }
+
+  #raggedDone(block: number, blocks: Uint8Array, bad: number): void {
+    if (bad < 0) {
+      const { offset, length, target } = this.#request;
+      const start = block * slotSizeBytes;
+      const from = Math.max(offset, start);
+      const to = Math.min(offset + length, start + blocks.length);
+      target?.set(blocks.subarray(from - start, to - start), from - offset);
+    }
+    this.#runDone(block, bad);
   }
 
   #runDone(block: number, badBlock: number): void {
