@@ -51,3 +51,16 @@ export function takeRange(command: Command, lba: number, blocks: number): number
   command.offset = lba * logicalBlockBytes;
   return blocks * logicalBlockBytes;
 }
+
+/**
+ * Ends a command that takes `length` bytes and whose initiator sends none: GOOD with all of it as overflow, but not where the
+ * initiator expects to read instead. It takes GOOD for its data having been written, or compared.
+ */
+export function endWithoutData(command: Command, length: number): void {
+  if (length > 0 && command.task.dataInBytes > 0) {
+    command.check(SenseCode.invalidFieldInCdb);
+    return;
+  }
+  command.required = length;
+  command.succeed();
+}

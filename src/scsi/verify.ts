@@ -10,7 +10,14 @@
  */
 import { IoKind, IoStatus } from '../device/block-device.ts';
 import type { Payload } from '../device/staging.ts';
-import { type RangeFields, range10, range12, range16, takeRange } from './block-range.ts';
+import {
+  endWithoutData,
+  type RangeFields,
+  range10,
+  range12,
+  range16,
+  takeRange,
+} from './block-range.ts';
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
 import type { Handler } from './command-row.ts';
@@ -85,12 +92,8 @@ interface CheckMode {
 }
 
 function startCheck(command: Command, length: number, mode: CheckMode): void {
-  if (command.outBytes(length) > 0) {
-    command.startDataOut(new DataCheck(mode), length);
-    return;
-  }
-  command.required = length;
-  command.succeed();
+  if (command.outBytes(length) > 0) command.startDataOut(new DataCheck(mode), length);
+  else endWithoutData(command, length);
 }
 
 const Step = { receiving: 0, staging: 1, writing: 2, reading: 3 } as const;

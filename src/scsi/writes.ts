@@ -13,7 +13,15 @@
  */
 import { blockSizeBytes, IoKind, IoStatus, writeAtomicBytes } from '../device/block-device.ts';
 import type { Payload } from '../device/staging.ts';
-import { type RangeFields, range6, range10, range12, range16, takeRange } from './block-range.ts';
+import {
+  endWithoutData,
+  type RangeFields,
+  range6,
+  range10,
+  range12,
+  range16,
+  takeRange,
+} from './block-range.ts';
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
 import type { Handler } from './command-row.ts';
@@ -167,12 +175,8 @@ const fuaMask = 0x0a;
 function startWrite(command: Command, length: number, kind: IoKind): void {
   if (length < 0) return;
   command.kind = kind;
-  if (command.outBytes(length) === 0) {
-    command.required = length;
-    command.succeed();
-    return;
-  }
-  command.startDataOut(writes, length);
+  if (command.outBytes(length) > 0) command.startDataOut(writes, length);
+  else endWithoutData(command, length);
 }
 
 function writeHandler({ lba, blocks }: RangeFields, hasFua = true): Handler {

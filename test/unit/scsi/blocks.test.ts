@@ -91,6 +91,17 @@ describe.each(writes)('$name', ({ code, form }) => {
     expect(stored(scenery, 1, 1)).toEqual(new Uint8Array(block));
   });
 
+  it('of which nothing is sent is overflow, but refused where the initiator expects to read', () => {
+    const { world, host } = scene();
+    const nothing = ask(world, host, form(code, 0, 1), { inBytes: 0 });
+    expect([outcome(nothing), nothing.task.isOverflow, nothing.task.residual]).toEqual([
+      'good',
+      true,
+      512,
+    ]);
+    expect(outcome(ask(world, host, form(code, 0, 1), { inBytes: 512 }))).toBe('5/24/00');
+  });
+
   it('without space is refused as such, so that hypervisors stop only who writes', () => {
     const { world, host, device } = scene();
     device.changeStatus = IoStatus.noSpace;
