@@ -87,7 +87,9 @@ async function poolOperations(session: Session): Promise<void> {
     const nowMs = session.clock.wallMs();
     const head = ['ID', 'WHAT', 'STATE', 'STARTED'];
     const rows = operations.map(({ id, kind, startedMs, ...rest }) => [
-      ...[id, kind, stateText(rest)],
+      id,
+      kind,
+      stateText(rest),
       formatTime(startedMs, nowMs),
     ]);
     const failures = operations.flatMap(({ id, error }) =>

@@ -72,7 +72,7 @@ export class Operations {
 
   /** The newest first. */
   list(): Operation[] {
-    return [...this.#operationById.values()].reverse();
+    return [...this.#operationById.values()].toReversed();
   }
 
   /** Starts `work` and returns at once. Throws OperationError `conflict` while one of this kind runs. */

@@ -21,7 +21,10 @@ import { assert } from '../base/assert.ts';
 import { blockSizeBytes } from './block-device.ts';
 
 /** Works on every byte array, not only on buffers. */
-const copyBytes = Buffer.prototype.copy;
+const copyBytes = Reflect.get(Buffer.prototype, 'copy') as (
+  this: Uint8Array,
+  ...copied: Parameters<Buffer['copy']>
+) => number;
 const pageSizeBytes = blockSizeBytes;
 const chunkSizeBytes = 65536;
 /** Pages kept back for the device. */

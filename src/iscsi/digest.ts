@@ -7,16 +7,10 @@ import { u32 } from '../base/fields.ts';
 
 export const digestBytes = 4;
 const digest = u32(0);
-const padding = new Uint8Array(3);
 
 /** Digest of `bytes` continued from `soFar` (0 = fresh), for data that arrives in pieces. */
 export function addToDigest(soFar: number, bytes: Uint8Array): number {
   return crc32c(bytes, soFar);
-}
-
-/** Digest of data whose padding of `paddingBytes` zeros (0 to 3) is not in memory. */
-export function addPaddingToDigest(soFar: number, paddingBytes: number): number {
-  return paddingBytes === 0 ? soFar : crc32c(padding.subarray(0, paddingBytes), soFar);
 }
 
 export function readDigest(view: DataView, at: number): number {

@@ -21,7 +21,10 @@ export interface SendTargetsAsker {
   readonly targetName: string;
 }
 
-/** `address:port,group`; IPv6 in brackets. */
+/**
+ * `address:port,group`; IPv6 in brackets.
+ * @internal tests look at it
+ */
 export function formatTargetAddress({ address, port, group }: PortalAddress): string {
   const host = address.includes(':') ? `[${address}]` : address;
   return `${host}:${port},${group}`;

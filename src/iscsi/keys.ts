@@ -68,7 +68,10 @@ function parsePair(bytes: Uint8Array): TextPair | TextProblem {
   return value === undefined ? { problem: `value of ${key} is not UTF-8` } : { key, value };
 }
 
-/** Parses a whole text. NULs in excess (padding that was counted as data) are skipped. */
+/**
+ * Parses a whole text. NULs in excess (padding that was counted as data) are skipped.
+ * @internal tests look at it
+ */
 export function parseText(text: Uint8Array): TextPair[] | TextProblem {
   const pairs: TextPair[] = [];
   for (let start = 0; start < text.length; ) {
@@ -126,7 +129,10 @@ export class TextCollector {
 
 // ---- to the wire
 
-/** The text of `pairs`; the caller owns the bytes. */
+/**
+ * The text of `pairs`; the caller owns the bytes.
+ * @internal tests look at it
+ */
 export function encodeText(pairs: readonly TextPair[]): Uint8Array {
   return encoder.encode(pairs.map(({ key, value }) => `${key}=${value}\0`).join(''));
 }

@@ -11,11 +11,6 @@ export function serialAdd(number: number, count: number): number {
   return (number + count) >>> 0;
 }
 
-/** How far `to` lies behind `from`: negative when it lies before. -2^31 when they are as far apart as can be. */
-export function serialDistance(from: number, to: number): number {
-  return (to - from) | 0;
-}
-
 /** Whether `left` comes before `right`. */
 export function isSerialBefore(left: number, right: number): boolean {
   const distance = (right - left) >>> 0;

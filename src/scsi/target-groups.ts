@@ -146,7 +146,10 @@ export function reportTargetPortGroups(command: Command): void {
   command.sendParameters(data, u32At(command.cdb, 6));
 }
 
-/** A fresh array, not cut to the allocation length. */
+/**
+ * A fresh array, not cut to the allocation length.
+ * @internal tests look at it
+ */
 export function encodeTargetGroups(target: TargetGroups, isExtended: boolean): Uint8Array {
   const headerBytes = isExtended ? extendedHeaderBytes : basicHeaderBytes;
   const size = target.groups.reduce(

@@ -73,14 +73,9 @@ async function serve(
 }
 
 function uriOf(place: BenchPlace, exportName: string): string {
-  switch (place.transport) {
-    case 'unix':
-      return `nbd+unix:///${exportName}?socket=${socketOf(place)}`;
-    case 'tcp':
-      return `nbd://127.0.0.1:${place.port}/${exportName}`;
-    default:
-      return tlsUri(place.port, exportName, tlsFolder(place));
-  }
+  if (place.transport === 'unix') return `nbd+unix:///${exportName}?socket=${socketOf(place)}`;
+  if (place.transport === 'tcp') return `nbd://127.0.0.1:${place.port}/${exportName}`;
+  return tlsUri(place.port, exportName, tlsFolder(place));
 }
 
 /** `folder` holds the authority's certificate as ca-cert.pem. */

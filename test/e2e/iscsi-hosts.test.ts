@@ -34,9 +34,9 @@ const writeExclusive = 1;
 async function reserveOut(
   client: IscsiClient,
   action: number,
-  keys: readonly [bigint, bigint],
+  pair: readonly [bigint, bigint],
 ): Promise<string> {
-  const list = reserveParameters(...keys, true);
+  const list = reserveParameters(...pair, true);
   const cdb = persistentReserveOut(action, action === register ? 0 : writeExclusive);
   return verdict(await client.command(cdb, { write: list }));
 }

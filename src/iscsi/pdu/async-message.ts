@@ -9,6 +9,7 @@ import {
   type TargetNumbers,
 } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const asyncMessage = {
   /** Reserved, all ones. */
   initiatorTaskTag: u32be(16),

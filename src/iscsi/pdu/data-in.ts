@@ -11,6 +11,7 @@ import {
   type TargetNumbers,
 } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const dataIn = {
   flags: u8(1),
   status: u8(3),

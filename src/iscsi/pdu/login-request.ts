@@ -3,6 +3,7 @@ import { bytes, u8, u16be, u32be } from '../../base/fields.ts';
 import { finalBit } from './header.ts';
 import { continueBit } from './text-request.ts';
 
+/** @internal the layout: tests look at every field */
 export const loginRequest = {
   flags: u8(1),
   versionMax: u8(2),

@@ -3,6 +3,7 @@ import { bytes, u8, u16be, u32be } from '../../base/fields.ts';
 import { header, Opcode, setTargetNumbers, startHeader, type TargetNumbers } from './header.ts';
 import { loginFlags } from './login-request.ts';
 
+/** @internal the layout: tests look at every field */
 export const loginResponse = {
   versionMax: u8(2),
   versionActive: u8(3),

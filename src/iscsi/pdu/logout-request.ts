@@ -2,6 +2,7 @@
 import { u8, u16be, u32be } from '../../base/fields.ts';
 import { isImmediate } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const logoutRequest = {
   reason: u8(1),
   initiatorTaskTag: u32be(16),

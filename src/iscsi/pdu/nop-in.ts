@@ -10,6 +10,7 @@ import {
 } from './header.ts';
 import { encodeLun } from './lun.ts';
 
+/** @internal the layout: tests look at every field */
 export const nopIn = {
   initiatorTaskTag: u32be(16),
   targetTransferTag: u32be(20),

@@ -3,6 +3,7 @@ import { u32be } from '../../base/fields.ts';
 import { isImmediate } from './header.ts';
 import { decodeLun } from './lun.ts';
 
+/** @internal the layout: tests look at every field */
 export const nopOut = {
   initiatorTaskTag: u32be(16),
   targetTransferTag: u32be(20),

@@ -3,6 +3,7 @@ import { u32be } from '../../base/fields.ts';
 import { finalBit, Opcode, setTargetNumbers, startHeader, type TargetNumbers } from './header.ts';
 import { encodeLun } from './lun.ts';
 
+/** @internal the layout: tests look at every field */
 export const r2t = {
   initiatorTaskTag: u32be(16),
   targetTransferTag: u32be(20),

@@ -11,6 +11,7 @@ import {
   type TargetNumbers,
 } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const reject = {
   reason: u8(2),
   /** Reserved, all ones. */

@@ -9,6 +9,7 @@ import {
   type TargetNumbers,
 } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const scsiResponse = {
   flags: u8(1),
   response: u8(2),

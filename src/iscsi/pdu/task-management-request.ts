@@ -3,6 +3,7 @@ import { u8, u32be } from '../../base/fields.ts';
 import { isImmediate } from './header.ts';
 import { decodeLun } from './lun.ts';
 
+/** @internal the layout: tests look at every field */
 export const taskManagementRequest = {
   function: u8(1),
   initiatorTaskTag: u32be(16),

@@ -2,6 +2,7 @@
 import { u8, u32be } from '../../base/fields.ts';
 import { finalBit, Opcode, setTargetNumbers, startHeader, type TargetNumbers } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const taskManagementResponse = {
   response: u8(2),
   initiatorTaskTag: u32be(16),

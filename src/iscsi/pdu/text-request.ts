@@ -2,6 +2,7 @@
 import { u8, u32be } from '../../base/fields.ts';
 import { finalBit, isImmediate } from './header.ts';
 
+/** @internal the layout: tests look at every field */
 export const textRequest = {
   flags: u8(1),
   initiatorTaskTag: u32be(16),

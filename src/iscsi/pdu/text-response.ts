@@ -10,6 +10,7 @@ import {
 } from './header.ts';
 import { continueBit } from './text-request.ts';
 
+/** @internal the layout: tests look at every field */
 export const textResponse = {
   initiatorTaskTag: u32be(16),
   targetTransferTag: u32be(20),

@@ -1,9 +1,6 @@
-/** Every command but those of iSCSI, over the real API on a real socket; only the engine is in memory. */
-import fs from 'node:fs';
-import path from 'node:path';
+/** Commands about volumes, snapshots, views and past moments, over the real API on a real socket; only the engine is in memory. */
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperationError } from '../../../src/base/errors.ts';
-import { PoolControl } from '../../../src/control/pool-control.ts';
 import { CliCoverage, CliWorld, type Outcome, type Typed } from '../../support/cli-world.ts';
 import { containing, matching } from '../../support/matching.ts';
 import type { MemoryEngine } from '../../support/memory-engine.ts';
@@ -22,8 +19,8 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  const nouns = ['pool', 'volume', 'snapshot', 'view', 'tls'];
-  const places = ['pool', 'volumes', 'views', 'tls', 'operations'];
+  const nouns = ['volume', 'snapshot', 'view'];
+  const places = ['volumes', 'views'];
   expect(await coverage.unused(nouns, places)).toEqual([]);
 });
 
@@ -34,25 +31,6 @@ async function tidemark(line: string, typed: Typed = {}): Promise<Outcome> {
 async function json(line: string): Promise<unknown> {
   return await world.json(line);
 }
-
-describe('tidemark pool operations', () => {
-  it('lists what was started, and says what an earlier daemon left', async () => {
-    expect((await tidemark('pool operations')).out).toContain('nothing was started');
-    await tidemark('pool verify');
-    expect((await tidemark('pool operations')).out).toMatch(
-      /^ID +WHAT +STATE +STARTED\n\S+-1 +pool-verify +succeeded +\d{4}-/,
-    );
-    const { catalog, time, iscsi } = world.plane;
-    catalog.operationBegun({ id: 'old-1', kind: 'pool-rebuild', startedMs: time.wallMs() });
-    Object.assign(world.plane.controls.pool, {
-      operations: new PoolControl(engine, iscsi, time).operations,
-    });
-    expect((await tidemark('pool operations')).out).toMatch(
-      /^old-1 +pool-rebuild +failed .*\nold-1: the daemon ended while it was making the manifest again: .* \(run it again\)$/m,
-    );
-    expect(await json('pool operations')).toMatchObject({ operations: [{ id: 'old-1' }] });
-  });
-});
 
 describe('tidemark volume', () => {
   it('creates, shows, lists, renames, resizes and deletes', async () => {
@@ -346,76 +324,6 @@ function connect(name: string): void {
     each.name === name ? { ...each, connectionCount: 1 } : each,
   );
 }
-
-describe('tidemark pool', () => {
-  it('shows its status', async () => {
-    const { code, out } = await tidemark('pool status');
-    expect(code).toBe(0);
-    expect(out).toMatch(/^pool +main\nstate +online\ncapacity +100 GiB\nused +32 MiB \(0\.0 %\)\n/);
-    expect(await json('pool status')).toMatchObject({ name: 'main', engine: { pid: 4711 } });
-  });
-
-  it('is resized', async () => {
-    expect((await tidemark('pool resize 50G')).out).toBe(
-      'pool main has a capacity of 50 GiB (53687091200 bytes)\n',
-    );
-    expect(await json('pool resize 60G')).toMatchObject({ capacityBytes: 60 * 1024 ** 3 });
-  });
-
-  it('tells what its bytes are there for', async () => {
-    expect((await tidemark('space')).out).toContain('held       64 KiB by volumes');
-  });
-
-  it('is verified, and faults fail the command', async () => {
-    expect(await tidemark('pool verify')).toEqual({
-      code: 0,
-      err: '',
-      out: '24 blocks in 3 segments checked in 60 ms: no faults\n',
-    });
-    engine.pool.faults = ['segment 3 slot 9: bad checksum'];
-    const { code, out, err } = await tidemark('pool verify');
-    expect(code).toBe(1);
-    expect(out).toContain('1 fault\n  segment 3 slot 9: bad checksum\n');
-    expect(err).toContain('the pool has faults');
-  });
-
-  it('is scrubbed', async () => {
-    expect((await tidemark('pool status')).out).toContain('no full pass yet; nothing found\n');
-    expect((await tidemark('pool scrub start --rate 1M')).out).toContain('running, 25 %\nrate');
-    expect(await json('pool scrub pause')).toMatchObject({ state: 'paused' });
-    expect((await tidemark('pool scrub status')).out).toContain('1 MiB a second');
-  });
-
-  it('is rebuilt', async () => {
-    expect((await tidemark('pool rebuild')).out).toContain('the same as before');
-    expect(await json('pool rebuild')).toMatchObject({
-      state: 'succeeded',
-      result: { wasEqual: true },
-    });
-  });
-});
-
-describe('tidemark tls', () => {
-  it('shows what there is', async () => {
-    const out = matching(/^NBD over TCP +in the clear$[^]*^server is +localhost, 127\.0\.0\.1, /m);
-    expect(await tidemark('tls show')).toMatchObject({ code: 0, out });
-  });
-
-  it('makes the folder that a client needs, and does not write over one', async () => {
-    const out = path.join(world.folder, 'backup1');
-    expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({
-      code: 0,
-      out: containing(`made ${out} with ca-cert.pem, client-cert.pem and client-key.pem`),
-    });
-    expect(fs.readdirSync(out)).toHaveLength(3);
-    expect(fs.statSync(`${out}/client-key.pem`).mode & 0o777).toBe(0o600);
-    expect(await tidemark(`tls client backup1 --out ${out}`)).toMatchObject({
-      code: 1,
-      err: containing('exists already'),
-    });
-    expect(await json(`tls client backup2 --out ${out}2`)).toMatchObject({ name: 'backup2' });
-  });
-});
 
 describe('failures', () => {
   it('of the daemon end with 1, its message and its hint', async () => {

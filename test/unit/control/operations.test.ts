@@ -15,6 +15,14 @@ const result: PoolVerifyResult = {
   durationMs: 3,
 };
 
+async function forever(): Promise<PoolVerifyResult> {
+  return await Promise.withResolvers<PoolVerifyResult>().promise;
+}
+
+function full(): never {
+  throw new Error('the disk is full');
+}
+
 let catalog: Catalog;
 
 beforeEach(() => {
@@ -89,9 +97,6 @@ describe('an operation', () => {
 });
 
 describe('what the daemon did not see the end of', () => {
-  const forever = async (): Promise<PoolVerifyResult> =>
-    await Promise.withResolvers<PoolVerifyResult>().promise;
-
   it('is known to the next one as lost, under its id, and does not keep it from starting another', async () => {
     const time = new VirtualTime();
     const first = new Operations(time, catalog);
@@ -134,9 +139,6 @@ describe('what the daemon did not see the end of', () => {
   });
 
   it('is not remembered when the catalog cannot be written; the work goes on', async () => {
-    const full = (): never => {
-      throw new Error('the disk is full');
-    };
     const journal = { operationBegun: full, operationEnded: full, operationsLeft: () => [] };
     const operations = new Operations(new VirtualTime(), journal);
     const { id } = operations.start('pool-verify', async () => await Promise.resolve(result));

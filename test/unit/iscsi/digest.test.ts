@@ -2,13 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../../src/base/fields.ts';
-import {
-  addPaddingToDigest,
-  addToDigest,
-  digestBytes,
-  readDigest,
-  writeDigest,
-} from '../../../src/iscsi/digest.ts';
+import { addToDigest, digestBytes, readDigest, writeDigest } from '../../../src/iscsi/digest.ts';
 
 function onWire(data: Uint8Array): string {
   const bytes = new Uint8Array(digestBytes);
@@ -38,14 +32,14 @@ describe('digests', () => {
     expect(readDigest(viewOf(bytes), 1)).toBe(addToDigest(0, new Uint8Array(32)));
   });
 
-  it('of data in pieces, with padding that is nowhere in memory, are those of the whole', () => {
+  it('of data in pieces, padding apart, are those of the whole', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 99 }), fc.nat(99), (data, cut) => {
         const padding = -data.length & 3;
         const whole = addToDigest(0, Uint8Array.from([...data, ...new Uint8Array(padding)]));
         const first = addToDigest(0, data.subarray(0, cut));
         const all = addToDigest(first, data.subarray(cut));
-        expect(addPaddingToDigest(all, padding)).toBe(whole);
+        expect(addToDigest(all, new Uint8Array(padding))).toBe(whole);
       }),
     );
   });

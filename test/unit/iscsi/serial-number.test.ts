@@ -1,12 +1,7 @@
 /** RFC 1982: comparison and addition of 32-bit serial numbers. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  isSerialBefore,
-  isSerialWithin,
-  serialAdd,
-  serialDistance,
-} from '../../../src/iscsi/serial-number.ts';
+import { isSerialBefore, isSerialWithin, serialAdd } from '../../../src/iscsi/serial-number.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const half = 2 ** 31;
@@ -18,8 +13,6 @@ describe('serial numbers', () => {
     expect(isSerialBefore(0xffff_ffff, 0)).toBe(true);
     expect(isSerialBefore(0, 0xffff_ffff)).toBe(false);
     expect(isSerialBefore(0x7fff_ffff, 0x8000_0000)).toBe(true);
-    expect(serialDistance(0xffff_fffe, 3)).toBe(5);
-    expect(serialDistance(3, 0xffff_fffe)).toBe(-5);
   });
 
   it('nothing is before itself, nor is it before what lies exactly half a circle away', () => {
@@ -39,8 +32,6 @@ describe('serial numbers', () => {
         expect(later).toBeGreaterThanOrEqual(0);
         expect(isSerialBefore(number, later)).toBe(true);
         expect(isSerialBefore(later, number)).toBe(false);
-        expect(serialDistance(number, later)).toBe(count);
-        expect(serialDistance(later, number)).toBe(-count);
         expect(serialAdd(later, -count)).toBe(number);
       }),
     );

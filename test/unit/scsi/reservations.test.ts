@@ -4,7 +4,24 @@ import { viewOf } from '../../../src/base/fields.ts';
 import { IoStatus } from '../../../src/device/block-device.ts';
 import { PrType } from '../../../src/scsi/persistent-state.ts';
 import { ScsiStatus } from '../../../src/scsi/status.ts';
-import type { MemoryDevice } from '../../support/memory-device.ts';
+import {
+  block,
+  clear,
+  keys,
+  preempt,
+  preemptAndAbort,
+  prOut,
+  prOutGood,
+  reads,
+  register,
+  release,
+  reservation,
+  reserve,
+  restarted,
+  startPrOut,
+  world,
+  writes,
+} from '../../support/reservation-world.ts';
 import {
   compareAndWrite,
   persistentReserveIn,
@@ -14,17 +31,9 @@ import {
   testUnitReady,
   write16,
 } from '../../support/scsi-cdb.ts';
-import { type Exchange, type Initiator, ScsiWorld } from '../../support/scsi-world.ts';
+import { ScsiWorld } from '../../support/scsi-world.ts';
 
 const { good, reservationConflict, checkCondition } = ScsiStatus;
-const register = 0;
-const reserve = 1;
-const release = 2;
-const clear = 3;
-const preempt = 4;
-const preemptAndAbort = 5;
-
-const block = new Uint8Array(512).fill(0x5a);
 const reserve6 = Uint8Array.of(0x16, 0, 0, 0, 0, 0);
 const release6 = Uint8Array.of(0x17, 0, 0, 0, 0, 0);
 const inquiry = Uint8Array.of(0x12, 0, 0, 0, 96, 0);
@@ -33,69 +42,6 @@ const modeSense = Uint8Array.of(0x1a, 0, 0x3f, 0, 255, 0);
 const reportLuns = Uint8Array.of(0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0);
 const readCapacity10 = Uint8Array.of(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 const synchronizeCache = Uint8Array.of(0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-
-interface PrOut {
-  readonly key?: bigint;
-  readonly actionKey?: bigint;
-  readonly type?: number;
-  readonly aptpl?: boolean;
-}
-
-function startPrOut(initiator: Initiator, action: number, given: PrOut): Exchange {
-  const list = reserveParameters(given.key ?? 0n, given.actionKey ?? 0n, given.aptpl ?? false);
-  return initiator.start(0, persistentReserveOut(action, given.type ?? 0), list);
-}
-
-function prOut(initiator: Initiator, action: number, given: PrOut): Exchange {
-  const list = reserveParameters(given.key ?? 0n, given.actionKey ?? 0n, given.aptpl ?? false);
-  return initiator.run(0, persistentReserveOut(action, given.type ?? 0), list);
-}
-
-function prOutGood(initiator: Initiator, action: number, given: PrOut): void {
-  const { status, senseText } = prOut(initiator, action, given);
-  expect({ status, senseText }).toEqual({ status: good, senseText: '' });
-}
-
-function keys(initiator: Initiator): bigint[] {
-  const { data, status } = initiator.run(0, persistentReserveIn(0, 4096));
-  expect(status).toBe(good);
-  const view = viewOf(data);
-  const list: bigint[] = [];
-  for (let at = 8; at < 8 + view.getUint32(4); at += 8) list.push(view.getBigUint64(at));
-  return list;
-}
-
-/** Key and type of the reservation; undefined = none. */
-function reservation(initiator: Initiator): [bigint, number] | undefined {
-  const { data } = initiator.run(0, persistentReserveIn(1, 4096));
-  const view = viewOf(data);
-  return view.getUint32(4) === 0 ? undefined : [view.getBigUint64(8), view.getUint8(21)];
-}
-
-function world(): {
-  world: ScsiWorld;
-  device: MemoryDevice;
-  a: Initiator;
-  b: Initiator;
-  c: Initiator;
-} {
-  const made = new ScsiWorld();
-  const device = made.makeDevice();
-  made.map(0, device);
-  return { world: made, device, a: made.open('a'), b: made.open('b'), c: made.open('c') };
-}
-
-function writes(initiator: Initiator): boolean {
-  const { status } = initiator.run(0, write16(0, 1), block);
-  expect([good, reservationConflict]).toContain(status);
-  return status === good;
-}
-
-function reads(initiator: Initiator): boolean {
-  const { status } = initiator.run(0, read16(0, 1), undefined, 512);
-  expect([good, reservationConflict]).toContain(status);
-  return status === good;
-}
 
 describe('a persistent reservation', () => {
   // What the registered b and the unregistered c may do: read, write.
@@ -249,100 +195,6 @@ describe('wrong requests', () => {
     prOutGood(a, reserve, { key: 1n, type: PrType.writeExclusive });
     const wrong = persistentReserveOut(release, PrType.exclusiveAccess);
     expect(a.run(0, wrong, held).senseText).toBe('5/26/04');
-  });
-});
-
-/** The engine starts anew: another target, another device object, the same volume. */
-function restarted(device: MemoryDevice): { world: ScsiWorld; a: Initiator; b: Initiator } {
-  const made = new ScsiWorld();
-  const next = made.makeDevice({ identity: device.identity });
-  next.luState = device.luState;
-  made.map(0, next);
-  return { world: made, a: made.open('a'), b: made.open('b') };
-}
-
-describe('a change of how registrants are told apart', () => {
-  function change(made: ScsiWorld, ignoresIsid: boolean): string {
-    let answer = 'none';
-    made.luns.get(0)?.unit.setIgnoresIsid(ignoresIsid, (refusal) => {
-      answer = refusal ?? 'done';
-    });
-    made.run();
-    return answer;
-  }
-
-  it('to the name alone gives an initiator that logged in with another ISID its registration back', () => {
-    const { world: made, device, a, b } = world();
-    prOutGood(a, register, { actionKey: 1n, aptpl: true });
-    prOutGood(b, register, { actionKey: 2n, aptpl: true });
-    prOutGood(a, reserve, { key: 1n, type: PrType.writeExclusiveRegistrantsOnly });
-    const again = made.open('a', 9);
-    expect(writes(again)).toBe(false);
-    expect(change(made, true)).toBe('done');
-    expect([again, a, b].map(writes)).toEqual([true, true, true]);
-    expect(keys(b)).toEqual([1n, 2n]);
-    expect(reservation(b)).toEqual([1n, PrType.writeExclusiveRegistrantsOnly]);
-    prOutGood(again, release, { key: 1n, type: PrType.writeExclusiveRegistrantsOnly });
-    expect(reservation(again)).toBeUndefined();
-    // After a restart, too: rule and registrations are kept together.
-    const later = restarted(device);
-    expect(keys(later.b)).toEqual([1n, 2n]);
-    prOutGood(later.world.open('a', 77), reserve, { key: 1n, type: PrType.writeExclusive });
-    expect([writes(later.a), writes(later.b)]).toEqual([true, false]);
-  });
-
-  it('makes one registrant of several ISIDs of an initiator: the holder', () => {
-    const { world: made, a } = world();
-    const other = made.open('a', 2);
-    const third = made.open('a', 1, 2);
-    prOutGood(other, register, { actionKey: 5n });
-    prOutGood(a, register, { actionKey: 6n });
-    prOutGood(third, register, { actionKey: 7n });
-    prOutGood(a, reserve, { key: 6n, type: PrType.writeExclusive });
-    expect(change(made, true)).toBe('done');
-    expect(keys(a).sort()).toEqual([6n, 7n]);
-    expect(reservation(a)).toEqual([6n, PrType.writeExclusive]);
-    expect([writes(other), writes(third)]).toEqual([true, false]);
-  });
-
-  it('back to name and ISID waits until nobody is registered', () => {
-    const { world: made, a } = world();
-    expect(change(made, true)).toBe('done');
-    prOutGood(a, register, { actionKey: 1n });
-    expect(change(made, false)).toBe('registered');
-    prOutGood(a, clear, { key: 1n });
-    expect(change(made, false)).toBe('done');
-    prOutGood(a, register, { actionKey: 1n });
-    prOutGood(a, reserve, { key: 1n, type: PrType.writeExclusive });
-    expect(writes(made.open('a', 2))).toBe(false);
-  });
-
-  it('that cannot be kept changes nothing', () => {
-    const { world: made, device, a } = world();
-    prOutGood(a, register, { actionKey: 1n, aptpl: true });
-    prOutGood(a, reserve, { key: 1n, type: PrType.writeExclusive });
-    device.changeStatus = IoStatus.noSpace;
-    expect(change(made, true)).toBe('notStored');
-    device.changeStatus = undefined;
-    const other = made.open('a', 2);
-    expect([writes(a), writes(other)]).toEqual([true, false]);
-    prOutGood(a, release, { key: 1n, type: PrType.writeExclusive });
-    expect(restarted(device).world.luns.get(0)?.unit.ignoresIsid).toBe(false);
-  });
-
-  it('comes after the command that is being stored, and before the next', () => {
-    const { world: made, device, a } = world();
-    device.isHolding = true;
-    const registering = startPrOut(a, register, { actionKey: 1n, aptpl: true });
-    const answers: unknown[] = [];
-    made.luns.get(0)?.unit.setIgnoresIsid(true, (refusal) => answers.push(refusal));
-    const reserving = startPrOut(a, reserve, { key: 1n, type: PrType.writeExclusive });
-    expect([registering.isDone, answers.length, reserving.isDone]).toEqual([false, 0, false]);
-    device.isHolding = false;
-    device.release();
-    made.run();
-    expect([registering.status, reserving.status, answers]).toEqual([good, good, [undefined]]);
-    expect(writes(made.open('a', 2))).toBe(true);
   });
 });
 
