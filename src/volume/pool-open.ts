@@ -138,7 +138,11 @@ class Opening {
         upkeep,
         index,
         moments,
-        budget: new MapBudget(parts.parts, moments, index.log),
+        budget: new MapBudget(
+          parts.parts,
+          { moments, index: index.log },
+          positionOf(recovered.endAddress, 0),
+        ),
         reading,
         bytesSinceCheckpoint: bytesSinceCheckpoint(recovered),
       },

@@ -43,7 +43,8 @@ function applyToLines(
     const line = present(lineById.get(record.line), 'line of a volume');
     line.map.changedAt = position;
     line.resize(record.sizeBytes / slotSizeBytes);
-    line.lastPosition = position;
+    // Write-back writes behind it may be published already.
+    line.lastPosition = Math.max(line.lastPosition, position);
   } else if (record.kind === 'vol-delete') {
     end(lineById, record.line);
   }

@@ -4,8 +4,8 @@
  *     too much ─▶ maps of moments that nobody uses are given up
  *              ─▶ leaves that did not change since the sealed part of the log are dropped: the index has them
  *
- * Every map is rebased first: heads to the end of the sealed log, moments to their own cut. So a leaf that several of them
- * share can be dropped for all at once: whichever touches it first gets the same content again.
+ * A page that loses leaves names where they come from: the index at the end of the sealed log for heads, at its own cut for a
+ * moment. So whoever shares the page, also a fork that nobody here knows, has the same content made again.
  */
 import type { Timer } from '../../base/ports.ts';
 import { addressOf, positionOf } from '../format/address.ts';
@@ -23,10 +23,18 @@ export class MapBudget {
   /** Which map is the first to give up leaves next time. */
   #turn = 0;
 
-  constructor(parts: PoolParts, moments: MomentMaps, index: LogIndex) {
+  /** End of the log that the heads were opened at: before it their leaves do not tell when they changed. */
+  readonly #openedAt: number;
+
+  constructor(
+    parts: PoolParts,
+    { moments, index }: { readonly moments: MomentMaps; readonly index: LogIndex },
+    openedAt: number,
+  ) {
     this.#parts = parts;
     this.#moments = moments;
     this.#index = index;
+    this.#openedAt = openedAt;
   }
 
   start(): void {
@@ -47,12 +55,16 @@ export class MapBudget {
     if (leaves.usedBytes <= settings.mapBytes || writer === undefined) return;
     this.#moments.evictIdle();
     if (leaves.usedBytes <= settings.mapBytes) return;
-    const position = this.#sealedEnd();
-    const maps = this.#rebase(position);
     const wanted = settings.mapBytes * limits.mapBudgetKeptShare;
-    for (let count = 0; count < maps.length && leaves.usedBytes > wanted; count += 1) {
+    const isEnough = (): boolean => leaves.usedBytes <= wanted;
+    const position = Math.max(this.#sealedEnd(), this.#openedAt);
+    const maps = this.#maps(position);
+    for (let count = 0; count < maps.length && !isEnough(); count += 1) {
       this.#turn += 1;
-      maps[this.#turn % maps.length]?.drop(position, () => leaves.usedBytes <= wanted);
+      const owner = maps[this.#turn % maps.length];
+      if (owner === undefined) continue;
+      const { line, cut, map } = owner;
+      map.drop(position, this.#index.source(line, cut), isEnough);
     }
   }
 
@@ -64,12 +76,11 @@ export class MapBudget {
     return positionOf(this.#parts.writer?.log.durableThrough ?? 0, 0);
   }
 
-  #rebase(position: number): BlockMap[] {
-    const maps = this.#moments.rebase();
-    for (const { id, map } of this.#parts.lineById.values()) {
-      map.rebase(this.#index.source(id, position));
-      maps.push(map);
-    }
-    return maps;
+  /** Maps of moments and heads, with where the index has what they hold. */
+  #maps(position: number): { readonly line: number; readonly cut: number; map: BlockMap }[] {
+    const heads = [...this.#parts.lineById.values()].map(({ id, map }) => {
+      return { line: id, cut: position, map };
+    });
+    return [...this.#moments.kept(), ...heads];
   }
 }

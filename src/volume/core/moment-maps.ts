@@ -102,12 +102,9 @@ export class MomentMaps {
     };
   }
 
-  /** All maps that are kept, each rebased to its own moment. */
-  rebase(): BlockMap[] {
-    return [...this.#cached.values()].map(({ line, cut, map }) => {
-      map.rebase(this.#index.source(line, cut));
-      return map;
-    });
+  /** All maps that are kept, with their moments. */
+  kept(): readonly (Moment & { readonly map: BlockMap })[] {
+    return [...this.#cached.values()];
   }
 
   /** Gives up maps that nobody uses, as far as there are too many or they take too much memory. */

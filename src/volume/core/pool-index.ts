@@ -42,10 +42,11 @@ export function openPoolIndex(
     reader,
     records: {
       has: (segId) => segmentById.has(segId),
-      through: (segId) =>
-        segmentById.get(segId)?.crcPlace === undefined
-          ? positionOf(durableEndOf(parts, segId), 0)
-          : Number.POSITIVE_INFINITY,
+      through: (segId) => {
+        // Nothing is added to a segment that has an end, sealed or not.
+        const isFinished = (segmentById.get(segId)?.endAddress ?? 0) > 0;
+        return isFinished ? Number.POSITIVE_INFINITY : positionOf(durableEndOf(parts, segId), 0);
+      },
       visit: (segId, visit) => {
         reading.visit(segId, visit);
       },

@@ -13,7 +13,7 @@
  *
  * A map with a source begins with all leaves unknown. A write to an unknown leaf sets its blocks and leaves the others
  * unknown; whoever looks at an unknown block has the leaf filled from the source first, in place. Leaves that a later source
- * tells of can be dropped again.
+ * tells of can be dropped again: their page names that source from then on, whichever maps share it.
  *
  * Invariants
  * 1. Runs of a small leaf cover its 512 blocks without gap, the first starts at block 0.
@@ -49,6 +49,7 @@ export type RunVisitor = (blockCount: number, value: number) => boolean;
 
 export class BlockMap {
   readonly #store: LeafStore;
+  /** Of pages that name no other. */
   #source: LeafSource | undefined;
   #pages: (TopPage | undefined)[] = [];
   #leafCount: number;
@@ -84,21 +85,24 @@ export class BlockMap {
     return copy;
   }
 
-  /** Gives all leaves back; the map is unusable afterwards. */
+  /** Gives all leaves back. Nothing is known afterwards: whoever still reads gets an error, no zeros. */
   release(): void {
     for (const page of this.#pages) if (page !== undefined) this.#store.releasePage(page);
     this.#pages = [];
     this.#leafCount = 0;
-    this.#sourceLeaves = 0;
+    this.#source = undefined;
+    this.#sourceLeaves = Number.POSITIVE_INFINITY;
   }
 
   /** Room for `blockCount` blocks; what lies beyond a smaller count is forgotten. */
   resize(blockCount: number): void {
-    const capacity = this.#leafCount * leafBlocks;
-    if (blockCount < capacity) this.set(blockCount, capacity - blockCount, holeValue);
-    this.#leafCount = Math.ceil(blockCount / leafBlocks);
-    this.#sourceLeaves = Math.min(this.#sourceLeaves, this.#leafCount);
-    const pageCount = Math.ceil(this.#leafCount / pageLeaves);
+    const leafCount = Math.ceil(blockCount / leafBlocks);
+    const pageCount = Math.ceil(leafCount / pageLeaves);
+    // Leaf by leaf only as far as a page stays: those behind are given back whole.
+    const end = Math.min(this.#leafCount, pageCount * pageLeaves) * leafBlocks;
+    if (blockCount < end) this.set(blockCount, end - blockCount, holeValue);
+    this.#leafCount = leafCount;
+    this.#sourceLeaves = Math.min(this.#sourceLeaves, leafCount);
     for (const page of this.#pages.splice(pageCount)) {
       if (page !== undefined) this.#store.releasePage(page);
     }
@@ -139,7 +143,7 @@ export class BlockMap {
     this.#pages[index] = page;
     const entry = this.#entry(leaf);
     if (entry === 0) return;
-    const loaded = this.#source?.load(leaf);
+    const loaded = (page.source ?? this.#source)?.load(leaf);
     if (loaded === undefined) return;
     const values = fillScratch;
     for (let block = 0; block < leafBlocks; block += 1) {
@@ -151,7 +155,8 @@ export class BlockMap {
 
   /** Fills the first leaf from `leaf` on of which something is unknown; the leaf to go on with, undefined: none is left. */
   fillNext(leaf: number): number | undefined {
-    for (let at = leaf; at < this.#sourceLeaves; at += 1) {
+    const end = Math.min(this.#sourceLeaves, this.#leafCount);
+    for (let at = leaf; at < end; at += 1) {
       if (!hasUnknown(this.#store, this.#entry(at))) continue;
       this.#fill(at);
       return at + 1;
@@ -159,19 +164,14 @@ export class BlockMap {
     return undefined;
   }
 
-  /** From now on what is unknown comes from `source`: it tells the same of all leaves that did not change since. */
-  rebase(source: LeafSource): void {
-    this.#source = source;
-  }
-
   /**
-   * Drops leaves that did not change from `position` on until `isEnough`; they are unknown then. Every map that shares pages
-   * with this one was rebased to that position, or to one of its own that holds the same.
+   * Drops leaves that did not change from `position` on until `isEnough`; they are unknown then. `source` tells of this map at
+   * that position, which is none before that of any source that the map has.
    */
-  drop(position: number, isEnough: () => boolean): void {
+  drop(position: number, source: LeafSource, isEnough: () => boolean): void {
     for (const page of this.#pages) {
       if (isEnough()) return;
-      if (page !== undefined) dropLeaves(this.#store, page, position);
+      if (page !== undefined && dropLeaves(this.#store, page, position)) page.source = source;
     }
   }
 
@@ -205,7 +205,7 @@ export class BlockMap {
     const leaf = Math.floor(block / leafBlocks);
     const within = block - leaf * leafBlocks;
     const value = this.#valueIn(this.#entry(leaf), within);
-    if (value !== unknownValue || this.#source === undefined) return value;
+    if (value !== unknownValue) return value;
     this.#fill(leaf);
     return this.#valueIn(this.#entry(leaf), within);
   }

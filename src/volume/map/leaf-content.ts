@@ -55,9 +55,13 @@ export function takeCount(store: LeafStore, page: TopPage, at: number): number {
   return count;
 }
 
-/** Drops the leaves of a page that did not change from `position` on; they are unknown afterwards, and still counted. */
-export function dropLeaves(store: LeafStore, page: TopPage, position: number): void {
+/**
+ * Drops the leaves of a page that did not change from `position` on; they are unknown afterwards, and still counted. False
+ * when there was none.
+ */
+export function dropLeaves(store: LeafStore, page: TopPage, position: number): boolean {
   const { entries, changedAt } = page;
+  let hasDropped = false;
   for (let at = 0; at < pageLeaves; at += 1) {
     const entry = entries[at] ?? 0;
     if (entry === 0 || isUnknownLeaf(entry) || (changedAt?.[at] ?? 0) >= position) continue;
@@ -65,5 +69,7 @@ export function dropLeaves(store: LeafStore, page: TopPage, position: number): v
     page.dropped[at] = mappedIn(store, entry);
     entries[at] = unknownLeafEntry;
     store.release(Math.abs(entry) - 1, entry > 0);
+    hasDropped = true;
   }
+  return hasDropped;
 }

@@ -10,6 +10,7 @@
  * wants to change a shared one copies it first.
  */
 import { assert, present } from '../../base/assert.ts';
+import type { LeafSource } from './leaf-source.ts';
 
 export const leafBlocks = 512;
 /** Numbers of a small leaf: a count, then up to 15 runs of (first block, value). */
@@ -30,6 +31,8 @@ export interface TopPage {
   changedAt: Float64Array | undefined;
   /** By leaf: blocks with data in those that were dropped. Undefined: none was. */
   dropped: Uint16Array | undefined;
+  /** Where what is unknown in it comes from, for every map that it is a page of; undefined: from the map's own source. */
+  source: LeafSource | undefined;
 }
 
 /** Value of a block whose leaf is not in memory. */
@@ -74,6 +77,7 @@ export class LeafStore {
       mappedBlocks: 0,
       changedAt: undefined,
       dropped: undefined,
+      source: undefined,
     };
   }
 
@@ -84,6 +88,7 @@ export class LeafStore {
     copy.entries.set(page.entries);
     copy.mappedBlocks = page.mappedBlocks;
     copy.dropped = page.dropped?.slice();
+    copy.source = page.source;
     if (page.changedAt !== undefined) {
       copy.changedAt = page.changedAt.slice();
       this.#usedNumbers += pageLeaves;
@@ -98,7 +103,8 @@ export class LeafStore {
       page.changedAt = new Float64Array(pageLeaves);
       this.#usedNumbers += pageLeaves;
     }
-    page.changedAt[leaf] = position;
+    // A resize is published when durable, and write-back writes behind it before that.
+    page.changedAt[leaf] = Math.max(page.changedAt[leaf] ?? 0, position);
   }
 
   /** One user less; the last one gives its leaves back. */
