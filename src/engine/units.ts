@@ -102,6 +102,15 @@ export class Units {
   async setIgnoresIsid(volumeId: string, ignoresIsid: boolean): Promise<void> {
     const unit = this.unitOf(volumeId);
     if (unit === undefined || unit.ignoresIsid === ignoresIsid) return;
+    if (unit.isStateDamaged) {
+      // Keeping the rule would put a good state in place of the damaged one, and let in whoever that kept out.
+      const message = 'what was kept of the reservations of this volume cannot be read';
+      throw new OperationError(
+        'conflict',
+        message,
+        'unmap it from every host, which discards that',
+      );
+    }
     const refusal = await new Promise<IsidRefusal | undefined>((resolve) => {
       unit.setIgnoresIsid(ignoresIsid, resolve);
     });

@@ -232,6 +232,12 @@ describe('what was kept of a unit, and cannot be read', () => {
     expect(device.luState).toEqual(new Uint8Array(40).fill(7));
   });
 
+  it('is not replaced by a rule about reservations', async () => {
+    const device = damage('v');
+    await expect(units.setIgnoresIsid(volumeId, true)).rejects.toMatchObject({ code: 'conflict' });
+    expect(device.luState).toEqual(new Uint8Array(40).fill(7));
+  });
+
   it('is forgotten when the volume is unmapped from every host, and not before', () => {
     damage('v');
     units.unitOf(volumeId);
