@@ -5,23 +5,20 @@
  *     login ─▶ admit ─▶ old session? ─▶ dropped ─▶ gone ─▶ new one opens
  *                                         another login of the same port meanwhile: takes the place of the waiting one
  */
+import { toHex } from '../base/uuid.ts';
 import type { LoginOutcome } from './login.ts';
 import type { Session } from './session.ts';
 
 const tsihMax = 0xffff;
 
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 /** Twelve digits. */
 export function formatIsid(isid: Uint8Array): string {
-  return hex(isid);
+  return toHex(isid);
 }
 
 /** Names have no blanks. */
 function keyOf({ initiatorName, isid, targetName, portalGroupTag }: LoginOutcome): string {
-  return [initiatorName, hex(isid), targetName, portalGroupTag].join(' ');
+  return [initiatorName, toHex(isid), targetName, portalGroupTag].join(' ');
 }
 
 export class SessionRegistry {
@@ -36,7 +33,8 @@ export class SessionRegistry {
 
   has(initiatorName: string, isid: Uint8Array, tsih: number): boolean {
     const candidate = this.#sessionByTsih.get(tsih)?.candidate;
-    const isSame = candidate?.initiatorName === initiatorName && hex(candidate.isid) === hex(isid);
+    const isSame =
+      candidate?.initiatorName === initiatorName && toHex(candidate.isid) === toHex(isid);
     return isSame;
   }
 
