@@ -3,11 +3,11 @@
  *
  *     nothing ──▶ moment 0 ──▶ moment 1 ──▶ moment 2 ...        each arrow: opened(blocks that came), closed(blocks that went)
  *
- * Neighbours share the pages and leaves of their maps, and what they share costs nothing: ten thousand snapshots of a
- * volume cost one walk of its map and what changed between them. Runs in slices; the heads are forks taken at one instant.
+ * Neighbours are compared only where the log's records between them say that they can differ: ten thousand snapshots of a
+ * volume cost one walk of its map and what changed between them. Runs in slices.
  */
 import { failure, type Outcome, success } from '../../base/errors.ts';
-import type { OpenMoment } from '../core/moment-maps.ts';
+import type { Moment, OpenMoment } from '../core/moment-maps.ts';
 import type { Operator } from '../core/operator.ts';
 import { momentUnreadable } from '../core/view-operations.ts';
 import { slotSizeBytes } from '../format/address.ts';
@@ -15,6 +15,7 @@ import { limits } from '../limits.ts';
 import { BlockMap, zeroValue } from '../map/block-map.ts';
 import { livenessLimits } from './limits.ts';
 import type { Root } from './roots.ts';
+import type { BlockRange, TouchedBlocks } from './touched.ts';
 
 /** Who is told what a walk finds. Addresses count up within a call. */
 export interface ReferenceSink {
@@ -26,8 +27,9 @@ export interface ReferenceSink {
 
 export interface WalkOptions {
   readonly roots: readonly Root[];
-  /** Maps of the present by line: forks; the walk reads them and leaves them to their owner. */
+  /** Maps of the present by line, as far as there are any: the walk reads them and leaves them to their owner. */
   readonly heads: ReadonlyMap<number, BlockMap>;
+  readonly touched: TouchedBlocks;
   readonly sink: ReferenceSink;
   /** After moment `index`: how many blocks of it are mapped. */
   readonly onMoment: (index: number, mappedBlocks: number) => void;
@@ -78,9 +80,9 @@ class Walk {
     }
     const { moment } = root;
     const blockCount = moment.sizeBytes / slotSizeBytes;
-    const head = moment.cut === Infinity ? this.#options.heads.get(moment.line) : undefined;
+    const head = root.kind === 'present' ? this.#options.heads.get(moment.line) : undefined;
     if (head !== undefined) {
-      this.#compareWith({ map: head, blockCount, release: () => undefined });
+      this.#compareWith({ map: head, blockCount, release: () => undefined }, moment);
       return;
     }
     this.#operator.moments.open(moment, (opened: OpenMoment | undefined) => {
@@ -89,7 +91,7 @@ class Walk {
         const release = (): void => {
           opened.release();
         };
-        this.#compareWith({ map: opened.map, blockCount, release });
+        this.#compareWith({ map: opened.map, blockCount, release }, moment);
       }
     });
   }
@@ -99,53 +101,77 @@ class Walk {
     this.#done(outcome);
   }
 
-  #compareWith(next: Place): void {
-    const { host } = this.#operator.parts;
-    const blockCount = Math.max(this.#before.blockCount, next.blockCount);
+  /** Finds out where the moment can differ from the one before, and compares there. */
+  #compareWith(next: Place, moment: Moment): void {
+    const all = [{ block: 0, count: Math.max(this.#before.blockCount, next.blockCount) }];
+    const before = this.#options.roots[this.#index - 1]?.moment;
     this.#options.sink.moveTo(this.#index);
-    let at = 0;
+    if (before === undefined) {
+      this.#compareIn(next, all);
+      return;
+    }
+    this.#options.touched.between(before, moment, (outcome) => {
+      if (outcome.ok) this.#compareIn(next, outcome.value ?? all);
+      else {
+        next.release();
+        this.#finish(outcome);
+      }
+    });
+  }
+
+  #compareIn(next: Place, ranges: readonly BlockRange[]): void {
+    const { host } = this.#operator.parts;
+    let index = 0;
+    let at = ranges[0]?.block ?? 0;
     const slice = (): void => {
       const started = host.clock.monotonicMs();
-      do at += this.#compareFrom(next, at, blockCount);
-      while (at < blockCount && host.clock.monotonicMs() - started < limits.sliceMs);
-      if (at < blockCount && this.#isReadable) {
-        host.timers.defer(slice);
-        return;
+      while (this.#isReadable && host.clock.monotonicMs() - started < limits.sliceMs) {
+        const range = ranges[index];
+        if (range === undefined) break;
+        at += this.#compareFrom(next, at, range.block + range.count - at);
+        if (at < range.block + range.count) continue;
+        index += 1;
+        at = ranges[index]?.block ?? 0;
       }
-      this.#before.release();
-      this.#before = next;
-      if (!this.#isReadable) {
-        this.#finish(failure(momentUnreadable()));
-        return;
-      }
-      this.#options.onMoment(this.#index, this.#mappedBlocks);
-      this.#index += 1;
-      // Many moments may be there at once: not one inside the other.
-      host.timers.defer(() => {
-        this.run();
-      });
+      if (index < ranges.length && this.#isReadable) host.timers.defer(slice);
+      else this.#compared(next);
     };
     slice();
   }
 
+  #compared(next: Place): void {
+    this.#before.release();
+    this.#before = next;
+    if (!this.#isReadable) {
+      this.#finish(failure(momentUnreadable()));
+      return;
+    }
+    this.#options.onMoment(this.#index, this.#mappedBlocks);
+    this.#index += 1;
+    // Many moments may be there at once: not one inside the other.
+    this.#operator.parts.host.timers.defer(() => {
+      this.run();
+    });
+  }
+
   /** Compares some leaves; returns how many blocks were looked at. */
-  #compareFrom(next: Place, block: number, blockCount: number): number {
+  #compareFrom(next: Place, block: number, count: number): number {
     const { sink } = this.#options;
     const before = this.#before.map;
     let at = block;
-    const range = { block, count: blockCount - block, leavesMax: livenessLimits.walkLeavesPerCall };
-    return before.compare(next.map, range, (count, isDifferent) => {
+    const range = { block, count, leavesMax: livenessLimits.walkLeavesPerCall };
+    return before.compare(next.map, range, (length, isDifferent) => {
       if (isDifferent) {
-        this.#visit(before, at, count, (address, length) => {
-          this.#mappedBlocks -= length;
-          sink.closed(address, length);
+        this.#visit(before, at, length, (address, blocks) => {
+          this.#mappedBlocks -= blocks;
+          sink.closed(address, blocks);
         });
-        this.#visit(next.map, at, count, (address, length) => {
-          this.#mappedBlocks += length;
-          sink.opened(address, length);
+        this.#visit(next.map, at, length, (address, blocks) => {
+          this.#mappedBlocks += blocks;
+          sink.opened(address, blocks);
         });
       }
-      at += count;
+      at += length;
       return true;
     });
   }

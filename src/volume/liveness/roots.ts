@@ -18,15 +18,14 @@ export interface Root {
   /** Of a snapshot; else empty. */
   readonly name: string;
   readonly createdMs: number;
-  /** Its cut is Infinity for the present. */
   readonly moment: Moment;
 }
 
-/** All roots, in the order of the walk. */
-export function rootsOf(catalogue: Catalogue): Root[] {
+/** All roots, in the order of the walk; the present is what lies before `end`. */
+export function rootsOf(catalogue: Catalogue, end: number): Root[] {
   const rootsByLine = new Map<number, Root[]>();
   for (const volume of catalogue.volumes()) {
-    for (const root of rootsOfVolume(volume)) {
+    for (const root of rootsOfVolume(volume, end)) {
       const { line } = root.moment;
       const others = rootsByLine.get(line);
       if (others === undefined) rootsByLine.set(line, [root]);
@@ -36,9 +35,9 @@ export function rootsOf(catalogue: Catalogue): Root[] {
   return inWalkOrder(catalogue, rootsByLine);
 }
 
-function rootsOfVolume(volume: VolumeState): Root[] {
+function rootsOfVolume(volume: VolumeState, end: number): Root[] {
   const { line, sizeBytes, createdMs } = volume;
-  const present = { line, cut: Infinity, sizeBytes };
+  const present = { line, cut: end, sizeBytes };
   const roots: Root[] = [{ kind: 'present', volume, name: '', createdMs, moment: present }];
   for (const snapshot of volume.snapshotByName.values()) {
     const { name, cut } = snapshot;
@@ -89,12 +88,6 @@ function stepsInOrder(stepsByLine: ReadonlyMap<number, Step[]>, line: number): S
   const steps = stepsByLine.get(line) ?? [];
   return steps.sort(
     (left, right) =>
-      compareNumbers(left.at, right.at) ||
-      Number(left.root === undefined) - Number(right.root === undefined),
+      left.at - right.at || Number(left.root === undefined) - Number(right.root === undefined),
   );
-}
-
-/** Also of Infinity, which does not differ from itself by 0. */
-function compareNumbers(left: number, right: number): number {
-  return left < right ? -1 : Number(left > right);
 }

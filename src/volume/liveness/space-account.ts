@@ -27,6 +27,7 @@ import { HolderSets, type Interval } from './holders.ts';
 import { livenessLimits } from './limits.ts';
 import { walkMoments } from './moment-walk.ts';
 import { type Root, rootsOf } from './roots.ts';
+import { TouchedBlocks } from './touched.ts';
 
 /** So many blocks are held by exactly these moments (numbers of roots). */
 export interface HeldBlocks {
@@ -80,6 +81,7 @@ class Accounting {
   readonly #computedMs: number;
   readonly #end: number;
   readonly #roots: readonly Root[];
+  readonly #touched: TouchedBlocks;
   readonly #volumes: readonly VolumeState[];
   readonly #heads = new Map<number, BlockMap>();
   readonly #mappedBlocks: number[];
@@ -101,14 +103,17 @@ class Accounting {
     this.#progress = progress;
     this.#done = done;
     this.#computedMs = host.clock.wallMs();
-    this.#end = frameAddressOf(operator.timeline.end());
-    this.#roots = rootsOf(catalogue);
+    const endPosition = operator.timeline.end();
+    this.#end = frameAddressOf(endPosition);
+    this.#touched = new TouchedBlocks(operator, endPosition);
+    this.#roots = rootsOf(catalogue, endPosition);
     this.#volumes = catalogue.volumes();
     this.#segIds = [...segmentById.keys()].filter((segId) => addressOf(segId, 0) < this.#end);
     this.#pastBlocks = this.#volumes.map(() => 0);
     this.#volumes.forEach((volume, index) => {
       const line = present(lineById.get(volume.line), 'line of a volume');
-      this.#heads.set(volume.line, line.map.fork());
+      // What is not durable yet is not counted: where there is any, the map is made from the index.
+      if (line.lastPosition < endPosition) this.#heads.set(volume.line, line.map.fork());
       for (const span of volume.history) this.#volumeByLine.set(span.line, index);
     });
     this.#mappedBlocks = this.#roots.map(() => 0);
@@ -181,7 +186,9 @@ class Accounting {
       this.#mappedBlocks[index] = mappedBlocks;
       this.#tell(((index + 1) / roots.length) * this.#segIds.length);
     };
-    walkMoments(this.#operator, { roots, heads: this.#heads, sink: table, onMoment }, (walked) => {
+    const heads = this.#heads;
+    const touched = this.#touched;
+    walkMoments(this.#operator, { roots, heads, touched, sink: table, onMoment }, (walked) => {
       if (!walked.ok) {
         done(walked);
         return;

@@ -12,11 +12,11 @@ beforeEach(() => {
   world = new PoolWorld();
 });
 
-const { holderTableBytes } = livenessLimits;
+const { holderTableBytes, leavesPerSegment } = livenessLimits;
 
 afterEach(() => {
   world.remove();
-  Object.assign(livenessLimits, { holderTableBytes });
+  Object.assign(livenessLimits, { holderTableBytes, leavesPerSegment });
 });
 
 async function account(pool: Pool, question: Partial<SpaceQuestion> = {}): Promise<PoolSpace> {
@@ -67,7 +67,7 @@ class History {
 
   async create(): Promise<void> {
     const name = this.#newName();
-    const blocks = this.#dice.of([40, 700, 1500]);
+    const blocks = this.#dice.of([40, 1500, 6000]);
     await ask((done) => {
       this.pool.volumeCreate({ name, sizeBytes: blocks * blockBytes }, done);
     });
@@ -231,7 +231,7 @@ class History {
   }
 
   async #resize(name: string): Promise<void> {
-    const blocks = this.#dice.of([20, 600, 1300]);
+    const blocks = this.#dice.of([20, 600, 5000]);
     await ask((done) => {
       this.pool.volumeResize({ name, sizeBytes: blocks * blockBytes, force: true }, done);
     });
@@ -285,13 +285,15 @@ class History {
 }
 
 describe('space account', () => {
-  it.each([1, 2, 3, 4, 5, 6])(
+  it.each([1, 2, 3, 4])(
     'agrees with plain sets over random histories (seed %i)',
     async (seed) => {
       // Of an even seed the log is looked at three segments (of 64 slots) at a time.
       if (seed % 2 === 0) Object.assign(livenessLimits, { holderTableBytes: 3 * 64 * 4 });
+      // Of others than every third neighbours are compared only where the log says that they can differ.
+      if (seed % 3 > 0) Object.assign(livenessLimits, { leavesPerSegment: 0 });
       const history = new History((await world.open()).pool, seed);
-      for (let round = 0; round < 6; round += 1) {
+      for (let round = 0; round < 4; round += 1) {
         for (let step = 0; step < 25; step += 1) await history.step();
         await history.check();
         if (round % 2 === 0) continue;
