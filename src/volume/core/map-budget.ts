@@ -20,8 +20,11 @@ export class MapBudget {
   readonly #moments: MomentMaps;
   readonly #index: LogIndex;
   #timer: Timer | undefined;
-  /** Which map is the first to give up leaves next time. */
+  /** Which map is the first to give up leaves next time, from which page on. */
   #turn = 0;
+  #page = 0;
+  /** It gave up leaves, but time was over. */
+  #isBehind = false;
 
   /** End of the log that the heads were opened at: before it their leaves do not tell when they changed. */
   readonly #openedAt: number;
@@ -38,7 +41,8 @@ export class MapBudget {
   }
 
   start(): void {
-    this.#timer = this.#parts.host.timers.after(limits.mapBudgetCheckMs, () => {
+    const pauseMs = this.#isBehind ? limits.warmUpPauseMs : limits.mapBudgetCheckMs;
+    this.#timer = this.#parts.host.timers.after(pauseMs, () => {
       this.check();
       this.start();
     });
@@ -48,23 +52,33 @@ export class MapBudget {
     this.#timer?.cancel();
   }
 
-  /** Makes room when the maps take more than they may. */
+  /** Makes room when the maps take more than they may, for a slice of time. */
   check(): void {
     const { leaves, settings, writer } = this.#parts;
+    this.#isBehind = false;
     // The maps of a read-only pool may be all that is left of what its log said.
     if (leaves.usedBytes <= settings.mapBytes || writer === undefined) return;
     this.#moments.evictIdle();
     if (leaves.usedBytes <= settings.mapBytes) return;
-    const wanted = settings.mapBytes * limits.mapBudgetKeptShare;
-    const isEnough = (): boolean => leaves.usedBytes <= wanted;
+    const usedBefore = leaves.usedBytes;
+    this.#dropLeaves(settings.mapBytes * limits.mapBudgetKeptShare);
+    this.#isBehind = leaves.usedBytes > settings.mapBytes && leaves.usedBytes < usedBefore;
+  }
+
+  #dropLeaves(wanted: number): void {
+    const { leaves, host } = this.#parts;
+    const started = host.clock.monotonicMs();
+    const isEnough = (): boolean =>
+      leaves.usedBytes <= wanted || host.clock.monotonicMs() - started > limits.sliceMs;
     const position = Math.max(this.#sealedEnd(), this.#openedAt);
     const maps = this.#maps(position);
     for (let count = 0; count < maps.length && !isEnough(); count += 1) {
-      this.#turn += 1;
       const owner = maps[this.#turn % maps.length];
-      if (owner === undefined) continue;
-      const { line, cut, map } = owner;
-      map.drop(position, this.#index.source(line, cut), isEnough);
+      if (owner === undefined) return;
+      const source = this.#index.source(owner.line, owner.cut);
+      const next = owner.map.drop({ position, source, page: this.#page }, isEnough);
+      if (next === undefined) this.#turn += 1;
+      this.#page = next ?? 0;
     }
   }
 

@@ -23,7 +23,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { CompareRuns } from './compare-runs.ts';
-import { dropLeaves, hasUnknown, mappedIn, takeCount } from './leaf-content.ts';
+import { type DropFrom, dropLeaves, hasUnknown, mappedIn, takeCount } from './leaf-content.ts';
 import { LeafRuns, runsMax } from './leaf-runs.ts';
 import type { LeafSource } from './leaf-source.ts';
 import {
@@ -41,7 +41,7 @@ export const zeroValue = -1;
 
 /** Filling a leaf takes as long as comparing so many. */
 const fillCost = 8;
-/** A full leaf is worth a look for becoming small when at least this many of its blocks were set at once. */
+/** A full leaf may have become small when at least this many of its blocks were set at once. */
 const shrinkProbeBlocks = 128;
 
 /** Called for each run of a range, in order. `value` as above; return false to stop. */
@@ -166,13 +166,15 @@ export class BlockMap {
 
   /**
    * Drops leaves that did not change from `position` on until `isEnough`; they are unknown then. `source` tells of this map at
-   * that position, which is none before that of any source that the map has.
+   * that position, which is none before that of any source it has. Returns the page to go on with; undefined at the end.
    */
-  drop(position: number, source: LeafSource, isEnough: () => boolean): void {
-    for (const page of this.#pages) {
-      if (isEnough()) return;
+  drop({ position, source, page: first }: DropFrom, isEnough: () => boolean): number | undefined {
+    for (let index = first; index < this.#pages.length; index += 1) {
+      if (isEnough()) return index;
+      const page = this.#pages[index];
       if (page !== undefined && dropLeaves(this.#store, page, position)) page.source = source;
     }
+    return undefined;
   }
 
   /** Puts a leaf with these values in place of one, for all users of the page. */

@@ -1,4 +1,5 @@
 /** What a leaf holds, looked at as a whole. `entry` as in a page of a map's top. */
+import type { LeafSource } from './leaf-source.ts';
 import {
   isUnknownLeaf,
   type LeafStore,
@@ -53,6 +54,13 @@ export function takeCount(store: LeafStore, page: TopPage, at: number): number {
   const count = page.dropped[at] ?? 0;
   page.dropped[at] = 0;
   return count;
+}
+
+export interface DropFrom {
+  readonly position: number;
+  readonly source: LeafSource;
+  /** Index of the first page to look at. */
+  readonly page: number;
 }
 
 /**
