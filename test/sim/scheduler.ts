@@ -35,6 +35,8 @@ export class Scheduler implements Clock, Timers {
   #nowMs = 0;
   #wallOffsetMs = 0;
   #eventCount = 0;
+  /** A lane that does not get to run for a while. */
+  #held: Lane | undefined;
 
   /** `startMs`: virtual milliseconds that have passed before this process. */
   constructor(random: SeededRandom, startMs = 0) {
@@ -82,6 +84,11 @@ export class Scheduler implements Clock, Timers {
 
   defer(action: () => void): void {
     this.post('turn', action);
+  }
+
+  /** From now on this lane does not run: its thread is stuck, or waits for a slow disk. Undefined: all run again. */
+  hold(lane: Lane | undefined): void {
+    this.#held = lane;
   }
 
   /** Forgets everything that is to come: the process died. */
@@ -138,7 +145,7 @@ export class Scheduler implements Clock, Timers {
   }
 
   #has(lane: Lane): boolean {
-    return (this.#eventsByLane.get(lane)?.length ?? 0) > 0;
+    return lane !== this.#held && (this.#eventsByLane.get(lane)?.length ?? 0) > 0;
   }
 
   #moveDueTimers(): void {

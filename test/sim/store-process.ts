@@ -180,6 +180,27 @@ export class StoreProcess {
     for (let left = count; left > 0; left -= 1) this.#scheduler.runOne();
   }
 
+  /** Lets time go by. */
+  passTime(durationMs: number): void {
+    this.#scheduler.runFor(durationMs);
+  }
+
+  /** While it is held, the keeper does not get to run: nothing is sealed, prepared or merged. */
+  holdKeeper(isHeld: boolean): void {
+    this.#scheduler.hold(isHeld ? 'keeper' : undefined);
+  }
+
+  /** Starts to count what the blocks of the log are there for, which looks at all maps, a slice now and then. */
+  lookAtSpace(onRefused: (message: string) => void): void {
+    this.pool.spaceAccount(
+      { volume: undefined, deleted: [] },
+      () => {},
+      (outcome) => {
+        if (!outcome.ok) onRefused(outcome.error.message);
+      },
+    );
+  }
+
   openVolume(name: string): BlockDevice {
     return this.pool.volumeOpen(name);
   }

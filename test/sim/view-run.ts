@@ -118,7 +118,9 @@ class ViewRun {
     this.#pointsLeft = this.#random.chance(0.1) ? this.#random.between(1, openPointsMax) : 0;
     this.#at('open');
     const process = this.#start(machine);
+    process.holdKeeper(this.#random.chance(0.2));
     process.open();
+    this.#disturb(process);
     if (this.#takeFork() === undefined) {
       this.#pointsLeft = this.#random.between(1, this.#pointsMax);
     }
@@ -175,12 +177,31 @@ class ViewRun {
     for (let left = random.between(10, 90); left > 0 && this.#fork === undefined; left -= 1) {
       process.runSome(random.below(8));
       this.#step(process, client);
-      if (random.chance(0.02)) {
+      const isLookDue = this.#disturb(process);
+      if (isLookDue || random.chance(0.04)) {
         process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
         this.#requireState(process, 'the pool at work');
       }
     }
     process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
+    process.holdKeeper(false);
+  }
+
+  /**
+   * Seldom: time goes by, so that maps are given up; the keeper is late with seals; someone looks at all maps at once. Whether
+   * the pool should be looked at.
+   */
+  #disturb(process: StoreProcess): boolean {
+    const random = this.#random;
+    if (random.chance(0.04)) process.holdKeeper(random.chance(0.5));
+    if (random.chance(0.06)) {
+      process.lookAtSpace((message) => {
+        throw new Violation(`space cannot be told: ${message}`);
+      });
+    }
+    if (!random.chance(0.08)) return false;
+    process.passTime(random.pick([1, 101, 250, 1100]));
+    return random.chance(0.5);
   }
 
   #step(process: StoreProcess, client: ViewClient): void {
@@ -243,6 +264,8 @@ class ViewRun {
     this.#pointsLeft = 0;
     this.#at('recovery');
     const process = this.#start(machine);
+    const isKeeperLate = this.#random.chance(0.4);
+    process.holdKeeper(isKeeperLate);
     process.open();
     const observed = process.observe(this.#contents);
     const compare = (state: ViewState, max: number): string[] =>
@@ -250,7 +273,8 @@ class ViewRun {
     const state = this.#oracle.verify(fork.mark, isMachineLost, compare);
     this.#begin(state);
     this.#at('recovered');
-    this.#requireSound(process);
+    // Then the next life finds a tail of more than one opening.
+    if (!isKeeperLate) this.#requireSound(process);
     process.kill();
     if (this.#random.chance(isMachineLost ? 0.2 : 0.6)) machine = this.#lostAtOnce(machine);
     return machine;
