@@ -48,7 +48,8 @@ export function addPoolCommands(program: Command, session: () => Session): void 
     .action(async (size: string) => {
       await poolResize(session(), sizeArgument(size));
     });
-  addScrubCommands(pool, session);
+  const scrub = pool.command('scrub').description('slow, continuous reading of all that is stored');
+  addScrubCommands(scrub, session);
 }
 
 async function poolStatus(session: Session): Promise<void> {

@@ -10,8 +10,7 @@ import { sizeArgument, sizeHelp } from './size-argument.ts';
 
 const blockBytes = 4096;
 
-export function addScrubCommands(pool: Command, session: () => Session): void {
-  const scrub = pool.command('scrub').description('slow, continuous reading of all that is stored');
+export function addScrubCommands(scrub: Command, session: () => Session): void {
   scrub
     .command('status')
     .description('what it does, and what it found')
