@@ -1,8 +1,8 @@
 /** Pieces of a copy: whatever the offsets, the result is that of reading everything first, and clones are whole blocks. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nextPiece, type RangeShape } from '../../../src/scsi/copy-plan.ts';
-import { clonePieceBytes, scratchBytes } from '../../../src/scsi/limits.ts';
+import { nextPiece, type RangeShape } from '../../src/scsi/copy-plan.ts';
+import { clonePieceBytes, scratchBytes } from '../../src/scsi/limits.ts';
 
 const blockBytes = 4096;
 

@@ -1,14 +1,14 @@
 /** The superblock through crash after crash: whatever stops an update, and the update after it, one generation counts. */
 import { describe, expect, it } from 'vitest';
-import { DiskError } from '../../../src/base/ports.ts';
-import type { Superblock } from '../../../src/volume/format/superblock.ts';
-import { readSuperblock, writeSuperblock } from '../../../src/volume/recovery/superblock-file.ts';
-import { SeededRandom } from '../../sim/random.ts';
-import { Scheduler } from '../../sim/scheduler.ts';
-import { FaultSupervisor } from '../../sim/supervisors.ts';
-import { isMutation, SimulatedCrash, VirtualDisk } from '../../sim/virtual-disk.ts';
-import { LossStyle } from '../../sim/virtual-file.ts';
-import { VirtualImage } from '../../sim/virtual-image.ts';
+import { DiskError } from '../../src/base/ports.ts';
+import type { Superblock } from '../../src/volume/format/superblock.ts';
+import { readSuperblock, writeSuperblock } from '../../src/volume/recovery/superblock-file.ts';
+import { SeededRandom } from '../sim/random.ts';
+import { Scheduler } from '../sim/scheduler.ts';
+import { FaultSupervisor } from '../sim/supervisors.ts';
+import { isMutation, SimulatedCrash, VirtualDisk } from '../sim/virtual-disk.ts';
+import { LossStyle } from '../sim/virtual-file.ts';
+import { VirtualImage } from '../sim/virtual-image.ts';
 
 const walks = 1500;
 const updatesPerWalk = 12;
