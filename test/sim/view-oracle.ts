@@ -8,6 +8,7 @@
  * A recovered pool must equal the first `d` of one and the first `l` of the other: no fewer than was promised, no more
  * than was submitted. What an answered D or a flush promises of L is what was answered before it was submitted.
  */
+import { blockSizeBytes } from '../../src/device/block-device.ts';
 import type { ContentTable } from './content.ts';
 import { type ClearOp, clearParts } from './model.ts';
 import { Violation } from './oracle.ts';
@@ -16,8 +17,15 @@ import { applyViewOp, describeViewOp, type ViewOp, type ViewState } from './view
 export interface ViewRecord {
   readonly op: ViewOp;
   readonly isLazy: boolean;
-  /** Lazy operations that had been answered when this one was submitted. */
+  /** Lazy operations that had been answered when this one was submitted, if its own record lies behind theirs. */
   readonly lazyBefore: number;
+}
+
+/** Part of a block that is a hole already is answered without a record, and then without a flush. */
+function isSurelyLogged(op: ViewOp): boolean {
+  if (op.kind !== 'zero' && op.kind !== 'trim') return true;
+  const first = Math.ceil(op.offset / blockSizeBytes);
+  return first < Math.floor((op.offset + op.length) / blockSizeBytes);
 }
 
 /** What was promised when the process or machine stopped. */
@@ -70,7 +78,7 @@ export class ViewOracle {
   }
 
   submit(op: ViewOp, isLazy: boolean): ViewRecord {
-    const record = { op, isLazy, lazyBefore: this.#lazy.length };
+    const record = { op, isLazy, lazyBefore: isSurelyLogged(op) ? this.#lazy.length : 0 };
     this.#inFlight.add(record);
     return record;
   }

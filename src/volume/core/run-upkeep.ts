@@ -161,7 +161,8 @@ export class RunUpkeep implements RunChecks {
   }
 
   #nextPlan(): RunPlan | undefined {
-    const lastSegId = this.#lastSegId();
+    // The segment that is being written: no later id is part of the log.
+    const lastSegId = this.#parts.writer?.log.place.segId ?? 0;
     for (let level = 1; level <= levelsOfRuns; level += 1) {
       const span = this.#runs.span(level);
       let firstOpen: number | undefined;
@@ -179,12 +180,6 @@ export class RunUpkeep implements RunChecks {
       this.#nextGroup[level] = firstOpen ?? group;
     }
     return undefined;
-  }
-
-  #lastSegId(): number {
-    let last = 0;
-    for (const segId of this.#parts.segmentById.keys()) last = Math.max(last, segId);
-    return last;
   }
 
   /** What a run is made from; undefined when that is not all there. */
