@@ -17,9 +17,8 @@ interface HeldPdu {
 }
 
 /** What is known of a CmdSN that is not ExpCmdSN yet: its PDU and the Data-Outs behind it, or nothing (it was aborted). */
-type Held = readonly HeldPdu[];
+type Held = HeldPdu[];
 
-const none: Held = [];
 const tagOffset = 16;
 
 export class HeldPdus {
@@ -55,14 +54,16 @@ export class HeldPdus {
   holdDataOut(header: Uint8Array, data: Uint8Array): void {
     const pdu = this.#copy(header, data);
     const cmdSn = this.#cmdSnByTag.get(pdu.initiatorTaskTag);
-    if (cmdSn === undefined) return;
-    this.#heldByCmdSn.set(cmdSn, [...(this.#heldByCmdSn.get(cmdSn) ?? none), pdu]);
+    const held = cmdSn === undefined ? undefined : this.#heldByCmdSn.get(cmdSn);
+    // Its command may have been aborted while the data came.
+    if (held === undefined) this.#bytes -= pdu.bytes.length;
+    else held.push(pdu);
   }
 
   /** The number counts as arrived, and nothing is done for it. */
   void(cmdSn: number): void {
-    this.#forget(this.#heldByCmdSn.get(cmdSn) ?? none);
-    this.#heldByCmdSn.set(cmdSn, none);
+    this.#forget(this.#heldByCmdSn.get(cmdSn) ?? []);
+    this.#heldByCmdSn.set(cmdSn, []);
   }
 
   /** Like `void`, by the tag of a held command. Returns whether it was held. */
@@ -83,7 +84,7 @@ export class HeldPdus {
 
   /** Takes what is held of this number, in order of arrival; empty when it is void. */
   take(cmdSn: number): readonly Uint8Array[] {
-    const held = this.#heldByCmdSn.get(cmdSn) ?? none;
+    const held = this.#heldByCmdSn.get(cmdSn) ?? [];
     this.#heldByCmdSn.delete(cmdSn);
     this.#forget(held);
     return held.map(({ bytes }) => bytes);
