@@ -81,8 +81,9 @@ export const limits = {
   settlePollMs: 1,
   /** Entries of an index run that the keeper merges before it looks for other work: about 10 ms. */
   runEntriesPerStep: 20_000,
-  /** RAM of tables and blocks of index runs, and of the indexes of segments that no run covers yet. */
-  runTableBytes: 32 * 2 ** 20,
+  /** RAM of tables and blocks of index runs, and of the indexes of segments that no run covers yet. Filling a leaf asks the
+   *  tables of all runs, so they should fit: about 10 MiB for each TiB of log that was written in pieces of 4 KiB. */
+  runTableBytes: 128 * 2 ** 20,
   runBlockBytes: 16 * 2 ** 20,
   segmentIndexBytes: 32 * 2 ** 20,
   runFilesOpenMax: 64,

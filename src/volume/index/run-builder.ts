@@ -87,14 +87,23 @@ export class RunBuilder {
 
   #begin(plan: RunPlan): Build {
     this.abandon();
+    const sources: EntrySource[] = [];
+    try {
+      this.#build = this.#started(plan, sources);
+      return this.#build;
+    } catch (thrown) {
+      for (const source of sources) source.close();
+      throw thrown;
+    }
+  }
+
+  #started(plan: RunPlan, sources: EntrySource[]): Build {
     const { disk, seeds } = this.#options;
     const { level, firstSegId, fanOut } = plan;
-    const sources: EntrySource[] = [];
     const segments: RunSegment[] = [];
     for (const segment of plan.segments) this.#addSegment(segment, sources, segments);
     for (const input of plan.inputs) {
-      const file = disk.open(runPath(input), { create: false });
-      const cursor = new RunCursor(file, input, seeds);
+      const cursor = new RunCursor(disk.open(runPath(input), { create: false }), input, seeds);
       sources.push(cursor);
       segments.push(...cursor.tables.segments);
     }
@@ -111,9 +120,13 @@ export class RunBuilder {
     disk.makeFolder(runFolder);
     disk.remove(unfinishedRunPath(plan));
     const file = disk.open(unfinishedRunPath(plan), { create: true });
-    const writer = new RunWriter(file, shape, seeds);
-    this.#build = { plan, file, merge: new RunMerge(sources, writer), writer };
-    return this.#build;
+    try {
+      const writer = new RunWriter(file, shape, seeds);
+      return { plan, file, merge: new RunMerge(sources, writer), writer };
+    } catch (thrown) {
+      file.close();
+      throw thrown;
+    }
   }
 
   #addSegment(

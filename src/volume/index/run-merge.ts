@@ -33,12 +33,18 @@ export class RunCursor implements EntrySource {
   #count = 0;
   #next = 1;
   #isOpen = false;
+  #isClosed = false;
 
-  /** Takes the file over. Throws DiskError, and FormatError when the run is not whole. */
+  /** Takes the file over, also when it throws: DiskError, and FormatError when the run is not whole. */
   constructor(file: DiskFile, place: { level: number; firstSegId: number }, seeds: Seeds) {
     this.#file = file;
     this.#seeds = seeds;
-    this.tables = readRunTables(file, place, seeds);
+    try {
+      this.tables = readRunTables(file, place, seeds);
+    } catch (thrown) {
+      file.close();
+      throw thrown;
+    }
     this.#reader = new EntryBlockReader(this.tables.header);
   }
 
@@ -70,6 +76,8 @@ export class RunCursor implements EntrySource {
   }
 
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#file.close();
   }
 }
