@@ -447,7 +447,7 @@ class HistoryRun {
     for (const name of this.#state.keys()) this.#requireHead(name);
     const faults = this.#process.verify();
     if (faults.length > 0) throw new Violation(faults.join('\n'));
-    this.#process.requireEqualRebuild();
+    this.#process.requireSoundUpkeep();
   }
 
   #set(name: string, volume: VolumeModel): void {

@@ -18,9 +18,11 @@ import { CommitRing } from '../../src/volume/commit-ring.ts';
 import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
+import { livenessLimits } from '../../src/volume/liveness/limits.ts';
 import type { OpenSnapshot, Pool } from '../../src/volume/pool.ts';
 import { openPool } from '../../src/volume/pool-open.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
+import type { PoolSpace } from '../../src/volume/reports.ts';
 import { brokenDisk, type StoreVariant } from './broken-stores.ts';
 import type { ContentTable } from './content.ts';
 import type { Machine } from './machine.ts';
@@ -297,6 +299,53 @@ export class StoreProcess {
     );
     this.runUntil(() => faults !== undefined, eventsMax, 'the verification');
     return faults ?? [];
+  }
+
+  /** Rebuild, scrubber and account of space. Throws Violation when one of them contradicts what is there. */
+  requireSoundUpkeep(): void {
+    this.requireEqualRebuild();
+    this.#requireCleanScrub();
+    this.#requireEqualSpace();
+  }
+
+  /** A pass of the scrubber. Throws Violation when it finds anything. */
+  #requireCleanScrub(): void {
+    const { scrubber } = this.pool;
+    scrubber.start(2 ** 40);
+    this.runUntil(() => scrubber.status().state === 'waiting', eventsMax, 'the scrubber');
+    scrubber.pause();
+    const { findings } = scrubber.status();
+    if (findings.length === 0) return;
+    throw new Violation(`scrub: ${findings.map(({ text }) => text).join('; ')}`);
+  }
+
+  /**
+   * Takes the account of space twice: neighbouring moments compared whole, and only where the log says that they can differ.
+   * Throws Violation when the two differ.
+   */
+  #requireEqualSpace(): void {
+    const whole = this.#space(1e9);
+    const touched = this.#space(0);
+    if (whole !== touched) throw new Violation(`space: ${whole} compared whole, else ${touched}`);
+  }
+
+  #space(leavesPerSegment: number): string {
+    const before = { ...livenessLimits };
+    Object.assign(livenessLimits, { leavesPerSegment });
+    let outcome: Outcome<PoolSpace> | undefined;
+    const question = { volume: undefined, deleted: [] };
+    this.pool.spaceAccount(
+      question,
+      () => {},
+      (answer) => {
+        outcome = answer;
+      },
+    );
+    this.runUntil(() => outcome !== undefined, eventsMax, 'the account of space');
+    Object.assign(livenessLimits, before);
+    if (outcome?.ok !== true) throw new Violation(`space: ${outcome?.error.message}`);
+    const { computedMs: _computedMs, ...space } = outcome.value;
+    return JSON.stringify(space);
   }
 
   /** Makes footers and manifest again from the log. Throws Violation when what was there differs. */
