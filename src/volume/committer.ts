@@ -128,7 +128,11 @@ export class Committer {
   }
 
   /** Where the frame is written through. */
-  #target(isDirect: boolean): DiskFile | undefined {
+  #target(numbers: Float64Array): DiskFile | undefined {
+    const isDirect =
+      numbers[job.opensSegment] === 1 ||
+      numbers[job.needsFlush] === 1 ||
+      (numbers[job.dataBlocks] ?? 0) >= directBlocksMin;
     if (isDirect) return this.#file;
     this.#cachedFile ??= this.#disk.open(this.#segmentPath, { create: false });
     return this.#cachedFile;
@@ -149,11 +153,7 @@ export class Committer {
     this.#digest?.update(header);
     pieces[0] = opensSegment ? whole.subarray(0, slotSizeBytes + headerBytes) : header;
     const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
-    const isDirect =
-      opensSegment ||
-      numbers[job.needsFlush] === 1 ||
-      (numbers[job.dataBlocks] ?? 0) >= directBlocksMin;
-    this.#target(isDirect)?.write(pieces, firstSlot * slotSizeBytes);
+    this.#target(numbers)?.write(pieces, firstSlot * slotSizeBytes);
     this.#isFileDirty = true;
     this.#unflushedBytes += headerBytes + (numbers[job.dataBlocks] ?? 0) * slotSizeBytes;
     this.#writtenThrough =
