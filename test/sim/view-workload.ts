@@ -10,6 +10,9 @@ const volumeNames = ['alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta', 'eta'
 const snapshotNames = ['one', 'two', 'three', 'four', 'five'] as const;
 /** Blocks of new volumes; more than 512 means more than one leaf of the map. */
 const volumeBlocks = [4, 12, 12, 40, 40, 600] as const;
+/** Nine leaves and a bit: the index tells of eight of them at once when all are trimmed. Reading it takes time. */
+const wideBlocks = 4640;
+const wideShare = 0.06;
 const largestWriteBlocks = 20;
 
 /** How the volumes of a run answer. */
@@ -111,6 +114,10 @@ export class ViewWorkload {
     }
     const kind = random.chance(0.5) ? 'trim' : 'zero';
     const noHole = kind === 'zero' && random.chance(0.5);
+    // As a guest does that formats a disk.
+    if (random.chance(0.2)) {
+      return { kind, volume: volume.id, offset: 0, length: volume.sizeBytes, noHole };
+    }
     return { kind, volume: volume.id, offset, length, noHole };
   }
 
@@ -153,7 +160,8 @@ export class ViewWorkload {
   }
 
   #size(): number {
-    return this.#random.pick(volumeBlocks) * blockSizeBytes;
+    const blocks = this.#random.chance(wideShare) ? wideBlocks : this.#random.pick(volumeBlocks);
+    return blocks * blockSizeBytes;
   }
 
   /** A snapshot of the volume; seldom a name that it does not have. */
