@@ -122,32 +122,8 @@ class Opening {
     const isReadOnly = recovered.faults.length > 0;
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
-    const reason = isReadOnly ? readOnlyReason(recovered.faults) : undefined;
     const { maintenance } = parts;
-    const reading = new SegmentReading(parts.parts);
-    const late: { upkeep?: RunUpkeep } = {};
-    const index = openPoolIndex(parts.parts, reading, (place) => late.upkeep?.lost(place));
-    openHeads(parts.parts, index.log, positionOf(recovered.endAddress, 0));
-    const upkeep = new RunUpkeep(parts.parts, maintenance, index);
-    late.upkeep = upkeep;
-    const moments = new MomentMaps(parts.parts, index.log);
-    const pool = new Pool(
-      parts.parts,
-      {
-        maintenance,
-        upkeep,
-        index,
-        moments,
-        budget: new MapBudget(
-          parts.parts,
-          { moments, index: index.log },
-          positionOf(recovered.endAddress, 0),
-        ),
-        reading,
-        bytesSinceCheckpoint: bytesSinceCheckpoint(recovered),
-      },
-      reason === undefined ? undefined : { reason, isIncomplete: recovered.isIncomplete },
-    );
+    const { pool, upkeep, moments } = makePool(parts.parts, maintenance, recovered);
     parts.attach(pool);
     const opened: OpenedPool = {
       pool,
@@ -438,6 +414,38 @@ class Opening {
     });
     writer.log.append(mutation);
   }
+}
+
+/** The pool with its index, heads and maps of moments, on top of what recovery found. Throws DiskError. */
+function makePool(
+  parts: PoolParts,
+  maintenance: Maintenance,
+  recovered: Recovered,
+): { readonly pool: Pool; readonly upkeep: RunUpkeep; readonly moments: MomentMaps } {
+  const endPosition = positionOf(recovered.endAddress, 0);
+  const reading = new SegmentReading(parts);
+  const late: { upkeep?: RunUpkeep } = {};
+  const index = openPoolIndex(parts, reading, (place) => late.upkeep?.lost(place));
+  openHeads(parts, index.log, endPosition);
+  const upkeep = new RunUpkeep(parts, maintenance, index);
+  late.upkeep = upkeep;
+  const moments = new MomentMaps(parts, index.log);
+  const budget = new MapBudget(parts, { moments, index: index.log }, endPosition);
+  const { faults, isIncomplete } = recovered;
+  const pool = new Pool(
+    parts,
+    {
+      maintenance,
+      upkeep,
+      index,
+      moments,
+      budget,
+      reading,
+      bytesSinceCheckpoint: bytesSinceCheckpoint(recovered),
+    },
+    faults.length === 0 ? undefined : { reason: readOnlyReason(faults), isIncomplete },
+  );
+  return { pool, upkeep, moments };
 }
 
 /** Bytes of the log behind its newest checkpoint (all of it when there is none). */

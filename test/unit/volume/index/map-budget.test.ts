@@ -31,6 +31,18 @@ afterEach(() => {
   world.remove();
 });
 
+async function expectLeaf(device: BlockDevice, leaf: number, byte: number): Promise<void> {
+  for (const at of [0, 2, 38]) {
+    const [first] = await read(device, leaf * leafBytes + at * blockBytes, blockBytes);
+    expect([leaf, at, first]).toEqual([leaf, at, byte]);
+  }
+  expect(await read(device, leaf * leafBytes + 39 * blockBytes, 1)).toEqual(new Uint8Array(1));
+}
+
+function failed(message: string): void {
+  throw new Error(message);
+}
+
 describe('map budget', () => {
   it('drops leaves that the index has, of heads, views and snapshots, and makes them again', async () => {
     const { pool } = await world.open();
@@ -41,13 +53,6 @@ describe('map budget', () => {
         const bytes = new Uint8Array(blockBytes).fill(byte);
         await write(pool, device, leaf * leafBytes + at * blockBytes, bytes);
       }
-    };
-    const expectLeaf = async (device: BlockDevice, leaf: number, byte: number): Promise<void> => {
-      for (const at of [0, 2, 38]) {
-        const [first] = await read(device, leaf * leafBytes + at * blockBytes, blockBytes);
-        expect([leaf, at, first]).toEqual([leaf, at, byte]);
-      }
-      expect(await read(device, leaf * leafBytes + 39 * blockBytes, 1)).toEqual(new Uint8Array(1));
     };
     for (let leaf = 0; leaf < leaves; leaf += 1) await fillLeaf(head, leaf, leaf + 1);
     const old = await snapshot(pool, 'a', 'old');
@@ -95,10 +100,7 @@ describe('map budget', () => {
     const settings = { ...smallSettings(world.folder), mapBytes: 0 };
     const options = { name: 'main', settings, capacityBytes: 2 ** 30, pageCacheBytes: 2 ** 30 };
     const reopened = await ask<{ readonly pool: typeof pool }>((done) => {
-      const onFailed = (message: string): void => {
-        throw new Error(message);
-      };
-      openPool({ ...host, startKeeper: () => late }, { ...options, onFailed }, done);
+      openPool({ ...host, startKeeper: () => late }, { ...options, onFailed: failed }, done);
     });
     const again = reopened.pool.volumeOpen('a');
     const look = async (): Promise<(number | undefined)[]> => {
