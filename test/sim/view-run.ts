@@ -118,9 +118,10 @@ class ViewRun {
     this.#pointsLeft = this.#random.chance(0.1) ? this.#random.between(1, openPointsMax) : 0;
     this.#at('open');
     const process = this.#start(machine);
-    process.holdKeeper(this.#random.chance(0.2));
+    const isKeeperLate = this.#random.chance(0.4);
+    process.holdKeeper(isKeeperLate);
     process.open();
-    this.#disturb(process);
+    if (isKeeperLate) this.#lookBeforeSeals(process);
     if (this.#takeFork() === undefined) {
       this.#pointsLeft = this.#random.between(1, this.#pointsMax);
     }
@@ -139,6 +140,15 @@ class ViewRun {
     process.close();
     this.#begin(this.#oracle.now);
     return machine;
+  }
+
+  /** The tail of the life before is not sealed, and maps have given up what they could. */
+  #lookBeforeSeals(process: StoreProcess): void {
+    process.passTime(this.#random.pick([1, 250]));
+    if (this.#random.chance(0.6)) this.#requireState(process, 'the pool before its tail is sealed');
+    process.passTime(this.#random.pick([1, 250]));
+    if (this.#random.chance(0.6)) this.#requireState(process, 'the same pool a moment later');
+    if (this.#random.chance(0.5)) process.holdKeeper(false);
   }
 
   #takeFork(): Fork | undefined {
