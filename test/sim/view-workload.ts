@@ -13,6 +13,7 @@ const volumeBlocks = [4, 12, 12, 40, 40, 600] as const;
 /** Nine leaves and a bit: the index tells of eight of them at once when all are trimmed. Reading it takes time. */
 const wideBlocks = 4640;
 const wideShare = 0.06;
+const leafBlocks = 512;
 const largestWriteBlocks = 20;
 
 /** How the volumes of a run answer. */
@@ -95,7 +96,9 @@ export class ViewWorkload {
     const count = volume.sizeBytes / blockSizeBytes;
     const blocks = Math.min(count, random.between(1, random.chance(0.8) ? 3 : largestWriteBlocks));
     const span = random.chance(0.7) ? Math.min(count, 12) : count;
-    const first = Math.min(random.below(span), count - blocks);
+    const first = this.#isAtLeafEnd(count)
+      ? Math.min(leafBlocks - random.below(blocks + 1), count - blocks)
+      : Math.min(random.below(span), count - blocks);
     const head = random.chance(0.25) ? random.below(blockSizeBytes) : 0;
     const tail = random.chance(0.25) ? random.below(blockSizeBytes - head) : 0;
     const offset = first * blockSizeBytes + head;
@@ -119,6 +122,11 @@ export class ViewWorkload {
       return { kind, volume: volume.id, offset: 0, length: volume.sizeBytes, noHole };
     }
     return { kind, volume: volume.id, offset, length, noHole };
+  }
+
+  /** Large volumes: often where one leaf of the map ends and the next one begins. */
+  #isAtLeafEnd(count: number): boolean {
+    return count > leafBlocks && this.#random.chance(0.4);
   }
 
   /** Undefined when there is no place in `from` that fits. */
