@@ -123,7 +123,7 @@ async function volumeList(session: Session): Promise<void> {
     const rows = volumes.map((each) => [
       each.name,
       formatSize(each.sizeBytes),
-      formatSize(each.mappedBytes),
+      (each.isMappedPartial === true ? '>' : '') + formatSize(each.mappedBytes),
       each.ack,
       String(each.snapshotCount),
       String(each.connectionCount + each.sessionCount),
@@ -225,12 +225,17 @@ function clientsText({ connectionCount, sessionCount }: Omit<Volume, 'kind'>): s
   return `${connectionCount}${sessions}`;
 }
 
+function mappedText({ mappedBytes, isMappedPartial }: Omit<Volume, 'kind'>): string {
+  const size = exactSize(mappedBytes);
+  return isMappedPartial === true ? `at least ${size}, as far as counted since the start` : size;
+}
+
 /** Names and values that volumes and views share; the name comes first. */
 export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [string, string][] {
   const pairs: [string, string][] = [
     ['name', volume.name],
     ['size', exactSize(volume.sizeBytes)],
-    ['mapped', exactSize(volume.mappedBytes)],
+    ['mapped', mappedText(volume)],
     ...ackFacts(volume.ack),
     ['created', formatTime(volume.createdMs, nowMs)],
     ['snapshots', String(volume.snapshotCount)],

@@ -15,6 +15,8 @@ export const volumeFields = {
   sizeBytes: Type.Number(),
   /** Bytes with data in the volume's present state. */
   mappedBytes: Type.Number(),
+  /** Present: it is at least that; the map was not looked at in full since the pool was opened. */
+  isMappedPartial: Type.Optional(Type.Literal(true)),
   ack: Ack,
   createdMs: TimeMs,
   snapshotCount: Type.Number(),

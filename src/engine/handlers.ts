@@ -327,6 +327,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     serial: volume.serial,
     sizeBytes: volume.sizeBytes,
     mappedBytes: parts.opened.pool.mappedBytes(volume),
+    ...(parts.opened.pool.isMappedPartial(volume) ? { isMappedPartial: true as const } : {}),
     ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,

@@ -20,6 +20,8 @@ export interface VolumeInfo {
   readonly sizeBytes: number;
   /** Bytes with data in the volume's present state. */
   readonly mappedBytes: number;
+  /** Present: it is at least `mappedBytes`; the map was not looked at in full since the pool was opened. */
+  readonly isMappedPartial?: true;
   readonly ack: AckName;
   readonly createdMs: number;
   readonly snapshotCount: number;

@@ -192,6 +192,11 @@ export class Pool {
     return (this.#parts.lineById.get(volume.line)?.map.mappedBlocks ?? 0) * slotSizeBytes;
   }
 
+  /** Whether `mappedBytes` may say too little: the map was not looked at in full since opening. */
+  isMappedPartial(volume: VolumeState): boolean {
+    return this.warmUp.isPartial(volume.line);
+  }
+
   /** Throws OperationError not-found. */
   snapshot(volumeName: string, name: string): SnapshotState {
     return this.#operator.snapshot(volumeName, name);

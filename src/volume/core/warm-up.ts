@@ -14,6 +14,8 @@ export class WarmUp {
   /** Lines still to do, and the leaf to go on with in the first of them. */
   #lines: number[] = [];
   #leaf = 0;
+  /** Lines that were given up for lack of memory. */
+  readonly #givenUp = new Set<number>();
   #isStopped = false;
 
   constructor(parts: PoolParts) {
@@ -47,6 +49,11 @@ export class WarmUp {
     if (this.#lines.length === 1) this.#pause();
   }
 
+  /** Whether a part of the line's map was not looked at since opening: its mapped size is at least what it says. */
+  isPartial(line: number): boolean {
+    return this.#lines.includes(line) || this.#givenUp.has(line);
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
@@ -58,7 +65,7 @@ export class WarmUp {
     let leavesLeft: number = limits.warmUpLeavesPerSlice;
     while (this.#lines.length > 0) {
       if (leaves.usedBytes > settings.mapBytes / 2) {
-        this.#lines = [];
+        for (const line of this.#lines.splice(0)) this.#givenUp.add(line);
         return;
       }
       if (leavesLeft === 0 || host.clock.monotonicMs() - started > limits.sliceMs) {
