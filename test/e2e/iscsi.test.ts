@@ -326,10 +326,12 @@ describe('a pool that gets full', () => {
     };
     expect(await fill(200)).toBe('good');
     expect(await attentions(client, 0)).toEqual([]);
-    expect(await fill(224)).toBe('good');
+    // Whichever command comes first is told: one of the writes, or the one that asks.
     const said: string[] = [];
+    for (let answer = await fill(224); answer !== 'good'; answer = await fill(224))
+      said.push(answer);
     await until('the host is told', withinMs, async () => {
-      said.push(...(await attentions(client, 0)));
+      if (said.length === 0) said.push(...(await attentions(client, 0)));
       return said.length > 0;
     });
     expect(said).toEqual(['6/38/07']);
