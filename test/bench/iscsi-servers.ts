@@ -43,6 +43,8 @@ async function startTidemark(
     const { appliance } = target;
     await appliance.volumeCreate(benchVolume, deviceSizeBytes);
     await run('nbdcopy', ['--connections=1', '--flush', place.source, appliance.uri(benchVolume)]);
+    // Read whole: what was just written comes from the disk the first time, while tgt's file is in the page cache.
+    await run('nbdcopy', ['--connections=1', '--no-extents', appliance.uri(benchVolume), 'null:']);
     await appliance.idle(benchVolume);
     if (ack === 'write-back')
       await appliance.api('POST', `/v1/volumes/${benchVolume}/set`, { ack });
