@@ -1,7 +1,8 @@
 /** Entry of the keeper thread: runs jobs in the order they arrive and answers each. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
-import { Keeper, type KeeperJob } from '../volume/keeper.ts';
+import { Keeper } from '../volume/keeper.ts';
+import type { KeeperJob } from '../volume/keeper-jobs.ts';
 import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.

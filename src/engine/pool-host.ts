@@ -5,7 +5,7 @@ import { SystemDisk } from '../host/disk.ts';
 import { startThread, watchBell } from '../host/threads.ts';
 import { systemTimers } from '../host/timers.ts';
 import { control } from '../volume/commit-ring.ts';
-import type { KeeperResult } from '../volume/keeper.ts';
+import type { KeeperResult } from '../volume/keeper-jobs.ts';
 import type { PoolHost } from '../volume/ports.ts';
 import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thread-data.ts';
 

@@ -20,9 +20,9 @@ import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
 import { FormatError } from './format/format-error.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
-import type { RunPlace } from './index/run-format.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
+import type { KeeperError, KeeperJob, KeeperResult, SegmentEnd } from './keeper-jobs.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import {
   type Manifest,
@@ -32,105 +32,12 @@ import {
 } from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';
 import { crcPlaceOf, eachFooterEntry, SegmentSource } from './recovery/segment-source.ts';
-import type { ScrubFault } from './reports.ts';
-import { ScrubKeeping, type ScrubStep, type ScrubStepped } from './scrub/scrub-keeping.ts';
+import { ScrubKeeping } from './scrub/scrub-keeping.ts';
 
 export interface KeeperSettings {
   readonly poolUuid: Uint8Array;
   readonly segmentSlots: number;
   readonly manifestPath: string;
-}
-
-/** Where the log is in a segment: what lies behind is void. */
-export interface SegmentEnd {
-  readonly segId: number;
-  readonly endAddress: number;
-}
-
-export type KeeperJob =
-  | { readonly kind: 'prepare'; readonly segId: number; readonly recycledPath: string | undefined }
-  | ({ readonly kind: 'seal' } & SegmentEnd)
-  | { readonly kind: 'open-manifest'; readonly endPosition: number }
-  | {
-      readonly kind: 'manifest';
-      readonly records: readonly ManifestRecord[];
-      readonly segments: readonly ManifestSegment[];
-    }
-  | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
-  | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStep)
-  | {
-      readonly kind: 'scrub-end';
-      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
-    }
-  /** What the scrubber wants to find again at the next open; without `save` it only asks for it. */
-  | { readonly kind: 'scrub-note'; readonly save: string | undefined }
-  | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
-  | { readonly kind: 'open-runs' }
-  | { readonly kind: 'build-run'; readonly plan: RunPlan }
-  | { readonly kind: 'verify-run'; readonly place: RunPlace }
-  | {
-      readonly kind: 'rebuild-manifest';
-      /** In log order; the last may be unsealed. */
-      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
-    };
-
-export type KeeperResult =
-  | { readonly kind: 'prepare'; readonly segId: number; readonly error?: KeeperError }
-  | {
-      readonly kind: 'seal';
-      readonly segId: number;
-      readonly sealed?: { readonly segment: ManifestSegment; readonly crcPlace: CrcPlace };
-      readonly error?: KeeperError;
-    }
-  | {
-      readonly kind: 'open-manifest';
-      readonly appliedPosition: number;
-      readonly sealedSegIds: ReadonlySet<number>;
-      readonly wasAhead: boolean;
-      readonly error?: KeeperError;
-    }
-  | { readonly kind: 'manifest'; readonly error?: KeeperError }
-  | {
-      readonly kind: 'verify';
-      readonly segId: number;
-      readonly blocks: number;
-      readonly faults: readonly string[];
-    }
-  | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStepped)
-  | {
-      readonly kind: 'scrub-end';
-      readonly faults: readonly ScrubFault[];
-      readonly isManifestChecked: boolean;
-    }
-  | { readonly kind: 'scrub-note'; readonly text: string | undefined }
-  | {
-      readonly kind: 'rebuild-footer';
-      readonly segId: number;
-      readonly wasEqual: boolean;
-      readonly entryCount: number;
-      readonly error?: KeeperError;
-    }
-  | { readonly kind: 'open-runs'; readonly error?: KeeperError }
-  | {
-      readonly kind: 'build-run';
-      /** Post it again: it goes on where it is. */
-      readonly isUnfinished: boolean;
-      readonly built?: BuiltRun;
-      readonly error?: KeeperError;
-    }
-  | { readonly kind: 'verify-run'; readonly error?: KeeperError }
-  | {
-      readonly kind: 'rebuild-manifest';
-      readonly wasEqual: boolean;
-      readonly recordCount: number;
-      readonly contents: string;
-      readonly error?: KeeperError;
-    };
-
-export interface KeeperError {
-  /** POSIX name, or "format" for bytes that are not what they should be. */
-  readonly code: string;
-  readonly message: string;
 }
 
 const zeroPieceBytes = 2 ** 20;

@@ -27,7 +27,7 @@ import type { Superblock } from './format/superblock.ts';
 import { BlockReader } from './io/block-reader.ts';
 import { Residency } from './io/residency.ts';
 import { SegmentFiles } from './io/segment-files.ts';
-import type { KeeperResult } from './keeper.ts';
+import type { KeeperResult } from './keeper-jobs.ts';
 import { limits, type StoreSettings } from './limits.ts';
 import { CrcTables } from './log/crc-tables.ts';
 import { HybridClock } from './log/hybrid-clock.ts';

@@ -9,7 +9,8 @@
  */
 import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
 import type { CommitShared } from './commit-ring.ts';
-import type { KeeperJob, KeeperResult, KeeperSettings } from './keeper.ts';
+import type { KeeperSettings } from './keeper.ts';
+import type { KeeperJob, KeeperResult } from './keeper-jobs.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */

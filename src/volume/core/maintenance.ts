@@ -5,7 +5,7 @@
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { addressOf } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
-import type { KeeperJob, KeeperResult, SegmentEnd } from '../keeper.ts';
+import type { KeeperJob, KeeperResult, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
 import type { SegmentState } from '../recovery/recover.ts';
 import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';

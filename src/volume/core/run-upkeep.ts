@@ -14,7 +14,7 @@ import { describeRun, type RunPlace } from '../index/run-format.ts';
 import { runName } from '../index/run-path.ts';
 import type { RunReader } from '../index/run-reader.ts';
 import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
-import type { KeeperResult } from '../keeper.ts';
+import type { KeeperResult } from '../keeper-jobs.ts';
 import type { SegmentState } from '../recovery/recover.ts';
 import type { Maintenance, RunChecks } from './maintenance.ts';
 import type { PoolParts } from './parts.ts';

@@ -3,7 +3,7 @@ import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { RunKeeping } from '../index/run-keeping.ts';
-import type { SegmentEnd } from '../keeper.ts';
+import type { SegmentEnd } from '../keeper-jobs.ts';
 import { Manifest, type ManifestRecord, type ManifestSegment } from '../recovery/manifest.ts';
 import { superblockFaults } from '../recovery/superblock-file.ts';
 import type { ScrubFault } from '../reports.ts';

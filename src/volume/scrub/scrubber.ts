@@ -16,7 +16,7 @@ import type { PoolParts } from '../core/parts.ts';
 import { durableEndOf } from '../core/segment-end.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
-import type { SegmentEnd } from '../keeper.ts';
+import type { SegmentEnd } from '../keeper-jobs.ts';
 import { defaultSettings } from '../limits.ts';
 import type { ScrubFault, ScrubFinding, ScrubPass, ScrubStatus } from '../reports.ts';
 import { scrubLimits } from './limits.ts';

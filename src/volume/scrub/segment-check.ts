@@ -12,7 +12,7 @@ import { encodeFooter } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
-import type { SegmentEnd } from '../keeper.ts';
+import type { SegmentEnd } from '../keeper-jobs.ts';
 import { segmentPath } from '../log/segment-path.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
 import { recordOf } from '../recovery/replay.ts';
