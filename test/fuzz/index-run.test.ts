@@ -230,7 +230,7 @@ describe('index run', () => {
     bytes[12] = 1;
     const seed = seeds.run(place.level, place.firstSegId, 0);
     viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4, runBlockBytes), seed), true);
-    expect(() => decodeRunHeader(bytes, place, seeds)).toThrow(/newer version/u);
+    expect(() => decodeRunHeader(bytes, place, seeds)).toThrow(/newer tidemark/u);
   });
 
   it('any bytes as a block of entries end, or are refused', () => {

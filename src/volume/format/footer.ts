@@ -13,7 +13,7 @@ import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
 import { addressOf, slotsPerSegmentMax } from './address.ts';
 import type { Seeds } from './checksum.ts';
-import { FormatError } from './format-error.ts';
+import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
 
 const footerVersion = 1;
 export const footerHeaderBytes = 128;
@@ -21,11 +21,7 @@ const magic = 0x5446_4d54; // "TMFT"
 const trailerMagic = 0x4554_4d54; // "TMTE"
 
 const headerLayout = {
-  crc: u32(0),
-  magic: u32(4),
-  version: u16(8),
-  length: u16(10),
-  incompatible: u32(12),
+  ...preamble,
   segId: u64(16),
   epoch: u64(24),
   totalBytes: u64(32),
@@ -177,7 +173,7 @@ export function encodeFooter(
   headerLayout.digest.set(out, 0, contents.digest);
   headerLayout.minHlcMs.set(view, 0, frames[0]?.hlcMs ?? 0);
   headerLayout.maxHlcMs.set(view, 0, frames.at(-1)?.hlcMs ?? 0);
-  headerLayout.crc.set(view, 0, crc32c(out.subarray(4, footerHeaderBytes), seed));
+  seal(out.subarray(0, footerHeaderBytes), seed);
   encodeTrailer(out, at, contents.segId, seed);
   return out;
 }
@@ -201,7 +197,7 @@ function encodeTrailer(out: Uint8Array, at: number, segId: number, seed: number)
   trailerLayout.segId.set(view, at, segId);
   trailerLayout.totalBytes.set(view, at, out.length);
   trailerLayout.sha256.set(out, at, sha256);
-  trailerLayout.crc.set(view, at, crc32c(out.subarray(at + 4, at + trailerBytes), seed));
+  seal(out.subarray(at), seed);
 }
 
 /**
@@ -215,17 +211,10 @@ export function decodeFooterHeader(
   seeds: Seeds,
 ): FooterHeader | undefined {
   if (head.length < footerHeaderBytes) return undefined;
-  const view = viewOf(head);
-  if (headerLayout.magic.get(view, 0) !== magic) return undefined;
   const seed = seeds.structure(addressOf(segId, slotsPerSegmentMax - 1), segmentEpoch);
-  const crc = crc32c(head.subarray(4, footerHeaderBytes), seed);
-  if (crc !== headerLayout.crc.get(view, 0)) return undefined;
-  const version = headerLayout.version.get(view, 0);
-  if (version !== footerVersion || headerLayout.incompatible.get(view, 0) !== 0) {
-    throw new FormatError(`footer of segment ${segId}: newer version ${version}`, {
-      isTooNew: true,
-    });
-  }
+  if (!isSealed(head.subarray(0, footerHeaderBytes), magic, seed)) return undefined;
+  const view = viewOf(head);
+  refuseNewer(view, footerVersion, `footer of segment ${segId}`);
   const header: FooterHeader = {
     segId: headerLayout.segId.get(view, 0),
     epoch: headerLayout.epoch.get(view, 0),
@@ -253,12 +242,7 @@ export function verifyFooter(footer: Uint8Array, header: FooterHeader, seeds: Se
   const seed = seeds.structure(addressOf(header.segId, slotsPerSegmentMax - 1), header.epoch);
   const bodyEnd = header.totalBytes - trailerBytes;
   if (crc32c(footer.subarray(footerHeaderBytes, bodyEnd), seed) !== header.bodyCrc) return false;
-  const view = viewOf(footer);
-  const trailerCrc = crc32c(footer.subarray(bodyEnd + 4, bodyEnd + trailerBytes), seed);
-  return (
-    trailerLayout.magic.get(view, bodyEnd) === trailerMagic &&
-    trailerLayout.crc.get(view, bodyEnd) === trailerCrc
-  );
+  return isSealed(footer.subarray(bodyEnd), trailerMagic, seed);
 }
 
 /** Entry `index` of a verified footer. */

@@ -7,21 +7,16 @@
  * `previousEnd` is the truth about where the log went on: everything in the previous segment at or above it is void for ever,
  * whatever a disk may hand back from there later.
  */
-import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
 import { addressOf, slotSizeBytes } from './address.ts';
 import type { Seeds } from './checksum.ts';
-import { FormatError } from './format-error.ts';
+import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
 
 const segmentHeaderVersion = 1;
 const magic = 0x4753_4d54; // "TMSG"
 
 const layout = {
-  crc: u32(0),
-  magic: u32(4),
-  version: u16(8),
-  length: u16(10),
-  incompatible: u32(12),
+  ...preamble,
   compatible: u32(16),
   streamClass: u16(20),
   hlcCounter: u16(22),
@@ -89,9 +84,7 @@ export function finishSegmentHeader(
   layout.durableThrough.set(view, 0, durableThrough);
   const segId = layout.segId.get(view, 0);
   const epoch = layout.epoch.get(view, 0);
-  const crc = crc32c(out.subarray(4, slotSizeBytes), seeds.structure(addressOf(segId, 0), epoch));
-  layout.crc.set(view, 0, crc);
-  return crc;
+  return seal(out.subarray(0, slotSizeBytes), seeds.structure(addressOf(segId, 0), epoch));
 }
 
 /**
@@ -105,17 +98,11 @@ export function decodeSegmentHeader(
 ): (SegmentHeader & { readonly crc: number }) | undefined {
   if (slot.length < slotSizeBytes) return undefined;
   const view = viewOf(slot);
-  if (layout.magic.get(view, 0) !== magic || layout.segId.get(view, 0) !== segId) return undefined;
+  if (layout.segId.get(view, 0) !== segId) return undefined;
   const epoch = layout.epoch.get(view, 0);
-  const crc = layout.crc.get(view, 0);
   const seed = seeds.structure(addressOf(segId, 0), epoch);
-  if (crc !== crc32c(slot.subarray(4, slotSizeBytes), seed)) return undefined;
-  const version = layout.version.get(view, 0);
-  if (version !== segmentHeaderVersion || layout.incompatible.get(view, 0) !== 0) {
-    throw new FormatError(`segment ${segId}: written by a newer tidemark (version ${version})`, {
-      isTooNew: true,
-    });
-  }
+  if (!isSealed(slot.subarray(0, slotSizeBytes), magic, seed)) return undefined;
+  refuseNewer(view, segmentHeaderVersion, `segment ${segId}`);
   return {
     segId,
     epoch,
@@ -127,6 +114,6 @@ export function decodeSegmentHeader(
     hlcCounter: layout.hlcCounter.get(view, 0),
     streamClass: layout.streamClass.get(view, 0),
     segmentSlots: layout.segmentSlots.get(view, 0),
-    crc,
+    crc: layout.crc.get(view, 0),
   };
 }

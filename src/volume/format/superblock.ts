@@ -10,6 +10,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
 import { FormatError } from './format-error.ts';
+import { preamble, seal } from './preamble.ts';
 
 export const superblockSizeBytes = 4096;
 const superblockVersion = 1;
@@ -17,11 +18,7 @@ const magic = 0x4253_4d54; // "TMSB"
 const nameBytesMax = 128;
 
 const layout = {
-  crc: u32(0),
-  magic: u32(4),
-  version: u16(8),
-  length: u16(10),
-  incompatible: u32(12),
+  ...preamble,
   readOnlyCompatible: u32(16),
   compatible: u32(20),
   poolUuid: bytes(24, 16),
@@ -99,7 +96,7 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
   layout.nameLength.set(view, 0, Math.min(name.length, nameBytesMax));
   layout.name.set(out, 0, name);
   layout.relogEpoch.set(view, 0, block.relogEpoch);
-  layout.crc.set(view, 0, crc32c(out.subarray(4), 0));
+  seal(out, 0);
   return out;
 }
 

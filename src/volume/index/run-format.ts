@@ -11,7 +11,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
 import type { Seeds } from '../format/checksum.ts';
-import { FormatError } from '../format/format-error.ts';
+import { isSealed, preamble, refuseNewer, seal } from '../format/preamble.ts';
 
 const runVersion = 1;
 export const runBlockBytes = 4096;
@@ -27,11 +27,7 @@ export const pageLeavesOfBitmap = 512;
 export const bitmapPageBytes = 64;
 
 const headerLayout = {
-  crc: u32(0),
-  magic: u32(4),
-  version: u16(8),
-  length: u16(10),
-  incompatible: u32(12),
+  ...preamble,
   compatible: u32(16),
   level: u16(20),
   fanOut: u16(22),
@@ -155,8 +151,7 @@ export function encodeRunHeader(
   headerLayout.baseTicks.set(view, 0, header.baseTicks);
   headerLayout.tablesCrc.set(view, 0, header.tablesCrc);
   headerLayout.poolUuid.set(out, 0, poolUuid);
-  const seed = seeds.run(header.level, header.firstSegId, 0);
-  headerLayout.crc.set(view, 0, crc32c(out.subarray(4, runBlockBytes), seed));
+  seal(out.subarray(0, runBlockBytes), seeds.run(header.level, header.firstSegId, 0));
 }
 
 /**
@@ -169,17 +164,10 @@ export function decodeRunHeader(
   seeds: Seeds,
 ): RunHeader | undefined {
   if (head.length < runBlockBytes) return undefined;
-  const view = viewOf(head);
-  if (headerLayout.magic.get(view, 0) !== magic) return undefined;
   const seed = seeds.run(place.level, place.firstSegId, 0);
-  const crc = crc32c(head.subarray(4, runBlockBytes), seed);
-  if (crc !== headerLayout.crc.get(view, 0)) return undefined;
-  const version = headerLayout.version.get(view, 0);
-  if (version !== runVersion || headerLayout.incompatible.get(view, 0) !== 0) {
-    throw new FormatError(`run ${describeRun(place)}: newer version ${version}`, {
-      isTooNew: true,
-    });
-  }
+  if (!isSealed(head.subarray(0, runBlockBytes), magic, seed)) return undefined;
+  const view = viewOf(head);
+  refuseNewer(view, runVersion, `run ${describeRun(place)}`);
   const header: RunHeader = {
     level: headerLayout.level.get(view, 0),
     fanOut: headerLayout.fanOut.get(view, 0),
@@ -223,7 +211,7 @@ export function encodeRunTrailer(
   trailerLayout.totalBytes.set(view, 0, totalBytes);
   trailerLayout.sha256.set(out, 0, sha256);
   const seed = seeds.run(place.level, place.firstSegId, trailerPart);
-  trailerLayout.crc.set(view, 0, crc32c(out.subarray(4), seed));
+  seal(out, seed);
   return out;
 }
 
@@ -238,8 +226,7 @@ export function decodeRunTrailer(
   const view = viewOf(trailer);
   const seed = seeds.run(place.level, place.firstSegId, trailerPart);
   const isOurs =
-    trailerLayout.magic.get(view, 0) === trailerMagic &&
-    trailerLayout.crc.get(view, 0) === crc32c(trailer.subarray(4, runTrailerBytes), seed) &&
+    isSealed(trailer.subarray(0, runTrailerBytes), trailerMagic, seed) &&
     trailerLayout.totalBytes.get(view, 0) === totalBytes;
   return isOurs ? trailerLayout.sha256.get(trailer, 0).slice() : undefined;
 }
