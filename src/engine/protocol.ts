@@ -4,7 +4,7 @@
  * Sizes are bytes, times are milliseconds since 1970.
  */
 import type { ErrorCode } from '../base/errors.ts';
-import type { ScrubInfo, SpaceInfo } from './upkeep-protocol.ts';
+import type { PoolSpace, ScrubStatus } from '../volume/reports.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
@@ -157,7 +157,7 @@ export interface PoolStatus {
   readonly mapBytes: number;
   /** RAM that they may take. */
   readonly mapBytesMax: number;
-  readonly scrub: Omit<ScrubInfo, 'findings'>;
+  readonly scrub: Omit<ScrubStatus, 'findings'>;
   readonly recovery: {
     readonly durationMs: number;
     readonly logBytes: number;
@@ -322,13 +322,13 @@ export interface EngineMethods {
   /** Long. `deleted`: what if these (VOL@SNAPSHOT, or VOL) were deleted. */
   poolSpace: {
     params: { volume?: string; deleted: readonly string[] };
-    result: SpaceInfo;
+    result: PoolSpace;
   };
   poolRebuild: { params: Record<string, never>; result: RebuildResult };
-  scrubStatus: { params: Record<string, never>; result: ScrubInfo };
+  scrubStatus: { params: Record<string, never>; result: ScrubStatus };
   /** Goes on with a pass, or begins one now; the rate is kept. */
-  scrubStart: { params: { bytesPerSecond?: number }; result: ScrubInfo };
-  scrubPause: { params: Record<string, never>; result: ScrubInfo };
+  scrubStart: { params: { bytesPerSecond?: number }; result: ScrubStatus };
+  scrubPause: { params: Record<string, never>; result: ScrubStatus };
   volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
   volumeShow: { params: { name: string }; result: VolumeInfo };
   volumeCreate: {

@@ -7,10 +7,9 @@ import type { EngineHandlers } from './rpc.ts';
 export function spaceHandlers(pool: Pool): Pick<EngineHandlers, 'poolSpace'> {
   return {
     poolSpace: async ({ volume, deleted }, progress) => {
-      const { whatIf, ...space } = await ask<PoolSpace>((done) => {
+      return await ask<PoolSpace>((done) => {
         pool.spaceAccount({ volume, deleted }, progress, done);
       });
-      return whatIf === undefined ? space : { ...space, whatIf };
     },
   };
 }

@@ -25,8 +25,11 @@ export interface VolumeSpace {
   readonly mappedBytes: number;
   readonly presentBytes: number;
   readonly snapshotBytes: number;
+  /** Where undoing the newest rollback or refresh goes back to. */
   readonly undoBytes: number;
+  /** Only other past moments have it. */
   readonly historyBytes: number;
+  /** Of the first three: no other volume or view has it; and others have it, too. */
   readonly uniqueBytes: number;
   readonly sharedBytes: number;
 }
@@ -63,7 +66,8 @@ export interface PoolSpace {
   readonly volumes: readonly VolumeSpace[];
   /** Of the volume that was asked for, oldest first. */
   readonly snapshots: readonly SnapshotSpace[];
-  readonly whatIf: WhatIf | undefined;
+  /** Present when it was asked what deletions would free. */
+  readonly whatIf?: WhatIf;
 }
 
 export interface SpaceQuestion {
@@ -92,6 +96,7 @@ export interface ScrubFault {
 export interface ScrubFinding {
   readonly foundMs: number;
   readonly text: string;
+  /** 0 = no segment. */
   readonly segId: number;
   /** Present for data: the volume that it was written to, and where, in bytes. */
   readonly volume?: string;
@@ -102,13 +107,14 @@ export interface ScrubFinding {
 }
 
 export interface ScrubStatus {
+  /** "off": it runs when it is started. */
   readonly state: 'running' | 'paused' | 'waiting' | 'off';
   readonly bytesPerSecond: number;
   /** Of the pass that runs or is paused. */
   readonly segmentsDone: number;
   readonly segmentCount: number;
   readonly passStartedMs?: number;
-  /** While waiting. */
+  /** While waiting: when the next pass begins. */
   readonly nextPassMs?: number;
   readonly lastPass?: ScrubPass;
   readonly findingCount: number;

@@ -14,7 +14,7 @@ import type {
   VolumeInfo,
 } from '../../src/engine/protocol.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
-import type { ScrubInfo } from '../../src/engine/upkeep-protocol.ts';
+import type { ScrubStatus } from '../../src/volume/reports.ts';
 import { fakeScrub, fakeSpace, scrubSummary } from './fake-upkeep.ts';
 import { sleep } from './run.ts';
 
@@ -49,7 +49,7 @@ export class FakePool {
   volumeBytes = 8192;
   viewBytes = 0;
   /** What the scrubber does and has found. */
-  scrub: ScrubInfo = fakeScrub;
+  scrub: ScrubStatus = fakeScrub;
   /** What `pool verify` finds. */
   faults: string[] = [];
   /** When everything happened. */

@@ -1,9 +1,9 @@
 /** What an engine without a store says of space and of its scrubber. */
 import type { PoolStatus } from '../../src/engine/protocol.ts';
-import type { ScrubInfo, SpaceInfo } from '../../src/engine/upkeep-protocol.ts';
+import type { PoolSpace, ScrubStatus } from '../../src/volume/reports.ts';
 import type { FakeState } from './fake-pool.ts';
 
-export const fakeScrub: ScrubInfo = {
+export const fakeScrub: ScrubStatus = {
   state: 'waiting',
   bytesPerSecond: 20 * 2 ** 20,
   segmentsDone: 1,
@@ -13,7 +13,7 @@ export const fakeScrub: ScrubInfo = {
   findings: [],
 };
 
-export function scrubSummary({ findings: _findings, ...summary }: ScrubInfo): PoolStatus['scrub'] {
+export function scrubSummary({ findings: _findings, ...summary }: ScrubStatus): PoolStatus['scrub'] {
   return summary;
 }
 
@@ -22,7 +22,7 @@ export function fakeSpace(
   state: FakeState,
   momentMs: number,
   { volume, deleted }: { readonly volume: string | undefined; readonly deleted: readonly string[] },
-): SpaceInfo {
+): PoolSpace {
   const volumes = state.volumes.filter((each) => volume === undefined || each.name === volume);
   const snapshots = state.snapshots.filter((each) => each.volume === volume);
   const freedBytes = deleted.length * 4096;

@@ -79,7 +79,7 @@ function spaceReport(
     footerBytes,
     volumes: volumes.filter(({ name }) => volume === undefined || name === volume),
     snapshots: volume === undefined ? [] : index.snapshots(volume),
-    whatIf: question.deleted.length === 0 ? undefined : index.whatIf(question.deleted),
+    ...(question.deleted.length === 0 ? {} : { whatIf: index.whatIf(question.deleted) }),
   };
 }
 
