@@ -4,7 +4,8 @@
  * Sizes are bytes, times are milliseconds since 1970.
  */
 import type { ErrorCode } from '../base/errors.ts';
-import type { PoolSpace, ScrubStatus } from '../volume/reports.ts';
+import type { Changes, Rate } from '../volume/history.ts';
+import type { PoolSpace, RebuildReport, ScrubStatus, VerifyReport } from '../volume/reports.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
@@ -63,40 +64,12 @@ export interface DiffInfo {
   readonly nextOffset?: number;
 }
 
-export interface ChangeInfo {
-  readonly position: number;
-  readonly timeMs: number;
-  readonly kind: 'write' | 'zero' | 'trim' | 'clone' | 'resize' | 'revert';
-  /** Bytes; both 0 for what concerns the volume as a whole. */
-  readonly offset: number;
-  readonly length: number;
-}
-
 export interface ChangesInfo {
   readonly from: MomentInfo;
   readonly to: MomentInfo;
   readonly changeCount: number;
   /** The change in the middle, rounded up; absent when there is none. */
-  readonly middle?: ChangeInfo;
-}
-
-export interface RateInfo {
-  /** From where on every moment can be opened. */
-  readonly windowFromMs: number;
-  readonly fromMs: number;
-  readonly toMs: number;
-  readonly buckets: readonly {
-    readonly fromMs: number;
-    readonly writtenBytes: number;
-    readonly clearedBytes: number;
-    readonly changeCount: number;
-  }[];
-  /** Longest first; `position` names the state during the gap. */
-  readonly gaps: readonly {
-    readonly fromMs: number;
-    readonly toMs: number;
-    readonly position: number;
-  }[];
+  readonly middle?: NonNullable<Changes['middle']>;
 }
 
 /** One stretch of a volume's history. The last one is the present. */
@@ -166,22 +139,13 @@ export interface PoolStatus {
   };
 }
 
-export interface VerifyResult {
-  readonly segmentsChecked: number;
-  readonly blocksChecked: number;
-  /** Present when something is wrong: at most 100 places in words, and how many there are in all. */
-  readonly faults: readonly string[];
-  readonly faultCount: number;
+export interface VerifyResult extends VerifyReport {
   readonly durationMs: number;
 }
 
-export interface RebuildResult {
-  readonly recordsRead: number;
+export interface RebuildResult extends RebuildReport {
   readonly volumeCount: number;
   readonly snapshotCount: number;
-  readonly entryCount: number;
-  /** Whether the manifest from before had the same content. */
-  readonly wasEqual: boolean;
   readonly durationMs: number;
 }
 
@@ -391,7 +355,7 @@ export interface EngineMethods {
   /** Long. Absent times: since it was made, until now. */
   volumeRate: {
     params: { name: string; from?: string; to?: string; bucketCount: number; gapsMax: number };
-    result: RateInfo;
+    result: Rate;
   };
   snapshotDelete: {
     params: { volume: string; name: string; force: boolean };
