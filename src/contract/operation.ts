@@ -1,52 +1,38 @@
 /** Something long that a person started: it has progress and, in the end, a result or an error. */
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
 import { ErrorBody, TimeMs } from './common.ts';
 import { MomentPlace } from './history.ts';
 import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
 import { Space } from './space.ts';
 
-const common = {
-  id: Type.String(),
-  startedMs: TimeMs,
-  state: Type.Union([Type.Literal('running'), Type.Literal('succeeded'), Type.Literal('failed')]),
-  finishedMs: Type.Optional(TimeMs),
-  progress: Type.Optional(
-    Type.Object({ done: Type.Number(), total: Type.Number(), unit: Type.Literal('segments') }),
-  ),
-  /** Present when `state` is failed. */
-  error: Type.Optional(ErrorBody.properties.error),
-};
+/** An operation of `kind`, whose success brings `result`. */
+function operation<Kind extends string, Result extends TSchema>(kind: Kind, result: Result) {
+  return Type.Object({
+    id: Type.String(),
+    startedMs: TimeMs,
+    state: Type.Union([Type.Literal('running'), Type.Literal('succeeded'), Type.Literal('failed')]),
+    finishedMs: Type.Optional(TimeMs),
+    progress: Type.Optional(
+      Type.Object({ done: Type.Number(), total: Type.Number(), unit: Type.Literal('segments') }),
+    ),
+    /** Present when `state` is failed. */
+    error: Type.Optional(ErrorBody.properties.error),
+    kind: Type.Literal(kind),
+    /** Present when `state` is succeeded. */
+    result: Type.Optional(result),
+  });
+}
 
-export const PoolVerifyOperation = Type.Object({
-  ...common,
-  kind: Type.Literal('pool-verify'),
-  /** Present when `state` is succeeded. */
-  result: Type.Optional(PoolVerifyResult),
-});
+export const PoolVerifyOperation = operation('pool-verify', PoolVerifyResult);
 export type PoolVerifyOperation = Static<typeof PoolVerifyOperation>;
 
-export const PoolRebuildOperation = Type.Object({
-  ...common,
-  kind: Type.Literal('pool-rebuild'),
-  /** Present when `state` is succeeded. */
-  result: Type.Optional(PoolRebuildResult),
-});
+export const PoolRebuildOperation = operation('pool-rebuild', PoolRebuildResult);
 export type PoolRebuildOperation = Static<typeof PoolRebuildOperation>;
 
-export const MomentOpenOperation = Type.Object({
-  ...common,
-  kind: Type.Literal('moment-open'),
-  /** Present when `state` is succeeded. */
-  result: Type.Optional(MomentPlace),
-});
+export const MomentOpenOperation = operation('moment-open', MomentPlace);
 export type MomentOpenOperation = Static<typeof MomentOpenOperation>;
 
-export const SpaceOperation = Type.Object({
-  ...common,
-  kind: Type.Literal('pool-space'),
-  /** Present when `state` is succeeded. */
-  result: Type.Optional(Space),
-});
+export const SpaceOperation = operation('pool-space', Space);
 export type SpaceOperation = Static<typeof SpaceOperation>;
 
 export const Operation = Type.Union([
