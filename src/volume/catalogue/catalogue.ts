@@ -242,7 +242,9 @@ export class Catalogue {
   ): void {
     if (this.#lineById.has(record.line))
       throw new FormatError(`line ${record.line} is there already`);
-    if (fork !== undefined) this.line(fork.parentLine);
+    if (fork !== undefined && this.line(fork.parentLine).id >= record.line) {
+      throw new FormatError(`line ${record.line} is older than line ${fork.parentLine}`);
+    }
     this.#lineById.set(record.line, {
       id: record.line,
       parentLine: fork?.parentLine ?? 0,

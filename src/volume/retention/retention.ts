@@ -1,0 +1,109 @@
+/**
+ * Retention: which states of which lines are kept, and so which blocks of the log somebody can still reach.
+ *
+ *     line 1   ────o──────o─────────[══════════════════▶      o  pin: one state           [══ window: every state from here on
+ *                  └─ line 2 ──o───────[════]                 a line that is kept pins the state of its parent where it began
+ *
+ * A state of a line is named by its cut: everything of the line before that position. A version of a block, written at `birth` and
+ * overwritten or trimmed on the same line at `death`, is kept when a pin or a state of the window lies in (birth, death].
+ *
+ * Invariants
+ * 1. What is told here only ever shrinks, but for what is written later: who is dead once is dead for ever. So it is a function
+ *    of the durable catalogue, of which windows move forward only, and of leases, which are taken on kept states only.
+ * 2. When in doubt a state is kept.
+ */
+import type { Catalogue, VolumeState } from '../catalogue/catalogue.ts';
+
+/** A state of a line: everything of it before position `cut`. */
+export interface KeptState {
+  readonly line: number;
+  readonly cut: number;
+}
+
+/** What is kept of one line. */
+export interface LineRetention {
+  readonly line: number;
+  /** 0 = none: it began empty. */
+  readonly parentLine: number;
+  /** Everything of the parent before this position belongs to the line; the parent has a pin there. */
+  readonly forkPosition: number;
+  /** Ascending cuts, each once. */
+  readonly pins: readonly number[];
+  /** Every state from this cut on is kept ... */
+  readonly windowFrom: number;
+  /** ... up to this one; Infinity for a line that is being written (its head). Less than `windowFrom`: there is no window. */
+  readonly windowTo: number;
+}
+
+interface Building {
+  readonly pins: Set<number>;
+  windowFrom: number;
+  windowTo: number;
+}
+
+/** The lines of which something is kept, by id. `leases`: states that somebody reads just now. */
+export function retentionOf(
+  catalogue: Pick<Catalogue, 'volumes' | 'line'>,
+  leases: readonly KeptState[],
+): readonly LineRetention[] {
+  const kept = new KeptLines();
+  for (const volume of catalogue.volumes()) keepVolume(kept, volume);
+  for (const { line, cut } of leases) kept.pin(line, cut);
+  return kept.finish(catalogue);
+}
+
+function keepVolume(kept: KeptLines, volume: VolumeState): void {
+  for (const { line, leftAt } of volume.history) {
+    kept.window(line, 0, leftAt?.position ?? Number.POSITIVE_INFINITY);
+  }
+  for (const { line, cut } of volume.snapshotByName.values()) kept.pin(line, cut);
+  // An undo goes back to what the newest rollback or refresh left.
+  const left = volume.history.findLast((span) => span.leftAt !== undefined);
+  if (left?.leftAt !== undefined) kept.pin(left.line, left.leftAt.position);
+}
+
+class KeptLines {
+  readonly #byLine = new Map<number, Building>();
+
+  pin(line: number, cut: number): void {
+    this.#of(line).pins.add(cut);
+  }
+
+  /** A line belongs to one volume, and to one stretch of its history: it has one window. */
+  window(line: number, from: number, to: number): void {
+    const building = this.#of(line);
+    building.windowFrom = from;
+    building.windowTo = to;
+  }
+
+  /** Lines that begin in others hold the states that they begin with. */
+  finish(catalogue: Pick<Catalogue, 'line'>): LineRetention[] {
+    const found: LineRetention[] = [];
+    const open = [...this.#byLine.keys()].sort((left, right) => left - right);
+    // A line has a greater id than the one that it began in: from the last one on, all children come before their parent.
+    for (let id = open.pop(); id !== undefined; id = open.pop()) {
+      const { parentLine, forkPosition } = catalogue.line(id);
+      const { pins, windowFrom, windowTo } = this.#of(id);
+      const cuts = [...pins].sort((left, right) => left - right);
+      found.push({ line: id, parentLine, forkPosition, pins: cuts, windowFrom, windowTo });
+      if (parentLine === 0) continue;
+      if (!this.#byLine.has(parentLine)) insert(open, parentLine);
+      this.pin(parentLine, forkPosition);
+    }
+    return found.reverse();
+  }
+
+  #of(line: number): Building {
+    const known = this.#byLine.get(line);
+    if (known !== undefined) return known;
+    const building = { pins: new Set<number>(), windowFrom: 0, windowTo: -1 };
+    this.#byLine.set(line, building);
+    return building;
+  }
+}
+
+/** Into ascending numbers. */
+function insert(numbers: number[], value: number): void {
+  const at = numbers.findLastIndex((other) => other < value);
+  numbers.splice(at + 1, 0, value);
+}
