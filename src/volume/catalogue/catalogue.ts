@@ -84,6 +84,12 @@ export interface EpochState {
   readonly startPosition: number;
 }
 
+export interface CatalogueContents {
+  readonly lines: readonly LineState[];
+  readonly volumes: readonly VolumeState[];
+  readonly epochs: readonly EpochState[];
+}
+
 export class Catalogue {
   readonly #volumeById = new Map<string, VolumeState>();
   readonly #volumeByName = new Map<string, VolumeState>();
@@ -92,6 +98,19 @@ export class Catalogue {
   readonly #lineById = new Map<number, LineState>();
   #nextLine = 1;
   #appliedPosition = 0;
+
+  /**
+   * A catalogue with these contents, as it was behind `position`. Takes them over. Throws FormatError when they contradict
+   * themselves: no records could have led to them.
+   */
+  static restore(contents: CatalogueContents, position: number): Catalogue {
+    const made = new Catalogue();
+    for (const line of contents.lines) made.#lineRestore(line);
+    for (const volume of contents.volumes) made.#volumeRestore(volume);
+    made.#epochs.push(...contents.epochs);
+    made.#appliedPosition = position;
+    return made;
+  }
 
   /** Position of the newest record applied. */
   get appliedPosition(): number {
@@ -254,6 +273,33 @@ export class Catalogue {
       resizes: [],
     });
     this.#nextLine = Math.max(this.#nextLine, record.line + 1);
+  }
+
+  #lineRestore(line: LineState): void {
+    if (this.#lineById.has(line.id)) throw new FormatError(`line ${line.id} is there already`);
+    if (line.parentLine !== 0) this.line(line.parentLine);
+    this.#lineById.set(line.id, line);
+    this.#nextLine = Math.max(this.#nextLine, line.id + 1);
+  }
+
+  #volumeRestore(volume: VolumeState): void {
+    const key = uuidText(volume.uuid);
+    if (this.#volumeById.has(key) || this.#volumeByName.has(volume.name)) {
+      throw new FormatError(`volume ${volume.name} is there already`);
+    }
+    this.line(volume.line);
+    if (volume.history.at(-1)?.line !== volume.line) {
+      throw new FormatError(`volume ${volume.name}: its history ends in another line`);
+    }
+    for (const span of volume.history) this.line(span.line);
+    this.#volumeById.set(key, volume);
+    this.#volumeByName.set(volume.name, volume);
+    for (const snapshot of volume.snapshotByName.values()) {
+      this.line(snapshot.line);
+      const id = uuidText(snapshot.uuid);
+      if (this.#snapshotById.has(id)) throw new FormatError(`snapshot ${id} is there already`);
+      this.#snapshotById.set(id, { volume, snapshot });
+    }
   }
 
   #revert(record: Revert, position: number): void {

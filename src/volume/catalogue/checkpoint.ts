@@ -3,14 +3,25 @@
  * older segments can be given back later; until then a rebuild compares it with what replay has reached there.
  */
 import { toHex } from '../../base/uuid.ts';
+import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
-import type { Catalogue, SnapshotState, VolumeState } from './catalogue.ts';
-import type { CatalogueRecord, CheckpointPart } from './records.ts';
+import {
+  Catalogue,
+  type EpochState,
+  type LineSpan,
+  type LineState,
+  type SnapshotState,
+  type VolumeState,
+} from './catalogue.ts';
+import { AckMode, type CatalogueRecord, type CheckpointPart } from './records.ts';
+import { readShape, type ShapeReader } from './shape-reader.ts';
+
+const textVersion = 1;
 
 /** Canonical text of a catalogue: equal catalogues give equal texts. */
 export function catalogueText(catalogue: Catalogue): string {
   return JSON.stringify({
-    version: 1,
+    version: textVersion,
     lines: catalogue.lines(),
     volumes: catalogue.volumes().map(volumeShape),
     epochs: catalogue.epochs.map((epoch) => ({
@@ -58,6 +69,106 @@ function snapshotShape(snapshot: SnapshotState): unknown {
   };
 }
 
+/**
+ * The catalogue that a text says, as it was behind `position`: inverse of `catalogueText`, field by field in the same order.
+ * What later versions added is left out of texts from before, and read as absent. Throws FormatError for a text that is
+ * damaged, contradicts itself, or says what this version does not know.
+ */
+export function parseCatalogue(text: string, position: number): Catalogue {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new FormatError('checkpoint: no JSON');
+  }
+  return readShape(json, 'catalogue', (item) => {
+    const version = item.number('version');
+    if (version !== textVersion) throw new FormatError(`checkpoint: version ${version}`);
+    const lines = item.list('lines', readLine);
+    const volumes = item.list('volumes', readVolume);
+    const epochs = item.list('epochs', readEpoch);
+    return Catalogue.restore({ lines, volumes, epochs }, position);
+  });
+}
+
+function readLine(item: ShapeReader): LineState {
+  return {
+    id: item.number('id'),
+    parentLine: item.number('parentLine'),
+    forkPosition: item.number('forkPosition'),
+    createdPosition: item.number('createdPosition'),
+    sizeBytes: item.number('sizeBytes'),
+    resizes: item.list('resizes', readPlace),
+  };
+}
+
+function readPlace(item: ShapeReader): { readonly position: number; readonly sizeBytes: number } {
+  return { position: item.number('position'), sizeBytes: item.number('sizeBytes') };
+}
+
+function readEpoch(item: ShapeReader): EpochState {
+  return {
+    epoch: item.number('epoch'),
+    openId: item.uuid('openId'),
+    nodeUuid: item.uuid('nodeUuid'),
+    startPosition: item.number('startPosition'),
+  };
+}
+
+function readVolume(item: ShapeReader): VolumeState {
+  return {
+    uuid: item.uuid('uuid'),
+    name: item.text('name'),
+    line: item.number('line'),
+    sizeBytes: item.number('sizeBytes'),
+    naa: item.uuid('naa'),
+    serial: item.text('serial'),
+    ack: item.choice('ack', Object.values(AckMode)),
+    createdMs: item.number('createdMs'),
+    createdPosition: item.number('createdPosition'),
+    luState: item.has('luState') ? item.bytes('luState') : undefined,
+    view: item.optional('view', (view) => ({
+      sourceUuid: view.uuid('source'),
+      label: view.text('label'),
+    })),
+    history: item.list('history', readSpan),
+    snapshotByName: byName(item.list('snapshots', readSnapshot)),
+  };
+}
+
+function readSpan(item: ShapeReader): LineSpan {
+  return {
+    line: item.number('line'),
+    fromPosition: item.number('fromPosition'),
+    startedMs: item.number('startedMs'),
+    reason: item.choice('reason', ['created', 'view', 'rollback', 'undo', 'refresh']),
+    label: item.text('label'),
+    leftAt: item.optional('leftAt', readPlace),
+  };
+}
+
+function readSnapshot(item: ShapeReader): SnapshotState {
+  const cut = item.number('cut');
+  const sizeBytes = item.number('sizeBytes');
+  return {
+    uuid: item.uuid('uuid'),
+    name: item.text('name'),
+    line: item.number('line'),
+    cut,
+    createdMs: item.number('createdMs'),
+    sizeBytes,
+    past: item.has('momentTicks')
+      ? { cut, sizeBytes, ticks: item.number('momentTicks'), label: item.text('label') }
+      : undefined,
+  };
+}
+
+function byName(snapshots: readonly SnapshotState[]): Map<string, SnapshotState> {
+  const found = new Map(snapshots.map((snapshot) => [snapshot.name, snapshot]));
+  if (found.size === snapshots.length) return found;
+  throw new FormatError('checkpoint: two snapshots of one volume have one name');
+}
+
 function byCut(left: SnapshotState, right: SnapshotState): number {
   return left.cut - right.cut || (left.name < right.name ? -1 : 1);
 }
@@ -74,25 +185,43 @@ export function checkpointParts(catalogue: Catalogue): CheckpointPart[] {
   }));
 }
 
-/** Compares the checkpoints of a log with the catalogue that replay has reached; feed it every record, in order. */
-export class CheckpointAudit {
+/** Collects checkpoints from the records of a log; feed it every record, in order. */
+export class CheckpointCollector {
   #parts: CheckpointPart[] = [];
+  #firstPosition = 0;
 
-  /** `catalogue` is as it is behind `record`. Answers whether a checkpoint ended here and says something else. */
-  contradicts(record: CatalogueRecord, catalogue: Catalogue): boolean {
+  /** Position of the first part of the checkpoint that ended last. */
+  get firstPosition(): number {
+    return this.#firstPosition;
+  }
+
+  /** The text of the checkpoint that ends with `record`, the one at `position`; undefined when none does. */
+  add(record: CatalogueRecord, position: number): string | undefined {
     if (record.kind !== 'checkpoint') {
       this.#parts = [];
-      return false;
+      return undefined;
     }
     // A checkpoint that a crash cut short is followed by another record, or by part 0 of the next.
     if (record.part !== this.#parts.length) this.#parts = [];
-    if (record.part !== this.#parts.length) return false;
+    if (record.part !== this.#parts.length) return undefined;
+    if (record.part === 0) this.#firstPosition = position;
     this.#parts.push(record);
-    if (this.#parts.length < record.partCount) return false;
+    if (this.#parts.length < record.partCount) return undefined;
     const decoder = new TextDecoder();
     let text = '';
     for (const part of this.#parts) text += decoder.decode(part.bytes, { stream: true });
     this.#parts = [];
-    return text + decoder.decode() !== catalogueText(catalogue);
+    return text + decoder.decode();
+  }
+}
+
+/** Compares the checkpoints of a log with the catalogue that replay has reached; feed it every record, in order. */
+export class CheckpointAudit {
+  readonly #collector = new CheckpointCollector();
+
+  /** `catalogue` is as it is behind `record`. Answers whether a checkpoint ended here and says something else. */
+  contradicts(record: CatalogueRecord, catalogue: Catalogue): boolean {
+    const text = this.#collector.add(record, catalogue.appliedPosition);
+    return text !== undefined && text !== catalogueText(catalogue);
   }
 }

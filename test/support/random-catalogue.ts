@@ -1,0 +1,150 @@
+/** Random histories of a catalogue: records that follow each other as the store would log them. */
+import * as fc from 'fast-check';
+import { Catalogue, type VolumeState } from '../../src/volume/catalogue/catalogue.ts';
+import { AckMode, type CatalogueRecord, RevertReason } from '../../src/volume/catalogue/records.ts';
+
+const names = ['a', 'b', 'lun0', 'ä-ö', '"quoted"'];
+const blockBytes = 4096;
+
+export interface Dice {
+  readonly kind: number;
+  readonly pick: number;
+  readonly size: number;
+}
+
+/** Throws of dice, from which `randomCatalogue` makes a history. */
+export const diceRolls = fc.array(
+  fc.record({
+    kind: fc.nat(11),
+    pick: fc.nat(1000),
+    size: fc.integer({ min: 1, max: 2 ** 30 }),
+  }),
+  { maxLength: 60 },
+);
+
+function id(seed: number): Uint8Array {
+  return Uint8Array.from({ length: 16 }, (_, index) => (seed * 31 + index * 7) & 0xff);
+}
+
+/** The catalogue that such records lead to; `on`: from one that `from` rolls have led to already. */
+export function randomCatalogue(
+  rolls: readonly Dice[],
+  { on, from }: { readonly on: Catalogue; readonly from: number } = {
+    on: new Catalogue(),
+    from: 0,
+  },
+): Catalogue {
+  rolls.forEach((dice, index) => {
+    const at = from + index;
+    const record = recordOf(on, dice, at);
+    if (record !== undefined) on.apply(record, (at + 1) * 8192);
+  });
+  return on;
+}
+
+function recordOf(catalogue: Catalogue, dice: Dice, index: number): CatalogueRecord | undefined {
+  const volumes = catalogue.volumes();
+  const volume = volumes[dice.pick % Math.max(1, volumes.length)];
+  if (volume === undefined || dice.kind === 0) return create(catalogue, dice, index);
+  return dice.kind < 6
+    ? ofVolume(catalogue, volume, dice, index)
+    : ofMoment(catalogue, volume, dice, index);
+}
+
+function freeName(catalogue: Catalogue, { pick }: Dice, index: number): string {
+  return `${names[pick % names.length]}${catalogue.volumeCount}-${index}`;
+}
+
+function create(catalogue: Catalogue, dice: Dice, index: number): CatalogueRecord {
+  return {
+    kind: 'vol-create',
+    line: catalogue.takeLine(),
+    uuid: id(index),
+    name: freeName(catalogue, dice, index),
+    sizeBytes: dice.size * blockBytes,
+    naa: id(index + 1000),
+    serial: `s${index}`,
+    ack: dice.pick % 2 === 0 ? AckMode.durable : AckMode.writeBack,
+    createdMs: dice.pick,
+  };
+}
+
+/** What happens to a volume as a whole. */
+function ofVolume(
+  catalogue: Catalogue,
+  volume: VolumeState,
+  dice: Dice,
+  index: number,
+): CatalogueRecord {
+  const { uuid, line } = volume;
+  switch (dice.kind) {
+    case 1:
+      return { kind: 'vol-set', line, uuid, name: freeName(catalogue, dice, index) };
+    case 2:
+      return { kind: 'vol-set', line, uuid, ack: AckMode.writeBack };
+    case 3:
+      return { kind: 'vol-resize', line, uuid, sizeBytes: dice.size * blockBytes };
+    case 4:
+      return { kind: 'lu-state', line, uuid, state: id(dice.pick).subarray(0, dice.pick % 17) };
+    default:
+      return dice.pick % 4 === 0
+        ? { kind: 'vol-delete', line, uuid }
+        : {
+            kind: 'epoch',
+            epoch: catalogue.epochs.length + 1,
+            nodeUuid: id(1),
+            openId: id(dice.pick),
+            startPosition: index,
+          };
+  }
+}
+
+/** Snapshots, views and rollbacks. */
+function ofMoment(
+  catalogue: Catalogue,
+  volume: VolumeState,
+  dice: Dice,
+  index: number,
+): CatalogueRecord | undefined {
+  const { uuid, line, sizeBytes } = volume;
+  const [snapshot] = volume.snapshotByName.values();
+  const snap = {
+    kind: 'snap' as const,
+    line,
+    volumeUuid: uuid,
+    uuid: id(index),
+    name: `${names[dice.pick % names.length]}${index}`,
+    createdMs: dice.pick,
+  };
+  const past = { cut: index * dice.pick, sizeBytes, ticks: dice.size, label: `-${dice.pick}m` };
+  const fork = { parentLine: line, forkPosition: dice.pick % 2 === 0 ? index * 4096 : undefined };
+  switch (dice.kind) {
+    case 6:
+      return snap;
+    case 7:
+      return { ...snap, past };
+    case 8:
+      return snapshot && { kind: 'snap-delete', line, uuid: snapshot.uuid };
+    case 9:
+      return volume.view && { kind: 'promote', line, uuid };
+    case 10:
+      return {
+        ...create(catalogue, dice, index),
+        ...fork,
+        kind: 'view',
+        sourceUuid: uuid,
+        label: 'now',
+      } as CatalogueRecord;
+    default:
+      return {
+        kind: 'revert',
+        line: catalogue.takeLine(),
+        uuid,
+        ...fork,
+        sizeBytes: dice.size * blockBytes,
+        reason: Object.values(RevertReason)[dice.pick % 3] ?? RevertReason.undo,
+        label: 'snapshot:x',
+        createdMs: dice.pick,
+      };
+  }
+}
