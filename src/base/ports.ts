@@ -57,6 +57,8 @@ export interface Disk {
   memory(bytes: number): SharedArrayBuffer;
   /** Names in a folder, sorted; empty when the folder is missing. */
   list(folder: string): string[];
+  /** Bytes of a file; 0 when it is missing. Opens nothing, so locks on the file stay. */
+  sizeOf(path: string): number;
   /** Makes the folder and its parents; fine when it exists. */
   makeFolder(folder: string): void;
   rename(from: string, to: string): void;

@@ -183,6 +183,11 @@ export class SystemDisk implements Disk {
     }
   }
 
+  sizeOf(path: string): number {
+    const full = join(this.#root, path);
+    return attempt(full, () => fs.statSync(full, { throwIfNoEntry: false })?.size ?? 0);
+  }
+
   makeFolder(folder: string): void {
     const full = join(this.#root, folder);
     attempt(full, () => fs.mkdirSync(full, { recursive: true, mode: 0o700 }));

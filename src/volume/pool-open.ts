@@ -203,6 +203,8 @@ class Opening {
       durableThrough: 0,
       name,
       relogEpoch: 0,
+      softPermille: 0,
+      hardPermille: 0,
     };
     writeSuperblock(disk, superblock);
     disk.makeFolder(segmentFolder);

@@ -30,6 +30,8 @@ function superblockOf(generation: number): Superblock {
     createdMs: 0,
     durableThrough: 0,
     relogEpoch: 0,
+    softPermille: 0,
+    hardPermille: 0,
     name: 'main',
   };
 }

@@ -73,6 +73,8 @@ const superblock = encodeSuperblock({
   createdMs: 1,
   durableThrough: 0,
   relogEpoch: 0,
+  softPermille: 850,
+  hardPermille: 950,
   name: 'main',
 });
 

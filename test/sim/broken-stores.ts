@@ -97,6 +97,7 @@ export function brokenDisk(disk: Disk, variant: StoreVariant | undefined, side: 
     open: (path, options) => brokenFile(disk.open(path, options), variant, side),
     memory: (bytes) => disk.memory(bytes),
     list: (folder) => disk.list(folder),
+    sizeOf: (path) => disk.sizeOf(path),
     makeFolder: (folder) => {
       disk.makeFolder(folder);
     },

@@ -180,6 +180,10 @@ export class VirtualDisk implements Disk {
     this.image.flushFolder(name);
   }
 
+  sizeOf(path: string): number {
+    return this.image.file(normalPath(path))?.sizeBytes ?? 0;
+  }
+
   freeBytes(): number {
     return Math.max(0, this.image.capacityBytes - this.image.usedBytes());
   }

@@ -39,8 +39,10 @@ const layout = {
   nameLength: u16(168),
   name: bytes(170, nameBytesMax),
   relogEpoch: u64(298),
+  softPermille: u16(306),
+  hardPermille: u16(308),
 } as const;
-const usedBytes = 306;
+const usedBytes = 310;
 
 const flagClean = 1;
 
@@ -69,6 +71,9 @@ export interface Superblock {
    * a crash meanwhile loses nothing of the tail.
    */
   readonly relogEpoch: number;
+  /** Limits of use in thousandths of the capacity; 0 = as they are by default. */
+  readonly softPermille: number;
+  readonly hardPermille: number;
 }
 
 /** One copy, 4096 bytes, the same for all four places (the pool's name and id are inside; the address is its generation). */
@@ -96,6 +101,8 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
   layout.nameLength.set(view, 0, Math.min(name.length, nameBytesMax));
   layout.name.set(out, 0, name);
   layout.relogEpoch.set(view, 0, block.relogEpoch);
+  layout.softPermille.set(view, 0, block.softPermille);
+  layout.hardPermille.set(view, 0, block.hardPermille);
   seal(out, 0);
   return out;
 }
@@ -135,6 +142,8 @@ export function decodeSuperblock(copy: Uint8Array): Superblock {
     durableThrough: layout.durableThrough.get(view, 0),
     name: new TextDecoder().decode(layout.name.get(copy, 0).subarray(0, nameLength)),
     relogEpoch: layout.relogEpoch.get(view, 0),
+    softPermille: layout.softPermille.get(view, 0),
+    hardPermille: layout.hardPermille.get(view, 0),
   };
 }
 

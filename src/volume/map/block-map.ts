@@ -57,6 +57,7 @@ export class BlockMap {
   #sourceLeaves: number;
   /** Position of the record that changes the map now; 0 = nobody keeps count, so nothing may be dropped. */
   changedAt = 0;
+  #replacedBlocks = 0;
   /** Of one leaf while it is rebuilt. */
   readonly #runs = new LeafRuns();
 
@@ -73,6 +74,11 @@ export class BlockMap {
     let blocks = 0;
     for (const page of this.#pages) blocks += page?.mappedBlocks ?? 0;
     return blocks;
+  }
+
+  /** Blocks with data that something else was put in the place of since this map was made; counts every time. */
+  get replacedBlocks(): number {
+    return this.#replacedBlocks;
   }
 
   /** A map with the same content that shares everything: costs a word per 2 GiB. */
@@ -383,7 +389,9 @@ export class BlockMap {
       if (this.#runs.count <= runsMax) this.#storeRuns(leaf);
       else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
-    page.mappedBlocks += mappedIn(this.#store, this.#entry(leaf)) - mappedBefore;
+    const change = mappedIn(this.#store, this.#entry(leaf)) - mappedBefore;
+    page.mappedBlocks += change;
+    this.#replacedBlocks += (value > 0 ? count : 0) - change;
   }
 
   /** Paints part of a full leaf that nobody shares, and keeps count of mapped blocks. */
@@ -399,6 +407,7 @@ export class BlockMap {
       if ((slab[at + index] ?? 0) > 0) change -= 1;
     }
     page.mappedBlocks += change;
+    this.#replacedBlocks += (value > 0 ? count : 0) - change;
     this.#paintFull(ref, within, count, value);
   }
 
