@@ -1,7 +1,12 @@
 /** Random histories of a catalogue: records that follow each other as the store would log them. */
 import * as fc from 'fast-check';
 import { Catalogue, type VolumeState } from '../../src/volume/catalogue/catalogue.ts';
-import { AckMode, type CatalogueRecord, RevertReason } from '../../src/volume/catalogue/records.ts';
+import {
+  AckMode,
+  type CatalogueRecord,
+  Provisioning,
+  RevertReason,
+} from '../../src/volume/catalogue/records.ts';
 
 const names = ['a', 'b', 'lun0', 'ä-ö', '"quoted"'];
 const blockBytes = 4096;
@@ -66,6 +71,7 @@ function create(catalogue: Catalogue, dice: Dice, index: number): CatalogueRecor
     serial: `s${index}`,
     ack: dice.pick % 2 === 0 ? AckMode.durable : AckMode.writeBack,
     createdMs: dice.pick,
+    ...(dice.size % 3 === 0 ? { provisioning: Provisioning.thick } : {}),
   };
 }
 
@@ -81,7 +87,13 @@ function ofVolume(
     case 1:
       return { kind: 'vol-set', line, uuid, name: freeName(catalogue, dice, index) };
     case 2:
-      return { kind: 'vol-set', line, uuid, ack: AckMode.writeBack };
+      return {
+        kind: 'vol-set',
+        line,
+        uuid,
+        ack: AckMode.writeBack,
+        provisioning: Provisioning.thick,
+      };
     case 3:
       return { kind: 'vol-resize', line, uuid, sizeBytes: dice.size * blockBytes };
     case 4:

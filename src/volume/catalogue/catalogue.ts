@@ -10,16 +10,17 @@ import { assert } from '../../base/assert.ts';
 import { uuidText } from '../../base/uuid.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
-import type {
-  AckMode,
-  CatalogueRecord,
-  Fork,
-  PastMoment,
-  Revert,
-  Snap,
-  View,
-  VolCreate,
-  VolSet,
+import {
+  type AckMode,
+  type CatalogueRecord,
+  type Fork,
+  type PastMoment,
+  Provisioning,
+  type Revert,
+  type Snap,
+  type View,
+  type VolCreate,
+  type VolSet,
 } from './records.ts';
 
 export interface SnapshotState {
@@ -66,6 +67,7 @@ export interface VolumeState {
   readonly naa: Uint8Array;
   readonly serial: string;
   ack: AckMode;
+  provisioning: Provisioning;
   readonly createdMs: number;
   readonly createdPosition: number;
   readonly snapshotByName: Map<string, SnapshotState>;
@@ -232,6 +234,7 @@ export class Catalogue {
       naa: record.naa,
       serial: record.serial,
       ack: record.ack,
+      provisioning: (record.kind === 'view' ? undefined : record.provisioning) ?? Provisioning.thin,
       createdMs: record.createdMs,
       createdPosition: position,
       snapshotByName: new Map(),
@@ -323,6 +326,7 @@ export class Catalogue {
 
   #volumeSet(volume: VolumeState, record: VolSet): void {
     if (record.ack !== undefined) volume.ack = record.ack;
+    volume.provisioning = record.provisioning ?? volume.provisioning;
     const { name } = record;
     if (name === undefined) return;
     if (this.#volumeByName.has(name)) throw new FormatError(`volume ${name} is there already`);

@@ -13,7 +13,7 @@ import {
   type SnapshotState,
   type VolumeState,
 } from './catalogue.ts';
-import { AckMode, type CatalogueRecord, type CheckpointPart } from './records.ts';
+import { AckMode, type CatalogueRecord, type CheckpointPart, Provisioning } from './records.ts';
 import { readShape, type ShapeReader } from './shape-reader.ts';
 
 const textVersion = 1;
@@ -42,6 +42,7 @@ function volumeShape(volume: VolumeState): unknown {
     naa: toHex(volume.naa),
     serial: volume.serial,
     ack: volume.ack,
+    ...(volume.provisioning === Provisioning.thin ? {} : { provisioning: volume.provisioning }),
     createdMs: volume.createdMs,
     createdPosition: volume.createdPosition,
     // Left out when there is none: checkpoints from before there were such states stay equal.
@@ -124,6 +125,9 @@ function readVolume(item: ShapeReader): VolumeState {
     naa: item.uuid('naa'),
     serial: item.text('serial'),
     ack: item.choice('ack', Object.values(AckMode)),
+    provisioning: item.has('provisioning')
+      ? item.choice('provisioning', Object.values(Provisioning))
+      : Provisioning.thin,
     createdMs: item.number('createdMs'),
     createdPosition: item.number('createdPosition'),
     luState: item.has('luState') ? item.bytes('luState') : undefined,

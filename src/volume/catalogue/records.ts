@@ -31,6 +31,7 @@ const tag = {
   consistency: 17,
   cut: 18,
   momentTicks: 19,
+  provisioning: 20,
   part: 32,
   partCount: 33,
   partBytes: 34,
@@ -43,6 +44,10 @@ const tag = {
 export const AckMode = { durable: 0, writeBack: 1 } as const;
 export type AckMode = (typeof AckMode)[keyof typeof AckMode];
 
+/** Thick: the pool keeps space for the whole volume. */
+export const Provisioning = { thin: 0, thick: 1 } as const;
+export type Provisioning = (typeof Provisioning)[keyof typeof Provisioning];
+
 export interface VolCreate {
   readonly kind: 'vol-create';
   readonly line: number;
@@ -53,6 +58,8 @@ export interface VolCreate {
   readonly serial: string;
   readonly ack: AckMode;
   readonly createdMs: number;
+  /** Absent: thin. */
+  readonly provisioning?: Provisioning;
 }
 /** Changes what is given, leaves the rest. */
 export interface VolSet {
@@ -61,6 +68,7 @@ export interface VolSet {
   readonly uuid: Uint8Array;
   readonly name?: string;
   readonly ack?: AckMode;
+  readonly provisioning?: Provisioning;
 }
 /** Where a new line begins: in `parentLine`, with everything before `forkPosition`. */
 export interface Fork {
@@ -197,14 +205,15 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
   const writer = new TlvWriter();
   switch (record.kind) {
     case 'vol-create':
-      return encodeIdentity(writer, record);
+      return encodeProvisioning(encodeIdentity(writer, record), record);
     case 'view':
       encodeFork(encodeIdentity(writer, record), record);
       return writer.bytes(tag.sourceUuid, record.sourceUuid).text(tag.label, record.label);
     case 'vol-set':
       writer.bytes(tag.volumeUuid, record.uuid);
       if (record.name !== undefined) writer.text(tag.name, record.name);
-      return record.ack === undefined ? writer : writer.number(tag.ack, record.ack);
+      if (record.ack !== undefined) writer.number(tag.ack, record.ack);
+      return encodeProvisioning(writer, record);
     case 'vol-resize':
       return writer.bytes(tag.volumeUuid, record.uuid).number(tag.sizeBytes, record.sizeBytes);
     case 'vol-delete':
@@ -256,6 +265,10 @@ function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter 
     .number(tag.createdMs, record.createdMs);
 }
 
+function encodeProvisioning(writer: TlvWriter, { provisioning }: VolCreate | VolSet): TlvWriter {
+  return provisioning === undefined ? writer : writer.number(tag.provisioning, provisioning);
+}
+
 function encodeFork(writer: TlvWriter, fork: Fork): void {
   writer.number(tag.parentLine, fork.parentLine);
   if (fork.forkPosition !== undefined) writer.number(tag.forkPosition, fork.forkPosition);
@@ -296,8 +309,9 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   [
     RecordType.volCreate,
     (line, payload) => {
-      const reader = new TlvReader(payload, 'VOL_CREATE', identityTags);
-      return { kind: 'vol-create', line, ...decodeIdentity(reader) };
+      const reader = new TlvReader(payload, 'VOL_CREATE', [...identityTags, tag.provisioning]);
+      const provisioning = provisioningOf(reader);
+      return { kind: 'vol-create', line, ...decodeIdentity(reader), ...provisioning };
     },
   ],
   [
@@ -320,13 +334,15 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   [
     RecordType.volSet,
     (line, payload) => {
-      const reader = new TlvReader(payload, 'VOL_SET', [tag.volumeUuid, tag.name, tag.ack]);
+      const known = [tag.volumeUuid, tag.name, tag.ack, tag.provisioning];
+      const reader = new TlvReader(payload, 'VOL_SET', known);
       return {
         kind: 'vol-set',
         line,
         uuid: uuidOf(reader, tag.volumeUuid),
         ...(reader.has(tag.name) ? { name: reader.text(tag.name) } : {}),
         ...(reader.has(tag.ack) ? { ack: ackOf(reader) } : {}),
+        ...provisioningOf(reader),
       };
     },
   ],
@@ -480,4 +496,15 @@ function ackOf(reader: TlvReader): AckMode {
     throw new FormatError(`ack mode ${ack} needs a newer tidemark`, { isTooNew: true });
   }
   return ack;
+}
+
+function provisioningOf(reader: TlvReader): { readonly provisioning?: Provisioning } {
+  if (!reader.has(tag.provisioning)) return {};
+  const provisioning = reader.number(tag.provisioning);
+  if (provisioning !== Provisioning.thin && provisioning !== Provisioning.thick) {
+    throw new FormatError(`provisioning ${provisioning} needs a newer tidemark`, {
+      isTooNew: true,
+    });
+  }
+  return { provisioning };
 }

@@ -8,12 +8,20 @@
  */
 import Database from 'better-sqlite3';
 import { toHex } from '../../base/uuid.ts';
-import type { CatalogueRecord, Fork, Revert, Snap, View, VolCreate } from '../catalogue/records.ts';
+import {
+  type CatalogueRecord,
+  type Fork,
+  Provisioning,
+  type Revert,
+  type Snap,
+  type View,
+  type VolCreate,
+} from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSummary } from '../index/run-writer.ts';
 
-const manifestSchemaVersion = 5;
+const manifestSchemaVersion = 6;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -34,7 +42,8 @@ const schema = `
   CREATE TABLE IF NOT EXISTS volume (
     uuid TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, line INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     naa TEXT NOT NULL, serial TEXT NOT NULL, ack INTEGER NOT NULL, created_ms INTEGER NOT NULL,
-    created_position INTEGER NOT NULL, view_source TEXT, view_label TEXT, lu_state TEXT) WITHOUT ROWID;
+    created_position INTEGER NOT NULL, view_source TEXT, view_label TEXT, lu_state TEXT,
+    provisioning INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS line (
     id INTEGER PRIMARY KEY, volume TEXT NOT NULL, parent INTEGER NOT NULL, fork_position INTEGER NOT NULL,
     created_position INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
@@ -202,7 +211,7 @@ export class Manifest {
   #insertVolume(record: VolCreate | View, position: number): void {
     const isView = record.kind === 'view';
     this.#database
-      .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)')
+      .prepare('INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)')
       .run(
         toHex(record.uuid),
         record.name,
@@ -215,6 +224,7 @@ export class Manifest {
         position,
         isView ? toHex(record.sourceUuid) : null,
         isView ? record.label : null,
+        (isView ? undefined : record.provisioning) ?? Provisioning.thin,
       );
     this.#insertLine(record, isView ? record : undefined, position);
   }
@@ -276,9 +286,15 @@ export class Manifest {
       case 'vol-set':
         database
           .prepare(
-            'UPDATE volume SET name = COALESCE(?, name), ack = COALESCE(?, ack) WHERE uuid = ?',
+            'UPDATE volume SET name = COALESCE(?, name), ack = COALESCE(?, ack), ' +
+              'provisioning = COALESCE(?, provisioning) WHERE uuid = ?',
           )
-          .run(record.name ?? null, record.ack ?? null, toHex(record.uuid));
+          .run(
+            record.name ?? null,
+            record.ack ?? null,
+            record.provisioning ?? null,
+            toHex(record.uuid),
+          );
         break;
       case 'vol-resize':
         database
