@@ -2,6 +2,7 @@
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import type { RunPlace } from './index/run-format.ts';
 import type { CrcPlace } from './io/block-reader.ts';
+import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
 import type { ManifestRecord, ManifestSegment } from './recovery/manifest.ts';
 import type { ScrubFault } from './reports.ts';
 import type { ScrubStep, ScrubStepped } from './scrub/scrub-keeping.ts';
@@ -33,6 +34,8 @@ export type KeeperJob =
   | { readonly kind: 'open-runs' }
   | { readonly kind: 'build-run'; readonly plan: RunPlan }
   | { readonly kind: 'verify-run'; readonly place: RunPlace }
+  /** One step of the liveness mark; without a plan it goes on with the pass that is under way. */
+  | { readonly kind: 'mark'; readonly plan: MarkPlan | undefined }
   | {
       readonly kind: 'rebuild-manifest';
       /** In log order; the last may be unsealed. */
@@ -84,6 +87,7 @@ export type KeeperResult =
       readonly error?: KeeperError;
     }
   | { readonly kind: 'verify-run'; readonly error?: KeeperError }
+  | ({ readonly kind: 'mark' } & MarkStepped)
   | {
       readonly kind: 'rebuild-manifest';
       readonly wasEqual: boolean;

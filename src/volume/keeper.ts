@@ -8,6 +8,7 @@
  *     scrub     the same a piece at a time, and in the end superblock and manifest
  *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
  *     runs      make an index run, a step at a time; compare runs with the manifest; read one whole
+ *     mark      find out which blocks can still be reached, a step at a time
  *
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
@@ -23,6 +24,7 @@ import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { KeeperError, KeeperJob, KeeperResult, SegmentEnd } from './keeper-jobs.ts';
+import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import {
   type Manifest,
@@ -52,6 +54,7 @@ export class Keeper {
   readonly #pause: (ms: number) => void;
   readonly #runs: RunKeeping;
   readonly #scrub: ScrubKeeping;
+  readonly #mark: MarkKeeping;
   #manifest: Manifest | undefined;
   #zeros: Uint8Array | undefined;
 
@@ -63,6 +66,7 @@ export class Keeper {
     this.#seeds = new Seeds(settings.poolUuid);
     this.#runs = new RunKeeping({ ...settings, disk, seeds: this.#seeds });
     this.#scrub = new ScrubKeeping({ ...settings, disk, seeds: this.#seeds });
+    this.#mark = new MarkKeeping({ ...settings, disk, seeds: this.#seeds });
   }
 
   /** Does one job. Throws only what is a programming error. */
@@ -95,6 +99,8 @@ export class Keeper {
         return this.#buildRun(job.plan);
       case 'verify-run':
         return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
+      case 'mark':
+        return { kind: 'mark', ...this.#mark.step(job.plan) };
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
       default:
@@ -105,6 +111,7 @@ export class Keeper {
   close(): void {
     this.#runs.close();
     this.#scrub.close();
+    this.#mark.close();
     this.#manifest?.close();
     this.#manifest = undefined;
   }

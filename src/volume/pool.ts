@@ -53,6 +53,7 @@ import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
+import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
@@ -78,6 +79,8 @@ export class Pool {
   readonly warmUp: WarmUp;
   readonly #budget: MapBudget;
   readonly scrubber: Scrubber;
+  /** Which blocks of the log can still be reached. */
+  readonly mark: LivenessMark;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
   #bytesAtCheckpoint = 0;
@@ -113,6 +116,12 @@ export class Pool {
     this.#budget = helpers.budget;
     this.#budget.start();
     this.scrubber = new Scrubber(parts, maintenance, () => helpers.upkeep.all());
+    this.mark = new LivenessMark(this.#operator, maintenance, {
+      runs: helpers.index.runs,
+      onBadRun: (place) => {
+        helpers.upkeep.drop(place);
+      },
+    });
     this.history = new PoolHistory(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;

@@ -40,6 +40,8 @@ export class MomentMaps {
   readonly #index: LogIndex;
   /** In order of last use, oldest first. */
   readonly #cached = new Map<string, CachedMap>();
+  /** Moments that were given back since `watchLeases`; undefined = nobody asks. */
+  #givenBack: Moment[] | undefined;
 
   constructor(parts: PoolParts, index: LogIndex) {
     this.#parts = parts;
@@ -97,9 +99,26 @@ export class MomentMaps {
         if (isReleased) return;
         isReleased = true;
         cached.users -= 1;
+        this.#givenBack?.push(cached);
         this.evictIdle();
       },
     };
+  }
+
+  /**
+   * From now until `leases`, moments that are given back count as in use: what was cloned from one of them may be published
+   * and not durable yet.
+   */
+  watchLeases(): void {
+    this.#givenBack ??= [];
+  }
+
+  /** Moments that somebody uses, or used since `watchLeases`. */
+  leases(): Moment[] {
+    const found = this.#givenBack ?? [];
+    this.#givenBack = undefined;
+    for (const cached of this.#cached.values()) if (cached.users > 0) found.push(cached);
+    return found.map(({ line, cut, sizeBytes }) => ({ line, cut, sizeBytes }));
   }
 
   /** All maps that are kept, with their moments. */

@@ -77,6 +77,13 @@ export class RunUpkeep implements RunChecks {
     });
   }
 
+  /** A run is damaged: it is not used any more, and made again. */
+  drop(place: RunPlace): void {
+    this.#runs.remove(place);
+    this.#reader.forget(place);
+    this.lost(place);
+  }
+
   /** A run is not used any more. */
   lost({ level }: RunPlace): void {
     this.#nextGroup = this.#nextGroup.map((group, at) => (at >= level ? 0 : group));

@@ -52,12 +52,19 @@ export class RunCursor implements EntrySource {
     for (;;) {
       if (this.#isOpen && this.#reader.next(entry)) return true;
       if (this.#next > this.tables.header.blockCount) return false;
-      if (this.#next >= this.#first + this.#count) this.#fill();
+      const isRead = this.#next >= this.#first && this.#next < this.#first + this.#count;
+      if (!isRead) this.#fill();
       const at = (this.#next - this.#first) * runBlockBytes;
       this.#reader.open(this.#bytes.subarray(at, at + runBlockBytes));
       this.#isOpen = true;
       this.#next += 1;
     }
+  }
+
+  /** Goes on with the first entry of block number `block` (from 1 on). */
+  seek(block: number): void {
+    this.#next = block;
+    this.#isOpen = false;
   }
 
   #fill(): void {

@@ -8,4 +8,12 @@ export const livenessLimits = {
   leavesPerSegment: 24,
   /** Segments whose records are remembered from one pair of neighbours to the next: 256 KiB each. */
   segmentsRemembered: 32,
+  /** Index entries that a pass of the mark looks at before the keeper looks for other work: about 10 ms. */
+  markEntriesPerStep: 50_000,
+  /** RAM of the mark's bitmaps, 1 KiB a segment: 4 TiB of log in one pass over the index, more in several. */
+  markBitmapBytes: 128 * 2 ** 20,
+  /** Index entries of segments that no run covers yet, 33 bytes each: usually those of fewer than ten segments. */
+  markSegmentEntriesMax: 8 * 2 ** 20,
+  /** Trims of 16 MiB and more of one line, 16 bytes each; what others overwrote seems to live on. */
+  wideKillsMax: 2 ** 22,
 } as const;

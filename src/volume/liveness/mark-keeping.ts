@@ -1,0 +1,167 @@
+/**
+ * What the keeper does for the liveness mark: opens what holds the records of the log, a piece at a time, and walks through all
+ * of it in steps. One pass at a time; a new one gives up what is left of the one before.
+ */
+import { type Disk, DiskError } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import { eachFooterRecord } from '../index/footer-records.ts';
+import { describeRun, type RunPlace } from '../index/run-format.ts';
+import type { RunTables } from '../index/run-tables.ts';
+import { SegmentIndex, type SegmentVisitor } from '../index/segment-index.ts';
+import { SegmentSource } from '../recovery/segment-source.ts';
+import { livenessLimits } from './limits.ts';
+import { BadRunError, type LineSource, RunLineSource, SegmentLineSource } from './line-source.ts';
+import { LiveBits } from './live-bits.ts';
+import { MarkPass } from './mark-pass.ts';
+import type { MarkPiece, MarkPlan, MarkSegments, MarkStepped } from './mark-plan.ts';
+
+export interface MarkKeepingOptions {
+  readonly disk: Disk;
+  readonly seeds: Seeds;
+  readonly segmentSlots: number;
+}
+
+interface Marking {
+  readonly plan: MarkPlan;
+  readonly placeBySegId: ReadonlyMap<number, number>;
+  readonly sources: LineSource[];
+  entriesInMemory: number;
+  pass: MarkPass | undefined;
+}
+
+export class MarkKeeping {
+  readonly #options: MarkKeepingOptions;
+  #marking: Marking | undefined;
+
+  constructor(options: MarkKeepingOptions) {
+    this.#options = options;
+  }
+
+  /** Begins with `plan`, or goes on with the one before when there is none. */
+  step(plan: MarkPlan | undefined): MarkStepped {
+    try {
+      if (plan !== undefined) this.#begin(plan);
+      const isUnfinished = this.#goOn();
+      if (!isUnfinished) this.close();
+      return { isUnfinished };
+    } catch (thrown) {
+      this.close();
+      const code = thrown instanceof DiskError ? thrown.code : 'format';
+      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+      const error = { code, message: thrown.message };
+      if (!(thrown instanceof BadRunError)) return { isUnfinished: false, error };
+      return { isUnfinished: false, error, badRun: thrown.place };
+    }
+  }
+
+  close(): void {
+    for (const source of this.#marking?.sources ?? []) source.close();
+    this.#marking = undefined;
+  }
+
+  #begin(plan: MarkPlan): void {
+    this.close();
+    const places: [number, number][] = [];
+    plan.sealed.segIds.forEach((segId, place) => {
+      places.push([segId, place]);
+    });
+    const placeBySegId = new Map(places);
+    this.#marking = { plan, placeBySegId, sources: [], entriesInMemory: 0, pass: undefined };
+  }
+
+  /** False = all is judged. Throws DiskError, FormatError. */
+  #goOn(): boolean {
+    const marking = this.#marking;
+    if (marking === undefined) throw new FormatError('no pass of the liveness mark is under way');
+    const { plan, sources } = marking;
+    const piece = plan.pieces[sources.length];
+    if (piece !== undefined) {
+      sources.push(this.#open(marking, piece));
+      return true;
+    }
+    marking.pass ??= new MarkPass(plan.lines, sources, new LiveBits(plan));
+    return !marking.pass.step(livenessLimits.markEntriesPerStep);
+  }
+
+  #open(marking: Marking, piece: MarkPiece): LineSource {
+    if (piece.kind === 'run') return this.#openRun(marking, piece.place);
+    const visitor =
+      piece.kind === 'segment' ? this.#footerRecords(marking, piece) : this.#frameRecords(piece);
+    const index = new SegmentIndex(visitor);
+    marking.entriesInMemory += index.entryCount;
+    if (marking.entriesInMemory > livenessLimits.markSegmentEntriesMax) {
+      throw new FormatError('too many segments have no index run yet');
+    }
+    return new SegmentLineSource(index.entries(), index.entryCount);
+  }
+
+  #openRun(marking: Marking, place: RunPlace): LineSource {
+    const source = new RunLineSource(this.#options.disk, place, this.#options.seeds);
+    if (isMadeOf(source.tables, marking)) return source;
+    source.close();
+    throw new BadRunError(place, new FormatError(`run ${describeRun(place)}: of other segments`));
+  }
+
+  #footerRecords(
+    { plan, placeBySegId }: Marking,
+    { segId, epoch }: { readonly segId: number; readonly epoch: number },
+  ): SegmentVisitor {
+    const footer = this.#withSource(segId, (source) => source.footer(epoch));
+    const digest = digestAt(plan.sealed, placeBySegId.get(segId) ?? -1);
+    if (footer === undefined || Buffer.compare(footer.header.digest, digest) !== 0) {
+      throw new FormatError(`segment ${segId}: footer unreadable`);
+    }
+    return (visit) => {
+      eachFooterRecord(footer, visit);
+    };
+  }
+
+  #frameRecords({
+    segId,
+    endAddress,
+  }: Extract<MarkPiece, { kind: 'open-segment' }>): SegmentVisitor {
+    const range = { verifiesData: false, endLimit: endAddress, durableLimit: endAddress };
+    const scan = this.#withSource(segId, (source) => source.scan(range));
+    const isWhole = scan?.faults.length === 0 && scan.endAddress === endAddress;
+    if (scan === undefined || !isWhole) {
+      const faults = scan?.faults.join('; ') ?? 'header unreadable';
+      throw new FormatError(`segment ${segId}: ${faults}`);
+    }
+    return (visit) => {
+      // Times are not asked for.
+      for (const entry of scan.entries) visit(entry, 0);
+    };
+  }
+
+  #withSource<T>(segId: number, use: (source: SegmentSource) => T): T {
+    const { disk, segmentSlots, seeds } = this.#options;
+    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    try {
+      return use(source);
+    } finally {
+      source.close();
+    }
+  }
+}
+
+/** Whether a run was made of exactly the sealed segments in its range. */
+function isMadeOf(tables: RunTables, { plan: { sealed }, placeBySegId }: Marking): boolean {
+  const { header, segments } = tables;
+  const isSame = segments.every(({ segId, epoch, digest }) => {
+    const place = placeBySegId.get(segId);
+    if (place === undefined || sealed.epochs[place] !== epoch) return false;
+    return Buffer.compare(digestAt(sealed, place), digest) === 0;
+  });
+  if (!isSame) return false;
+  let count = 0;
+  for (let segId = header.firstSegId; segId < header.endSegId; segId += 1) {
+    if (placeBySegId.has(segId)) count += 1;
+  }
+  return count === segments.length;
+}
+
+/** Empty when there is no such segment. */
+function digestAt({ digests }: MarkSegments, place: number): Uint8Array {
+  return place < 0 ? new Uint8Array(0) : digests.subarray(place * 32, place * 32 + 32);
+}

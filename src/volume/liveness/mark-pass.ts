@@ -1,0 +1,197 @@
+/**
+ * Mark pass: which blocks of the log can still be reached, by one walk over all index entries of the lines of which something is
+ * kept, leaf by leaf, a bounded number of entries at a time.
+ *
+ *     line ─▶ trims of whole groups of leaves, resizes ─┐
+ *          ─▶ leaf ─▶ entries of all sources, oldest first ─▶ each block: version (birth, death] ─▶ kept? ─▶ its bit is set
+ *
+ * A version is kept when a pin or a state of the window lies in (birth, death]; what nothing overwrote dies never. An entry of a
+ * CLONE is a version like any other, of an address that lies elsewhere: each address lives as long as one version names it.
+ *
+ * Invariants
+ * 1. Bits are only set: what is not looked at, or not understood, must not be called dead. So a pass that throws says nothing.
+ * 2. Sources are in the order of the log and do not overlap: entries of a leaf are in order of positions, source after source.
+ */
+import { EntryKind, type IndexEntry, nodeOf } from '../index/entry.ts';
+import { leafBlocks } from '../map/leaf-store.ts';
+import { livenessLimits } from './limits.ts';
+import type { LineSource } from './line-source.ts';
+import type { LiveBits } from './live-bits.ts';
+import type { MarkLine } from './mark-plan.ts';
+
+/** From `position` on, nothing of a leaf from block `from` on is there any more. */
+interface Kill {
+  readonly position: number;
+  readonly from: number;
+}
+
+export class MarkPass {
+  readonly #lines: readonly MarkLine[];
+  readonly #sources: readonly LineSource[];
+  readonly #bits: LiveBits;
+  #nextLine = 0;
+  #line: MarkLine | undefined;
+  #wide = new WideKills();
+  /** Infinity = none is begun. */
+  #leaf = Number.POSITIVE_INFINITY;
+  #kills: readonly Kill[] = [];
+  #nextKill = 0;
+  #nextSource = 0;
+  /** Of each block of the leaf: address of the present version (0 = none), and its position. */
+  readonly #addresses = new Float64Array(leafBlocks);
+  readonly #births = new Float64Array(leafBlocks);
+
+  /** `sources` in log order; their owner closes them. */
+  constructor(lines: readonly MarkLine[], sources: readonly LineSource[], bits: LiveBits) {
+    this.#lines = lines;
+    this.#sources = sources;
+    this.#bits = bits;
+  }
+
+  /** Goes on for about `entriesMax` entries; true = all is judged. Throws DiskError, FormatError. */
+  step(entriesMax: number): boolean {
+    let left = entriesMax;
+    while (left > 0) {
+      if (this.#leaf === Number.POSITIVE_INFINITY && !this.#nextLeaf()) {
+        if (!this.#beginLine()) return true;
+        left -= 1 + this.#wide.count;
+        continue;
+      }
+      left = this.#lookAtLeaf(left);
+    }
+    return false;
+  }
+
+  /** False when there is no further line. */
+  #beginLine(): boolean {
+    const line = this.#lines[this.#nextLine];
+    this.#nextLine += 1;
+    this.#line = line;
+    if (line === undefined) return false;
+    this.#wide = new WideKills();
+    for (const source of this.#sources) {
+      source.eachWide(line.line, (entry) => {
+        this.#wide.add(entry);
+      });
+    }
+    for (const source of this.#sources) source.begin(line.line);
+    return true;
+  }
+
+  /** Begins with the next leaf that the line has entries of; false when there is none. */
+  #nextLeaf(): boolean {
+    const { line = undefined } = this.#line ?? {};
+    if (line === undefined || this.#line === undefined) return false;
+    let leaf = Number.POSITIVE_INFINITY;
+    for (const source of this.#sources) if (source.leaf < leaf) leaf = source.leaf;
+    this.#leaf = leaf;
+    if (leaf === Number.POSITIVE_INFINITY) return false;
+    this.#kills = this.#wide.of(leaf, this.#line.resizes);
+    this.#nextKill = 0;
+    this.#nextSource = 0;
+    this.#addresses.fill(0);
+    return true;
+  }
+
+  /** Takes up to `countMax` entries of the leaf; returns how many more may be taken. */
+  #lookAtLeaf(countMax: number): number {
+    let left = countMax;
+    for (; this.#nextSource < this.#sources.length; this.#nextSource += 1) {
+      const source = this.#sources[this.#nextSource];
+      while (source !== undefined && source.leaf === this.#leaf) {
+        if (left === 0) return 0;
+        left -= 1;
+        this.#apply(source.entry);
+        source.next();
+      }
+    }
+    this.#killBefore(Number.POSITIVE_INFINITY);
+    this.#endVersions(0, leafBlocks, Number.POSITIVE_INFINITY);
+    this.#leaf = Number.POSITIVE_INFINITY;
+    return Math.max(0, left - 1);
+  }
+
+  #apply({ position, within, blockCount, kind, address }: IndexEntry): void {
+    this.#killBefore(position);
+    const end = within + blockCount;
+    this.#endVersions(within, end, position);
+    if (kind !== EntryKind.write && kind !== EntryKind.clone) return;
+    for (let block = within; block < end; block += 1) {
+      this.#addresses[block] = address + block - within;
+      this.#births[block] = position;
+    }
+  }
+
+  #killBefore(position: number): void {
+    for (;;) {
+      const kill = this.#kills[this.#nextKill];
+      if (kill === undefined || kill.position >= position) return;
+      this.#nextKill += 1;
+      this.#endVersions(kill.from, leafBlocks, kill.position);
+    }
+  }
+
+  /** The present versions of blocks [from, to) end at `death`: whether each can be reached is known now. */
+  #endVersions(from: number, to: number, death: number): void {
+    let birth = -1;
+    let isKept = false;
+    for (let block = from; block < to; block += 1) {
+      const address = this.#addresses[block] ?? 0;
+      if (address === 0) continue;
+      this.#addresses[block] = 0;
+      const born = this.#births[block] ?? 0;
+      if (born !== birth) {
+        birth = born;
+        isKept = this.#line !== undefined && isVersionKept(this.#line, birth, death);
+      }
+      if (isKept) this.#bits.set(address);
+    }
+  }
+}
+
+/** Whether a state of the line that is kept lies in (birth, death]. */
+export function isVersionKept(line: MarkLine, birth: number, death: number): boolean {
+  const { pins, windowFrom, windowTo } = line;
+  if (Math.max(windowFrom, birth + 1) <= Math.min(windowTo, death)) return true;
+  let low = 0;
+  let high = pins.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((pins[middle] ?? 0) <= birth) low = middle + 1;
+    else high = middle;
+  }
+  return (pins[low] ?? Number.NaN) <= death;
+}
+
+/** What ended the versions of many leaves of a line at once. */
+class WideKills {
+  /** By level, then node. */
+  readonly #levels: (Map<number, number[]> | undefined)[] = [];
+  count = 0;
+
+  /** Above the limit one is not remembered: then older versions seem to live longer than they do. */
+  add({ level, node, position }: IndexEntry): void {
+    if (this.count === livenessLimits.wideKillsMax) return;
+    this.count += 1;
+    this.#levels[level] ??= new Map();
+    const nodes = this.#levels[level];
+    const positions = nodes.get(node);
+    if (positions === undefined) nodes.set(node, [position]);
+    else positions.push(position);
+  }
+
+  /** What ended versions of a leaf, oldest first; `resizes` as in MarkLine. */
+  of(leaf: number, resizes: Float64Array): readonly Kill[] {
+    const kills: Kill[] = [];
+    this.#levels.forEach((nodes, level) => {
+      for (const position of nodes?.get(nodeOf(leaf, level)) ?? []) {
+        kills.push({ position, from: 0 });
+      }
+    });
+    for (let at = 0; at < resizes.length; at += 2) {
+      const from = Math.max(0, (resizes[at + 1] ?? 0) - leaf * leafBlocks);
+      if (from < leafBlocks) kills.push({ position: resizes[at] ?? 0, from });
+    }
+    return kills.sort((left, right) => left.position - right.position);
+  }
+}

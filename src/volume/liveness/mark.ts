@@ -1,0 +1,212 @@
+/**
+ * Liveness mark: which blocks of the sealed log can still be reached, decided from what is kept (see retention/) and the index.
+ *
+ *     1. the log is flushed: what was answered counts, and no clone from what is given back meanwhile is overlooked
+ *     2. at one instant: end of the log, catalogue, leases, segments, runs ─▶ plan
+ *     3. the keeper walks through all entries in steps (see MarkPass) and fills the bitmaps ─▶ LiveSet
+ *
+ * Why it may be believed later: states that are kept only ever become fewer, but for what is written later, and a new reference
+ * to an old block is made by who can reach it. So a block that the set calls dead stays dead, whatever happens meanwhile.
+ *
+ * Invariants
+ * 1. Everything that takes a reference away is a catalogue record, durable before it is published, or a data record before
+ *    `end`: so what the mark does not see yet can only make it keep too much.
+ * 2. Records of all segments are looked at, also of those behind `endSegId`: a CLONE there keeps blocks that lie before.
+ * 3. A run, footer or frame that cannot be read ends the pass with an error: nothing is called dead.
+ */
+import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
+import type { Maintenance } from '../core/maintenance.ts';
+import type { Operator } from '../core/operator.ts';
+import { durableEndOf } from '../core/segment-end.ts';
+import { addressOf, slotSizeBytes } from '../format/address.ts';
+import type { RunPlace } from '../index/run-format.ts';
+import type { RunSet } from '../index/run-set.ts';
+import type { SegmentState } from '../recovery/recover.ts';
+import { type LineRetention, retentionOf } from '../retention/retention.ts';
+import { LiveSet } from './live-set.ts';
+import { livenessLimits } from './limits.ts';
+import {
+  bitmapBytesOf,
+  type MarkLine,
+  type MarkPiece,
+  type MarkPlan,
+  type MarkSegments,
+  type MarkStepped,
+} from './mark-plan.ts';
+
+type Done = (outcome: Outcome<LiveSet>) => void;
+
+export interface MarkIndex {
+  readonly runs: RunSet;
+  /** A run is damaged and must not be used any more. */
+  readonly onBadRun: (place: RunPlace) => void;
+}
+
+/** All that is decided at the instant of a mark. */
+type MarkView = Omit<MarkPlan, 'first' | 'count' | 'bitmaps' | 'liveBlocks'> & {
+  readonly endSegId: number;
+};
+
+export class LivenessMark {
+  readonly #operator: Operator;
+  readonly #maintenance: Maintenance;
+  readonly #index: MarkIndex;
+  readonly #waiting: Done[] = [];
+  #isRunning = false;
+
+  constructor(operator: Operator, maintenance: Maintenance, index: MarkIndex) {
+    this.#operator = operator;
+    this.#maintenance = maintenance;
+    this.#index = index;
+  }
+
+  /** Judges all sealed segments as of some moment from now on. One after the other; `done` never runs inside the call. */
+  run(done: Done): void {
+    this.#waiting.push(done);
+    this.#next();
+  }
+
+  #next(): void {
+    if (this.#isRunning) return;
+    const done = this.#waiting.shift();
+    if (done === undefined) return;
+    this.#isRunning = true;
+    this.#flush(() => {
+      this.#mark((outcome) => {
+        this.#isRunning = false;
+        done(outcome);
+        this.#next();
+      });
+    });
+  }
+
+  /** Calls `action` when everything that is published now is durable. */
+  #flush(action: () => void): void {
+    const { parts, moments } = this.#operator;
+    moments.watchLeases();
+    if (parts.writer === undefined) parts.host.timers.defer(action);
+    else {
+      parts.writer.log.flush(() => {
+        parts.host.timers.defer(action);
+      });
+    }
+  }
+
+  #mark(done: Done): void {
+    const view = this.#view();
+    const { segmentSlots, sealed, endSegId } = view;
+    const live = new LiveSet(endSegId, segmentSlots);
+    const bytes = bitmapBytesOf(segmentSlots);
+    const most = Math.max(1, Math.floor(livenessLimits.markBitmapBytes / bytes));
+    const total = sealed.segIds.length;
+    const next = (first: number): void => {
+      const count = Math.min(most, total - first);
+      if (count === 0) {
+        done(success(live));
+        return;
+      }
+      const bitmaps = new Uint8Array(new SharedArrayBuffer(count * bytes));
+      const liveBlocks = new Uint32Array(new SharedArrayBuffer(count * 4));
+      const plan = { ...view, first, count, bitmaps, liveBlocks };
+      this.#pass(plan, (result) => {
+        if (result.error !== undefined) {
+          done(failure(this.#unreadable(result)));
+          return;
+        }
+        live.add(plan);
+        next(first + count);
+      });
+    };
+    next(0);
+  }
+
+  /** One walk of the keeper over the index. */
+  #pass(plan: MarkPlan, done: (result: MarkStepped) => void): void {
+    const step = (begun: MarkPlan | undefined): void => {
+      this.#maintenance.ask<'mark'>({ kind: 'mark', plan: begun }, (result) => {
+        if (result.isUnfinished) step(undefined);
+        else done(result);
+      });
+    };
+    step(plan);
+  }
+
+  #unreadable({ error, badRun }: MarkStepped): OperationError {
+    if (badRun !== undefined) this.#index.onBadRun(badRun);
+    const hint =
+      badRun === undefined
+        ? 'Run "tidemark pool verify" to see what is damaged.'
+        : 'The run is made again; this is repeated then.';
+    return new OperationError(
+      ErrorCode.unavailable,
+      `which blocks can be reached is not known: ${error?.message ?? ''}`,
+      hint,
+    );
+  }
+
+  /** Everything at one instant. */
+  #view(): MarkView {
+    const { parts, moments } = this.#operator;
+    const segments = [...parts.segmentById.values()];
+    const sealed = segments.filter(
+      ({ crcPlace, digest }) => crcPlace !== undefined && digest !== undefined,
+    );
+    const lastSegId = segments.at(-1)?.segId ?? 0;
+    return {
+      endSegId: parts.writer?.log.place.segId ?? lastSegId + 1,
+      segmentSlots: parts.settings.segmentSlots,
+      sealed: segmentLists(sealed),
+      pieces: this.#pieces(segments),
+      lines: retentionOf(parts.catalogue, moments.leases()).map((kept) => this.#line(kept)),
+    };
+  }
+
+  #line({ line, pins, windowFrom, windowTo }: LineRetention): MarkLine {
+    const { resizes } = this.#operator.parts.catalogue.line(line);
+    const sizes = resizes.flatMap(({ position, sizeBytes }) => [
+      position,
+      sizeBytes / slotSizeBytes,
+    ]);
+    return {
+      line,
+      pins: Float64Array.from(pins),
+      windowFrom,
+      windowTo,
+      resizes: Float64Array.from(sizes),
+    };
+  }
+
+  /** What holds the records of all segments, in the order of the log. */
+  #pieces(segments: readonly SegmentState[]): MarkPiece[] {
+    const { parts } = this.#operator;
+    const first = segments[0]?.segId ?? 0;
+    const last = segments.at(-1)?.segId ?? -1;
+    const pieces: MarkPiece[] = [];
+    const has = (segId: number): boolean => parts.segmentById.has(segId);
+    for (const piece of this.#index.runs.pieces(first, last, has)) {
+      const segment = piece.kind === 'run' ? undefined : parts.segmentById.get(piece.segId);
+      if (piece.kind === 'run') pieces.push(piece);
+      else if (segment?.crcPlace !== undefined) pieces.push({ ...piece, epoch: segment.epoch });
+      else {
+        const { segId } = piece;
+        const endAddress = durableEndOf(parts, segId);
+        if (endAddress > addressOf(segId, 1)) {
+          pieces.push({ kind: 'open-segment', segId, endAddress });
+        }
+      }
+    }
+    return pieces;
+  }
+}
+
+function segmentLists(segments: readonly SegmentState[]): MarkSegments {
+  const digests = new Uint8Array(segments.length * 32);
+  segments.forEach(({ digest }, index) => {
+    if (digest !== undefined) digests.set(digest, index * 32);
+  });
+  return {
+    segIds: Float64Array.from(segments, ({ segId }) => segId),
+    epochs: Float64Array.from(segments, ({ epoch }) => epoch),
+    digests,
+  };
+}
