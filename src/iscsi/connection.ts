@@ -12,9 +12,12 @@
  * 2. Nothing is written after `end` or `drop`.
  */
 import { viewOf } from '../base/fields.ts';
+import { HeldInput, type InputReader } from '../base/held-input.ts';
 import { addressOfPeer } from '../base/ip-address.ts';
 import { Output, type OutputOwner } from '../base/output.ts';
 import type { ByteStream, Random, StreamHandler, Timer, Timers } from '../base/ports.ts';
+import type { MemoryHolder } from '../base/stalls.ts';
+import type { TurnList, TurnMember } from '../base/turn-list.ts';
 import type { ChallengeLedger } from './chap.ts';
 import { FullFeature, type FullFeatureOwner } from './full-feature.ts';
 import type { IscsiHosts } from './hosts.ts';
@@ -33,6 +36,7 @@ export interface ConnectionOwner {
   readonly random: Random;
   readonly challenges: ChallengeLedger;
   readonly shared: Shared;
+  readonly turns: TurnList;
   hasSession(initiatorName: string, isid: Uint8Array, tsih: number): boolean;
   /** Makes a session for the connection. `done` gets it when it is open, unless it ended before; or why there is none. */
   admit(
@@ -40,8 +44,6 @@ export interface ConnectionOwner {
     candidate: LoginOutcome,
     done: (answer: Session | Refusal) => void,
   ): Session | undefined;
-  /** Have `endTurn` called at the end of this turn. */
-  markTurn(connection: Connection): void;
   /** The login, or the discovery that followed it, is over, well or not. */
   onLoginOver(connection: Connection): void;
   onLoggedIn(connection: Connection, outcome: LoginOutcome): void;
@@ -53,7 +55,15 @@ export interface ConnectionOwner {
 }
 
 export class Connection
-  implements StreamHandler, OutputOwner, PduSink, LoginOwner, FullFeatureOwner
+  implements
+    StreamHandler,
+    OutputOwner,
+    InputReader,
+    MemoryHolder,
+    TurnMember,
+    PduSink,
+    LoginOwner,
+    FullFeatureOwner
 {
   readonly id: number;
   readonly peer: string;
@@ -66,9 +76,7 @@ export class Connection
   #full: FullFeature | undefined;
   #session: Session | undefined;
   #timer: Timer | undefined;
-  /** Input that was read and not taken yet; may be empty when only a PDU that was read already waits. */
-  #carry: Uint8Array | undefined;
-  #isTaking = false;
+  readonly #input = new HeldInput(this);
   #isInputOver = false;
   #isEnding = false;
   #isClosed = false;
@@ -80,10 +88,8 @@ export class Connection
   /** Ticks in which answers waited and the initiator took none, and what it had taken before. */
   #deafTicks = 0;
   #sentCount = 0;
-  /** Set by the owner while the connection is in the turn's list. */
   isMarked = false;
-  /** Owner's notes for finding stalled connections. */
-  stall = { progress: 0, ticks: 0 };
+  readonly stall = { progress: 0, looks: 0 };
 
   constructor(id: number, stream: ByteStream, portal: Portal, owner: ConnectionOwner) {
     this.id = id;
@@ -126,17 +132,14 @@ export class Connection
     return this.#full !== undefined;
   }
 
-  /** Grows whenever the connection moves in a way that gives shared memory back. */
   get progress(): number {
     return this.#output.sentCount + (this.#full?.segmentCount ?? 0);
   }
 
-  /** Memory for data lies here and waits for bytes of the initiator. */
   get holdsData(): boolean {
-    return this.#full?.isHalfFilled === true && this.#carry === undefined;
+    return this.#full?.isHalfFilled === true && this.#input.isEmpty;
   }
 
-  /** Output memory lies here and waits for the initiator to take it. */
   get holdsOutput(): boolean {
     return this.#stream.pendingBytes > 0;
   }
@@ -159,18 +162,18 @@ export class Connection
     this.#full.requestLogout(Math.max(1, Math.floor(withinMs / 1000)));
   }
 
-  /** What was collected in this turn leaves; what waited goes on. */
   endTurn(): void {
     if (this.#isClosed) return;
     this.#full?.endTurn();
-    if (this.#carry !== undefined) this.#takeCarry();
+    // What was held is taken: the stream goes on.
+    if (this.#input.retry()) this.#stream.resume();
     this.#output.flush();
   }
 
   /** Once a second: looks for dead peers, lets go of drained ones. */
   tick(): void {
-    if (this.#full === undefined || this.#isOver()) return;
-    if (this.#carry !== undefined) this.markTurn();
+    if (this.#full === undefined || this.isOver) return;
+    if (!this.#input.isEmpty) this.markTurn();
     this.#checkTaking();
     this.#checkAlive(this.#full);
     this.#idleTicks = this.#full.isIdle ? this.#idleTicks + 1 : 0;
@@ -193,10 +196,10 @@ export class Connection
   }
 
   #checkAlive(full: FullFeature): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     const { pingAfterMs, pingAnswerMs } = this.#owner.shared.limits;
     // As long as we do not read, silence says nothing about the initiator.
-    if (this.#carry !== undefined) return;
+    if (!this.#input.isEmpty) return;
     this.#silentTicks += 1;
     const silentMs = this.#silentTicks * tickMs;
     // Discovery sessions are short; nothing but text is said in them.
@@ -212,18 +215,10 @@ export class Connection
   // ---- stream
 
   onBytes(chunk: Uint8Array): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     this.#silentTicks = 0;
     this.#isPinged = false;
-    if (this.#carry !== undefined) {
-      this.#carry = joined(this.#carry, chunk);
-      return;
-    }
-    const taken = this.#take(chunk);
-    if (this.#isOver() || (taken === chunk.length && !this.#receiver.isWaiting)) return;
-    // A copy, whatever kind of array the stream hands out.
-    this.#carry = new Uint8Array(chunk.subarray(taken));
-    this.#stream.pause();
+    if (this.#input.offer(chunk)) this.#stream.pause();
   }
 
   /** There is no half-closed connection in iSCSI: who ends without logout is gone. */
@@ -248,7 +243,7 @@ export class Connection
   }
 
   markTurn(): void {
-    this.#owner.markTurn(this);
+    this.#owner.turns.mark(this);
   }
 
   // ---- PDUs
@@ -283,7 +278,7 @@ export class Connection
 
   send(pdu: Uint8Array): void {
     this.#stream.write(pdu, () => {
-      if (this.#carry !== undefined) this.markTurn();
+      if (!this.#input.isEmpty) this.markTurn();
     });
   }
 
@@ -347,28 +342,15 @@ export class Connection
 
   // ---- input
 
-  #take(chunk: Uint8Array): number {
-    this.#isTaking = true;
-    const taken = this.#receiver.consume(chunk, viewOf(chunk), 0, chunk.length);
-    this.#isTaking = false;
-    return taken;
+  take(chunk: Uint8Array): number {
+    return this.#receiver.consume(chunk, viewOf(chunk), 0, chunk.length);
   }
 
-  #takeCarry(): void {
-    const carry = this.#carry;
-    if (carry === undefined || this.#isTaking) return;
-    const taken = this.#take(carry);
-    if (this.#isOver()) return;
-    if (taken < carry.length || this.#receiver.isWaiting) {
-      this.#carry = carry.subarray(taken);
-      return;
-    }
-    this.#carry = undefined;
-    this.#stream.resume();
+  get isWaiting(): boolean {
+    return this.#receiver.isWaiting;
   }
 
-  /** Nothing of the initiator is listened to any more. */
-  #isOver(): boolean {
+  get isOver(): boolean {
     return this.#isEnding || this.#isClosed;
   }
 
@@ -376,9 +358,9 @@ export class Connection
 
   /** What is collected leaves, then our half ends. The initiator has a moment to close its own. */
   #end(): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     this.#isEnding = true;
-    this.#carry = undefined;
+    this.#input.drop();
     this.#receiver.stop();
     this.#endLogin();
     this.#full?.close();
@@ -400,7 +382,7 @@ export class Connection
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#carry = undefined;
+    this.#input.drop();
     this.#timer?.cancel();
     this.#receiver.stop();
     this.#endLogin();
@@ -409,11 +391,4 @@ export class Connection
     this.#session?.end();
     this.#owner.onClosed(this);
   }
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
 }

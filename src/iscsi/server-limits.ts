@@ -1,21 +1,13 @@
 /** Bounds of sessions in full feature phase and of the server. Those of login, text and negotiation are in `limits.ts`. */
-import type { OutputPoolLimits } from '../base/output-pool.ts';
+import { type ConnectionLimits, connectionLimits } from '../base/connection-limits.ts';
 
-export interface IscsiLimits extends OutputPoolLimits {
+export interface IscsiLimits extends ConnectionLimits {
   /** Logins and discoveries under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
   readonly unfinishedLoginsMax: number;
-  /** Connections in all phases; one more is refused. */
-  readonly connectionsMax: number;
   /** Commands of one session that are not answered yet: the CmdSN window. */
   readonly windowSize: number;
-  /** Output of one connection that the kernel has not taken: beyond it no read is started. */
-  readonly outputMaxBytes: number;
   /** Data asked for with R2T and not received or not written yet, per connection. One R2T is always allowed. */
   readonly solicitedMaxBytes: number;
-  /** A connection that holds shared memory which others wait for, and moves nothing for this long, is dropped. */
-  readonly stallMs: number;
-  /** After we ended the stream the initiator has this long to close its side. */
-  readonly lingerMs: number;
   /** An initiator that was silent for this long is pinged. */
   readonly pingAfterMs: number;
   /** A pinged initiator that stays silent for this long is dropped. */
@@ -25,15 +17,10 @@ export interface IscsiLimits extends OutputPoolLimits {
 const mebibyte = 1 << 20;
 
 export const iscsiLimits: IscsiLimits = {
+  ...connectionLimits,
   unfinishedLoginsMax: 2048,
-  connectionsMax: 4096,
   windowSize: 256,
-  outputMaxBytes: 4 * mebibyte,
-  outputPoolMaxBytes: 256 * mebibyte,
-  outputPoolKeepBytes: 32 * mebibyte,
   solicitedMaxBytes: 32 * mebibyte,
-  stallMs: 5000,
-  lingerMs: 5000,
   pingAfterMs: 15_000,
   pingAnswerMs: 15_000,
 };
@@ -57,11 +44,6 @@ export const heldPdusMax = 512;
 export const heldMaxBytes = 2 * mebibyte;
 /** Aborted commands whose data may still be on its way. */
 export const orphansMax = 1024;
-/** Log lines about misbehaving initiators per window; more are counted only. */
-export const warningLinesMax = 20;
-/** A window that overflowed makes the next one twice as long, up to the maximum. */
-export const warningWindowMs = 10_000;
-export const warningWindowMaxMs = 640_000;
 /** How often silent and stalled connections are looked for. */
 export const tickMs = 1000;
 /** At a planned end: how long what dropped sessions have at the devices is waited for, so that the pool closes behind it. */

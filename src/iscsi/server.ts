@@ -16,6 +16,9 @@
  */
 import { OutputPool } from '../base/output-pool.ts';
 import type { ByteStream, Clock, Log, Random, Timer, Timers } from '../base/ports.ts';
+import { dropStalled } from '../base/stalls.ts';
+import { TurnList } from '../base/turn-list.ts';
+import { Warnings } from '../base/warnings.ts';
 import type { ScsiTarget } from '../scsi/target.ts';
 import { ChallengeLedger } from './chap.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
@@ -29,7 +32,6 @@ import type { Portal } from './portal.ts';
 import { drainGraceMs, type IscsiLimits, iscsiLimits, tickMs } from './server-limits.ts';
 import { Session } from './session.ts';
 import { formatIsid, SessionRegistry } from './session-registry.ts';
-import { Warnings } from './warnings.ts';
 
 export interface IscsiServerParts {
   readonly target: ScsiTarget;
@@ -71,6 +73,7 @@ export class IscsiServer implements ConnectionOwner {
   readonly random: Random;
   readonly challenges = new ChallengeLedger();
   readonly shared: Shared;
+  readonly turns: TurnList;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #warnings: Warnings;
@@ -79,8 +82,6 @@ export class IscsiServer implements ConnectionOwner {
   /** Not in a normal session yet, or in a discovery session; in order of arrival. */
   readonly #logins = new Set<Connection>();
   #nextId = 1;
-  #turn: Connection[] = [];
-  readonly #endTurn: () => void;
   #tickTimer: Timer | undefined;
   #isStopping = false;
   #stopTimer: Timer | undefined;
@@ -93,12 +94,10 @@ export class IscsiServer implements ConnectionOwner {
     this.random = parts.random;
     this.#clock = parts.clock;
     this.#log = parts.log;
-    this.#warnings = new Warnings(parts.log, parts.timers);
+    this.#warnings = new Warnings(parts.log, parts.timers, 'iscsi');
+    this.turns = new TurnList(parts.timers);
     const { target } = parts;
     this.shared = { limits, pool: new OutputPool(limits), tasks: new IscsiTaskPool(), target };
-    this.#endTurn = () => {
-      this.#runTurn();
-    };
   }
 
   /** Takes over a connected stream that came in through `portal`. */
@@ -186,13 +185,6 @@ export class IscsiServer implements ConnectionOwner {
     return session;
   }
 
-  markTurn(connection: Connection): void {
-    if (connection.isMarked) return;
-    connection.isMarked = true;
-    this.#turn.push(connection);
-    if (this.#turn.length === 1) this.timers.defer(this.#endTurn);
-  }
-
   onLoginOver(connection: Connection): void {
     this.#logins.delete(connection);
   }
@@ -223,46 +215,17 @@ export class IscsiServer implements ConnectionOwner {
     this.#checkStopped();
   }
 
-  // ---- turns and ticks
-
-  #runTurn(): void {
-    const turn = this.#turn;
-    this.#turn = [];
-    for (const connection of turn) {
-      connection.isMarked = false;
-      connection.endTurn();
-    }
-  }
+  // ---- ticks
 
   #scheduleTick(): Timer {
     return this.timers.after(tickMs, () => {
       this.#tickTimer = undefined;
       for (const connection of this.#connections) connection.tick();
-      this.#dropStalled();
+      const { pool, target, limits } = this.shared;
+      const crowded = { data: target.isStagingCrowded, output: pool.turnstile.isCrowded };
+      dropStalled(this.#connections, crowded, limits.stallMs / tickMs);
       if (this.#connections.size > 0) this.#tickTimer ??= this.#scheduleTick();
     });
-  }
-
-  /** Who holds memory that others wait for, and does not move, goes. */
-  #dropStalled(): void {
-    const { pool, target } = this.shared;
-    const isOutputCrowded = pool.turnstile.isCrowded;
-    const isDataCrowded = target.isStagingCrowded;
-    const ticksMax = this.shared.limits.stallMs / tickMs;
-    for (const connection of this.#connections) {
-      const { stall, progress } = connection;
-      const isHolder =
-        (isDataCrowded && connection.holdsData) || (isOutputCrowded && connection.holdsOutput);
-      if (!isHolder || stall.progress !== progress) {
-        stall.progress = progress;
-        stall.ticks = 0;
-        continue;
-      }
-      stall.ticks += 1;
-      if (stall.ticks >= ticksMax) {
-        connection.onBreach('it held memory that others wait for, and did not move');
-      }
-    }
   }
 
   // ---- log

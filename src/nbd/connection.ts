@@ -16,9 +16,11 @@
  */
 import { present } from '../base/assert.ts';
 import { viewOf } from '../base/fields.ts';
+import { HeldInput, type InputReader } from '../base/held-input.ts';
 import { Output, type OutputOwner } from '../base/output.ts';
 import type { ByteStream, SecuredStream, StreamHandler, Timer, Timers } from '../base/ports.ts';
-import { concatenate } from './bytes.ts';
+import type { MemoryHolder } from '../base/stalls.ts';
+import type { TurnList, TurnMember } from '../base/turn-list.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import { Handshake, type HandshakeOwner, type HandshakeResult } from './handshake.ts';
@@ -31,9 +33,8 @@ export interface ConnectionOwner {
   readonly exports: NbdExports;
   readonly timers: Timers;
   readonly shared: Shared;
+  readonly turns: TurnList;
   readonly isStopping: boolean;
-  /** Have `endTurn` called at the end of this turn. */
-  markTurn(connection: Connection): void;
   onCrowded(): void;
   /** The handshake is over, well or not. */
   onHandshakeOver(connection: Connection): void;
@@ -44,7 +45,16 @@ export interface ConnectionOwner {
   onGone(connection: Connection): void;
 }
 
-export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, TransmissionOwner {
+export class Connection
+  implements
+    StreamHandler,
+    OutputOwner,
+    InputReader,
+    MemoryHolder,
+    TurnMember,
+    HandshakeOwner,
+    TransmissionOwner
+{
   readonly id: number;
   readonly peer: string;
   /** Through which it came in. */
@@ -60,19 +70,15 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   #transmission: Transmission | undefined;
   #opened: NbdOpenExport | undefined;
   #timer: Timer | undefined;
-  /** Input that was read and not taken yet; may be empty when only a request that was read already waits. */
-  #carry: Uint8Array | undefined;
-  #isTaking = false;
+  readonly #input = new HeldInput(this);
   /** STARTTLS was granted and TLS is not up yet: nothing may come in the clear. */
   #isUpgrading = false;
   #isInputOver = false;
   #isEnding = false;
   #isClosed = false;
   #isGone = false;
-  /** Set by the owner while the connection is in the turn's list. */
   isMarked = false;
-  /** Owner's notes for finding stalled connections. */
-  stall = { progress: 0, sinceTick: 0 };
+  readonly stall = { progress: 0, looks: 0 };
 
   constructor(id: number, stream: ByteStream, door: NbdDoor, owner: ConnectionOwner) {
     this.id = id;
@@ -114,17 +120,14 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     return this.#transmission !== undefined;
   }
 
-  /** Grows whenever the connection moves in a way that gives shared memory back. */
   get progress(): number {
     return (this.#output?.sentCount ?? 0) + (this.#transmission?.pieceCount ?? 0);
   }
 
-  /** Staging lies here and waits for bytes of the client. */
-  get holdsStaging(): boolean {
+  get holdsData(): boolean {
     return this.#transmission?.isHalfFilled ?? false;
   }
 
-  /** Output memory lies here and waits for the client to take it. */
   get holdsOutput(): boolean {
     return this.#stream.pendingBytes > 0;
   }
@@ -143,38 +146,29 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     else this.#transmission.drain();
   }
 
-  /** What was collected in this turn leaves; what waited goes on. */
   endTurn(): void {
     if (this.#isClosed) return;
     this.#transmission?.endTurn();
-    if (this.#carry !== undefined) this.#takeCarry();
+    if (this.#input.retry()) this.#goOnReading();
     this.#output?.flush();
   }
 
   // ---- stream
 
   onBytes(chunk: Uint8Array): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     if (this.#isUpgrading) {
       this.onBreach(bytesInTheClear);
       return;
     }
-    if (this.#carry !== undefined) {
-      this.#carry = concatenate([this.#carry, chunk]);
-      return;
-    }
-    const taken = this.#take(chunk);
-    if (this.#isOver() || (taken === chunk.length && !this.#isWaiting())) return;
-    // A copy, whatever kind of array the stream hands out.
-    this.#carry = new Uint8Array(chunk.subarray(taken));
-    this.#stream.pause();
+    if (this.#input.offer(chunk)) this.#stream.pause();
   }
 
   /** Half-closed: the client may still read the answers to what it asked. */
   onEnd(): void {
     if (this.#isClosed || this.#isInputOver) return;
     this.#isInputOver = true;
-    if (this.#carry === undefined) this.#endInput();
+    if (this.#input.isEmpty) this.#endInput();
   }
 
   onClose(): void {
@@ -195,7 +189,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
 
   send(bytes: Uint8Array): void {
     this.#stream.write(bytes, () => {
-      if (this.#carry !== undefined) this.markTurn();
+      if (!this.#input.isEmpty) this.markTurn();
     });
   }
 
@@ -238,7 +232,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   }
 
   markTurn(): void {
-    this.#owner.markTurn(this);
+    this.#owner.turns.mark(this);
   }
 
   onCrowded(): void {
@@ -252,40 +246,43 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
 
   // ---- input
 
-  #take(chunk: Uint8Array): number {
-    this.#isTaking = true;
+  take(chunk: Uint8Array): number {
     let at = 0;
     if (this.#transmission === undefined) at = this.#handshake.consume(chunk, 0, chunk.length);
     if (this.#transmission !== undefined) {
       at = this.#transmission.consume(chunk, viewOf(chunk), at, chunk.length);
     }
-    this.#isTaking = false;
     if (this.#isUpgrading && at < chunk.length) this.onBreach(bytesInTheClear);
     return at;
   }
 
-  #takeCarry(): void {
-    const carry = this.#carry;
-    if (carry === undefined || this.#isTaking) return;
-    const taken = this.#take(carry);
-    if (this.#isOver()) return;
-    if (taken < carry.length || this.#isWaiting()) {
-      this.#carry = carry.subarray(taken);
-      return;
-    }
-    this.#carry = undefined;
+  get isWaiting(): boolean {
+    return this.#transmission?.isWaiting ?? this.#handshake.isWaiting;
+  }
+
+  get isOver(): boolean {
+    return this.#isEnding || this.#isClosed;
+  }
+
+  /** What was held is taken. */
+  #goOnReading(): void {
     if (this.#isInputOver) this.#endInput();
     else if (!this.#isUpgrading) this.#stream.resume();
+  }
+
+  #endInput(): void {
+    if (this.#transmission === undefined) this.#end();
+    else this.#transmission.endInput();
   }
 
   // ---- TLS
 
   /** The client has our answer to STARTTLS in the clear; everything from here on is TLS. */
   #upgrade(): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     const security = present(this.door.security, 'security of a door that grants STARTTLS');
     security.secure(this.#stream, (secured, reason) => {
-      if (this.#isOver()) secured?.stream.destroy();
+      if (this.isOver) secured?.stream.destroy();
       else if (secured === undefined) this.onBreach(`TLS failed: ${reason}`);
       else this.#goOn(secured);
     });
@@ -301,27 +298,13 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
     this.#stream.start(this);
   }
 
-  /** Nothing of the client is listened to any more. */
-  #isOver(): boolean {
-    return this.#isEnding || this.#isClosed;
-  }
-
-  #isWaiting(): boolean {
-    return this.#transmission?.isWaiting ?? this.#handshake.isWaiting;
-  }
-
-  #endInput(): void {
-    if (this.#transmission === undefined) this.#end();
-    else this.#transmission.endInput();
-  }
-
   // ---- end
 
   /** Everything was answered: what is collected leaves, then our half ends. The client has a moment to close its own. */
   #end(): void {
-    if (this.#isOver()) return;
+    if (this.isOver) return;
     this.#isEnding = true;
-    this.#carry = undefined;
+    this.#input.drop();
     this.#endHandshake();
     this.#output?.flush();
     this.#stream.end();
@@ -342,7 +325,7 @@ export class Connection implements StreamHandler, OutputOwner, HandshakeOwner, T
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#carry = undefined;
+    this.#input.drop();
     this.#endHandshake();
     this.#transmission?.close();
     this.#output?.close();

@@ -14,8 +14,8 @@
  * 3. A failed SET_META_CONTEXT leaves no context selected.
  */
 
+import { concatenate } from '../base/bytes.ts';
 import { blockSizeBytes } from '../device/block-device.ts';
-import { concatenate } from './bytes.ts';
 import { contextsOf, isListed, isNamed } from './contexts.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
 import type { Agreement } from './lane.ts';

@@ -1,39 +1,26 @@
 /** Every bound of the NBD room. What a client can make the server hold or wait for is limited by one of these. */
 
-import type { OutputPoolLimits } from '../base/output-pool.ts';
+import { type ConnectionLimits, connectionLimits } from '../base/connection-limits.ts';
 
-export interface NbdLimits extends OutputPoolLimits {
+export interface NbdLimits extends ConnectionLimits {
   /** From accept to the transmission phase. */
   readonly handshakeMs: number;
   /** Handshakes under way at once; one more and the oldest is dropped, so that newcomers are never locked out. */
   readonly unfinishedHandshakesMax: number;
-  /** Connections in all phases; one more is refused. */
-  readonly connectionsMax: number;
   /** Requests of one connection that are not answered yet; then its socket is not read. */
   readonly requestsInFlightMax: number;
   /** Payload bytes of those requests, read or written. A single larger request is admitted alone. */
   readonly bytesInFlightMax: number;
-  /** Output of one connection that the kernel has not taken: beyond it no read is started. */
-  readonly outputMaxBytes: number;
-  /** A connection that holds shared memory which others wait for, and moves nothing for this long, is dropped. */
-  readonly stallMs: number;
-  /** After we ended the stream the client has this long to close its side. */
-  readonly lingerMs: number;
 }
 
 const mebibyte = 1 << 20;
 
 export const nbdLimits: NbdLimits = {
+  ...connectionLimits,
   handshakeMs: 10_000,
   unfinishedHandshakesMax: 256,
-  connectionsMax: 4096,
   requestsInFlightMax: 256,
   bytesInFlightMax: 64 * mebibyte,
-  outputMaxBytes: 4 * mebibyte,
-  outputPoolMaxBytes: 256 * mebibyte,
-  outputPoolKeepBytes: 32 * mebibyte,
-  stallMs: 5000,
-  lingerMs: 5000,
 };
 
 /** Payload size promised in INFO_BLOCK_SIZE. */
@@ -58,6 +45,3 @@ export const stringMaxBytes = 4096;
 export const metaQueriesMax = 256;
 /** Handshake replies that the client has not taken: beyond it no further option is read. */
 export const handshakeOutputMaxBytes = 256 * 1024;
-/** Log lines about misbehaving clients per window; more are counted only. */
-export const breachLinesMax = 20;
-export const breachWindowMs = 10_000;

@@ -18,16 +18,19 @@
 
 import { OutputPool } from '../base/output-pool.ts';
 import type { ByteStream, Log, Timer, Timers } from '../base/ports.ts';
+import { dropStalled } from '../base/stalls.ts';
+import { TurnList } from '../base/turn-list.ts';
+import { Warnings } from '../base/warnings.ts';
 import type { StagingDoor } from '../device/staging-door.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import type { NbdDoor } from './door.ts';
 import type { NbdExports, NbdOpenExport } from './exports.ts';
-import { breachLinesMax, breachWindowMs, type NbdLimits, nbdLimits } from './limits.ts';
+import { type NbdLimits, nbdLimits } from './limits.ts';
 import { TaskPool } from './task.ts';
 import type { Shared } from './transmission.ts';
 
 /** How often stalled connections are looked for while somebody waits for memory. */
-const stallTicks = 5;
+const stallLooks = 5;
 
 export interface NbdServerParts {
   readonly exports: NbdExports;
@@ -43,16 +46,14 @@ export class NbdServer implements ConnectionOwner {
   readonly exports: NbdExports;
   readonly timers: Timers;
   readonly shared: Shared;
+  readonly turns: TurnList;
   readonly #log: Log;
+  readonly #warnings: Warnings;
   readonly #connections = new Set<Connection>();
   /** In order of arrival. */
   readonly #handshakes = new Set<Connection>();
   #nextId = 1;
-  #turn: Connection[] = [];
-  readonly #endTurn: () => void;
-  #stallTick = 0;
   #stallTimer: Timer | undefined;
-  #breachLines = 0;
   #isStopping = false;
   #stopTimer: Timer | undefined;
   #onStopped: (() => void) | undefined;
@@ -61,15 +62,14 @@ export class NbdServer implements ConnectionOwner {
     const limits = { ...nbdLimits, ...parts.limits };
     this.exports = parts.exports;
     this.timers = parts.timers;
+    this.turns = new TurnList(parts.timers);
     this.#log = parts.log;
+    this.#warnings = new Warnings(parts.log, parts.timers, 'nbd');
     this.shared = {
       limits,
       pool: new OutputPool(limits),
       staging: parts.staging,
       tasks: new TaskPool(),
-    };
-    this.#endTurn = () => {
-      this.#runTurn();
     };
   }
 
@@ -124,13 +124,6 @@ export class NbdServer implements ConnectionOwner {
     if (this.#connections.size === 0) this.#stopped();
   }
 
-  markTurn(connection: Connection): void {
-    if (connection.isMarked) return;
-    connection.isMarked = true;
-    this.#turn.push(connection);
-    if (this.#turn.length === 1) this.timers.defer(this.#endTurn);
-  }
-
   onCrowded(): void {
     this.#stallTimer ??= this.#scheduleStallTick();
   }
@@ -151,15 +144,8 @@ export class NbdServer implements ConnectionOwner {
   }
 
   onBreach(connection: Connection, reason: string): void {
-    if (this.#breachLines === 0) {
-      this.timers.after(breachWindowMs, () => {
-        this.#endBreachWindow();
-      });
-    }
-    this.#breachLines += 1;
-    if (this.#breachLines > breachLinesMax) return;
     const { id, peer } = connection;
-    this.#log.warn('nbd client dropped', { connection: id, peer, reason });
+    this.#warnings.warn('nbd client dropped', { connection: id, peer, reason });
   }
 
   onGone(connection: Connection): void {
@@ -170,17 +156,8 @@ export class NbdServer implements ConnectionOwner {
     if (this.#isStopping && this.#connections.size === 0) this.#stopped();
   }
 
-  #runTurn(): void {
-    const turn = this.#turn;
-    this.#turn = [];
-    for (const connection of turn) {
-      connection.isMarked = false;
-      connection.endTurn();
-    }
-  }
-
   #scheduleStallTick(): Timer {
-    return this.timers.after(this.shared.limits.stallMs / stallTicks, () => {
+    return this.timers.after(this.shared.limits.stallMs / stallLooks, () => {
       this.#stallTimer = undefined;
       this.#dropStalled();
     });
@@ -188,29 +165,10 @@ export class NbdServer implements ConnectionOwner {
 
   #dropStalled(): void {
     const { pool, staging } = this.shared;
-    const isStagingCrowded = staging.isCrowded;
-    const isOutputCrowded = pool.turnstile.isCrowded;
-    if (!isStagingCrowded && !isOutputCrowded) return;
-    this.#stallTick += 1;
-    for (const connection of this.#connections) {
-      const { stall, progress } = connection;
-      const isHolder =
-        (isStagingCrowded && connection.holdsStaging) ||
-        (isOutputCrowded && connection.holdsOutput);
-      if (!isHolder || stall.progress !== progress) {
-        stall.progress = progress;
-        stall.sinceTick = this.#stallTick;
-      } else if (this.#stallTick - stall.sinceTick >= stallTicks) {
-        connection.onBreach('it held memory that others wait for, and did not move');
-      }
-    }
+    const crowded = { data: staging.isCrowded, output: pool.turnstile.isCrowded };
+    if (!crowded.data && !crowded.output) return;
+    dropStalled(this.#connections, crowded, stallLooks);
     this.onCrowded();
-  }
-
-  #endBreachWindow(): void {
-    const suppressed = this.#breachLines - breachLinesMax;
-    this.#breachLines = 0;
-    if (suppressed > 0) this.#log.warn('more nbd clients were dropped', { count: suppressed });
   }
 
   #stopped(): void {

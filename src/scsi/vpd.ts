@@ -2,6 +2,7 @@
  * Vital product data, SPC-4 7.8 and SBC-3 6.6: one function per page. Hosts name disks by page 83h, so what it says never
  * changes in the life of a volume; it comes from the store.
  */
+import { concatenate } from '../base/bytes.ts';
 import { u8, u16be, u32be, u64be, viewOf } from '../base/fields.ts';
 import { toHex } from '../base/uuid.ts';
 import {
@@ -116,16 +117,6 @@ function designatorBytes({ codeSet, association, type, value }: Designator): Uin
   const first = codeSet | (isOfPort ? iscsiProtocol : 0);
   const second = association | type | (isOfPort ? protocolValid : 0);
   return concatenate([Uint8Array.of(first, second, 0, value.length), value]);
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    result.set(part, at);
-    at += part.length;
-  }
-  return result;
 }
 
 // ---- 86h, SPC-4 7.8.7

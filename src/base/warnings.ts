@@ -1,20 +1,23 @@
 /**
- * Warnings about initiators, at a rate that no flood can raise: so many lines a window, the others are counted. While windows
+ * Warnings about clients, at a rate that no flood can raise: so many lines a window, the others are counted. While windows
  * overflow they become longer, so that a flood of days costs a log megabytes, not the disk.
  */
-import type { Log, Timers } from '../base/ports.ts';
-import { warningLinesMax, warningWindowMaxMs, warningWindowMs } from './server-limits.ts';
+import { warningLinesMax, warningWindowMaxMs, warningWindowMs } from './connection-limits.ts';
+import type { Log, Timers } from './ports.ts';
 
 export class Warnings {
   readonly #log: Log;
   readonly #timers: Timers;
+  readonly #protocol: string;
   #lines = 0;
   #windowMs = warningWindowMs;
   #isOpen = false;
 
-  constructor(log: Log, timers: Timers) {
+  /** `protocol` is named where warnings were left out. */
+  constructor(log: Log, timers: Timers, protocol: 'iscsi' | 'nbd') {
     this.#log = log;
     this.#timers = timers;
+    this.#protocol = protocol;
   }
 
   warn(message: string, fields: Readonly<Record<string, unknown>>): void {
@@ -38,7 +41,8 @@ export class Warnings {
       return;
     }
     const seconds = this.#windowMs / 1000;
-    this.#log.warn(`${count} more iscsi warnings in ${seconds} s were left out`, { count });
+    const message = `${count} more ${this.#protocol} warnings in ${seconds} s were left out`;
+    this.#log.warn(message, { count });
     this.#windowMs = Math.min(this.#windowMs * 2, warningWindowMaxMs);
     // The next one says whether the flood is over.
     this.#openWindow();

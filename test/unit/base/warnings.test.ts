@@ -3,9 +3,8 @@ import {
   warningLinesMax,
   warningWindowMaxMs,
   warningWindowMs,
-} from '../../../src/iscsi/server-limits.ts';
-import { Warnings } from '../../../src/iscsi/warnings.ts';
-import { LoginWorld, targetName } from '../../support/login-world.ts';
+} from '../../../src/base/connection-limits.ts';
+import { Warnings } from '../../../src/base/warnings.ts';
 import { VirtualTime } from '../../support/virtual-time.ts';
 
 let time: VirtualTime;
@@ -16,7 +15,7 @@ beforeEach(() => {
   time = new VirtualTime();
   lines = [];
   const warn = (message: string): void => void lines.push(message);
-  warnings = new Warnings({ info: warn, warn, error: warn }, time);
+  warnings = new Warnings({ info: warn, warn, error: warn }, time, 'iscsi');
 });
 
 describe('warnings', () => {
@@ -49,24 +48,5 @@ describe('warnings', () => {
     await time.pass(warningWindowMs);
     for (let count = 0; count < warningLinesMax; count += 1) warnings.warn('w', {});
     expect(lines).toHaveLength(2 * warningLinesMax);
-  });
-});
-
-describe('a refused login', () => {
-  it.each([
-    ['the name and the reason', 'iqn.2026-01.x:a', 'iqn.2026-01.x:a'],
-    ['a name that would break the line', 'iqn.a\u001b[2J\u2028x', 'iqn.a?[2J?x'],
-    ['a name without end, cut', 'i'.repeat(255), 'i'.repeat(223)],
-    ['no name', undefined, ''],
-  ])('is reported with %s', (_what, given, initiatorName) => {
-    const world = new LoginWorld();
-    world.hosts.otherwise = 'forbidden';
-    const peer = world.connect();
-    const keys = { TargetName: `${targetName}x` };
-    peer.ask(given === undefined ? keys : { InitiatorName: given, ...keys });
-    expect(peer.refusal).toMatchObject({ initiatorName });
-    if (given === initiatorName) {
-      expect(peer.refusal?.reason).toBe(`it may not use target ${targetName}x: no host names it`);
-    }
   });
 });
