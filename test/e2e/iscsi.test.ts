@@ -9,7 +9,7 @@ import { isAlive } from '../support/appliance.ts';
 import { DaemonUnderTest, daemonEntries } from '../support/daemon-under-test.ts';
 import { freePorts } from '../support/free-ports.ts';
 import { describeWith } from '../support/interop.ts';
-import { Opcode } from '../support/iscsi-client.ts';
+import { Opcode } from '../support/iscsi-payload.ts';
 import { containing, matching } from '../support/matching.ts';
 import { type RunResult, until } from '../support/run.ts';
 import { write16 } from '../support/scsi-cdb.ts';

@@ -8,7 +8,8 @@
 import { describe, expect, it } from 'vitest';
 import { assert } from '../../src/base/assert.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { type IscsiInitiator, Op, type Pdu } from '../support/iscsi-initiator.ts';
+import type { IscsiInitiator, Pdu } from '../support/iscsi-initiator.ts';
+import { Opcode } from '../support/iscsi-payload.ts';
 import { IscsiWorld } from '../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../support/scsi-cdb.ts';
 
@@ -265,19 +266,20 @@ class Run {
 
   #onPdu(index: number, pdu: Pdu): void {
     this.#now += 1;
-    assert(pdu.opcode !== Op.reject, 'nothing is rejected');
+    assert(pdu.opcode !== Opcode.reject, 'nothing is rejected');
     const operations = this.#operations[index];
     const operation = operations?.get(pdu.itt);
     assert(operation !== undefined, `opcode ${pdu.opcode.toString(16)} for what is over`);
     if (operation.kind === 'abort') this.#onAborted(index, operation);
     else if (operation.kind === 'write') this.#onWrite(index, pdu, operation);
     else this.#onRead(pdu, operation);
-    const hasStatus = pdu.opcode !== Op.r2t && !(pdu.opcode === Op.dataIn && (pdu.flags & 1) === 0);
+    const hasStatus =
+      pdu.opcode !== Opcode.r2t && !(pdu.opcode === Opcode.dataIn && (pdu.flags & 1) === 0);
     if (hasStatus) operations?.delete(pdu.itt);
   }
 
   #onWrite(index: number, pdu: Pdu, write: Write): void {
-    if (pdu.opcode === Op.r2t) {
+    if (pdu.opcode === Opcode.r2t) {
       write.r2t = pdu;
       if (this.#pick(7) > 0) this.#answerLate(index);
       return;
@@ -287,8 +289,8 @@ class Run {
   }
 
   #onRead(pdu: Pdu, read: Read): void {
-    if (pdu.opcode === Op.dataIn) read.data.set(pdu.data, pdu.header.getUint32(40));
-    const isOver = pdu.opcode === Op.response || (pdu.flags & 1) !== 0;
+    if (pdu.opcode === Opcode.dataIn) read.data.set(pdu.data, pdu.header.getUint32(40));
+    const isOver = pdu.opcode === Opcode.response || (pdu.flags & 1) !== 0;
     if (!isOver || pdu.header.getUint8(3) !== 0) return;
     this.#checkBlocks(read);
   }

@@ -5,7 +5,8 @@
  */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type IscsiInitiator, noTag, Op, type PduShape } from '../support/iscsi-initiator.ts';
+import type { IscsiInitiator, PduShape } from '../support/iscsi-initiator.ts';
+import { noTag, Opcode } from '../support/iscsi-payload.ts';
 import { IscsiWorld } from '../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../support/scsi-cdb.ts';
 
@@ -59,7 +60,7 @@ const command: fc.Arbitrary<Move> = fc
   .map(({ expected, dataBytes: size, cmdSnOffset: offset, ...shape }) => ({
     shape: {
       ...shape,
-      opcode: Op.command,
+      opcode: Opcode.command,
       words: { 20: expected },
       data: new Uint8Array(size).fill(shape.itt),
     },
@@ -77,7 +78,7 @@ const dataOut: fc.Arbitrary<Move> = fc
   })
   .map(({ itt, ttt, flags, dataSn, offset, dataBytes: size }) => ({
     shape: {
-      opcode: Op.dataOut,
+      opcode: Opcode.dataOut,
       itt,
       flags,
       words: { 20: ttt, 36: dataSn, 40: offset },
@@ -96,7 +97,7 @@ const management: fc.Arbitrary<Move> = fc
   })
   .map(({ fn, rtt, isImmediate, refOffset, cmdSnOffset: offset }) => ({
     shape: {
-      opcode: Op.taskManagement,
+      opcode: Opcode.taskManagement,
       itt: 100 + rtt,
       isImmediate,
       flags: 0x80 | fn,
@@ -107,7 +108,15 @@ const management: fc.Arbitrary<Move> = fc
 
 const other: fc.Arbitrary<Move> = fc
   .record({
-    opcode: fc.constantFrom(Op.nopOut, Op.text, Op.snack, Op.login, 0x1d, 0x3f, Op.logout),
+    opcode: fc.constantFrom(
+      Opcode.nopOut,
+      Opcode.text,
+      Opcode.snack,
+      Opcode.login,
+      0x1d,
+      0x3f,
+      Opcode.logout,
+    ),
     itt: fc.constantFrom(1, 50, noTag),
     isImmediate: fc.boolean(),
     flags: fc.constantFrom(0x80, 0xc0, 0x40, 0, 0x82, 0x81),
@@ -119,7 +128,7 @@ const other: fc.Arbitrary<Move> = fc
     // A logout would end most runs at once: only the ones that are refused.
     shape: {
       ...shape,
-      flags: shape.opcode === Op.logout ? 0x82 : shape.flags,
+      flags: shape.opcode === Opcode.logout ? 0x82 : shape.flags,
       words: { 20: ttt },
       data: new Uint8Array(size).fill(0x61),
     },
@@ -147,7 +156,8 @@ function post(initiator: IscsiInitiator, { shape, cmdSnOffset: offset }: Move): 
   if (takesNumber) initiator.cmdSn += 1;
   const words: Record<number, number> = { ...shape.words };
   if (offset !== undefined) words[24] = cmdSn;
-  if (shape.opcode === Op.taskManagement) words[32] = (initiator.cmdSn + (words[32] ?? 0)) >>> 0;
+  if (shape.opcode === Opcode.taskManagement)
+    words[32] = (initiator.cmdSn + (words[32] ?? 0)) >>> 0;
   initiator.post({ ...shape, words });
 }
 

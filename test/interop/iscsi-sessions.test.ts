@@ -2,7 +2,8 @@
 import net from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { IscsiAppliance } from '../support/iscsi-appliance.ts';
-import { type Exchange, IscsiClient, Opcode } from '../support/iscsi-client.ts';
+import { type Exchange, IscsiClient } from '../support/iscsi-client.ts';
+import { Opcode } from '../support/iscsi-payload.ts';
 import { sleep, until } from '../support/run.ts';
 import { read16, testUnitReady, write16 } from '../support/scsi-cdb.ts';
 

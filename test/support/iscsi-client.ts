@@ -9,31 +9,18 @@
  * PDUs that belong to nothing (a response to an aborted task, say) are kept in `strays`.
  */
 import net from 'node:net';
-import { digestOf, type LoginOptions, operationalKeys, pairsOf, textOf } from './iscsi-payload.ts';
-
-export const Opcode = {
-  nopOut: 0x00,
-  command: 0x01,
-  taskManagement: 0x02,
-  login: 0x03,
-  text: 0x04,
-  dataOut: 0x05,
-  logout: 0x06,
-  nopIn: 0x20,
-  response: 0x21,
-  taskManagementResponse: 0x22,
-  loginResponse: 0x23,
-  textResponse: 0x24,
-  dataIn: 0x25,
-  logoutResponse: 0x26,
-  r2t: 0x31,
-  asyncMessage: 0x32,
-  reject: 0x3f,
-} as const;
+import {
+  digestOf,
+  type LoginOptions,
+  noTag,
+  Opcode,
+  operationalKeys,
+  pairsOf,
+  textOf,
+} from './iscsi-payload.ts';
 
 const immediate = 0x40;
 const final = 0x80;
-const noTag = 0xffff_ffff;
 const bhsBytes = 48;
 
 export interface Pdu {

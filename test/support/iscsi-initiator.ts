@@ -4,30 +4,8 @@
  */
 import { crc32c } from '@node-rs/crc32';
 import { assert } from '../../src/base/assert.ts';
+import { digestOf, noTag, Opcode, pairsOf, textOf } from './iscsi-payload.ts';
 import type { MemoryStream } from './memory-stream.ts';
-
-export const Op = {
-  nopOut: 0x00,
-  command: 0x01,
-  taskManagement: 0x02,
-  login: 0x03,
-  text: 0x04,
-  dataOut: 0x05,
-  logout: 0x06,
-  snack: 0x10,
-  nopIn: 0x20,
-  response: 0x21,
-  taskManagementResponse: 0x22,
-  loginResponse: 0x23,
-  textResponse: 0x24,
-  dataIn: 0x25,
-  logoutResponse: 0x26,
-  r2t: 0x31,
-  async: 0x32,
-  reject: 0x3f,
-} as const;
-
-export const noTag = 0xffff_ffff;
 
 /** Fields of a header by their offset and size; what is left out is zero. */
 export interface PduShape {
@@ -91,11 +69,6 @@ export interface Result {
 const initiatorName = 'iqn.1998-01.com.vmware:esx1';
 const targetName = 'iqn.2026-11.org.tidemark:pool-0001';
 
-/** Key, ASC and ASCQ of fixed sense as one number, as `SenseCode` has them. */
-export function senseCode(sense: Uint8Array): number {
-  return (((sense[2] ?? 0) & 0x0f) << 16) | ((sense[12] ?? 0) << 8) | (sense[13] ?? 0);
-}
-
 export class IscsiInitiator {
   readonly stream: MemoryStream;
   readonly #run: () => void;
@@ -146,10 +119,10 @@ export class IscsiInitiator {
       view.setUint32(Number(offset), value);
     }
     if (shape.cdb !== undefined) bytes.set(shape.cdb, 32);
-    if (this.hasHeaderDigest) view.setUint32(48, crc32c(bytes.subarray(0, 48)), true);
+    if (this.hasHeaderDigest) bytes.set(digestOf(bytes.subarray(0, 48)), 48);
     bytes.set(data, front);
     if (tail > 0) {
-      view.setUint32(front + padded, crc32c(bytes.subarray(front, front + padded)), true);
+      bytes.set(digestOf(bytes.subarray(front, front + padded)), front + padded);
     }
     return bytes;
   }
@@ -238,14 +211,14 @@ export class IscsiInitiator {
 
   /** StatSN goes up by one with every status, and stays with what carries none. */
   #count({ opcode, flags, itt, header }: Pdu): void {
-    if (opcode === Op.loginResponse) return;
+    if (opcode === Opcode.loginResponse) return;
     this.expCmdSn = header.getUint32(28);
     this.maxCmdSn = header.getUint32(32);
     const hasStatus =
-      opcode !== Op.r2t &&
-      !(opcode === Op.dataIn && (flags & 1) === 0) &&
-      !(opcode === Op.nopIn && itt === noTag);
-    if (opcode === Op.dataIn && !hasStatus) return;
+      opcode !== Opcode.r2t &&
+      !(opcode === Opcode.dataIn && (flags & 1) === 0) &&
+      !(opcode === Opcode.nopIn && itt === noTag);
+    if (opcode === Opcode.dataIn && !hasStatus) return;
     assert(header.getUint32(24) === this.expStatSn, `StatSN of opcode ${opcode.toString(16)}`);
     if (hasStatus) this.expStatSn = (this.expStatSn + 1) >>> 0;
   }
@@ -269,9 +242,8 @@ export class IscsiInitiator {
       ...shape.keys,
     };
     this.cmdSn = shape.cmdSn ?? 1;
-    const text = Object.entries(keys).map(([key, value]) => `${key}=${value}\0`);
-    const data = new Uint8Array(Buffer.from(text.join('')));
-    const pdu = this.encode({ opcode: Op.login, isImmediate: true, flags: 0x87, itt: 1, data });
+    const data = textOf(keys);
+    const pdu = this.encode({ opcode: Opcode.login, isImmediate: true, flags: 0x87, itt: 1, data });
     const view = new DataView(pdu.buffer);
     pdu.set([0x80, 0, 0, 0, 0, shape.isid ?? 1], 8);
     view.setUint32(24, this.cmdSn);
@@ -288,17 +260,14 @@ export class IscsiInitiator {
   takeLogin(): boolean {
     const [pdu] = this.take();
     if (pdu === undefined) return false;
-    assert(pdu.opcode === Op.loginResponse, 'a login response');
+    assert(pdu.opcode === Opcode.loginResponse, 'a login response');
     this.loginStatus = pdu.header.getUint16(36);
     if (this.loginStatus !== 0) return false;
     this.tsih = pdu.header.getUint16(14);
     this.expStatSn = (pdu.header.getUint32(24) + 1) >>> 0;
     this.expCmdSn = pdu.header.getUint32(28);
     this.maxCmdSn = pdu.header.getUint32(32);
-    const lines = Buffer.from(pdu.data).toString().split('\0');
-    this.keys = Object.fromEntries(
-      lines.filter((line) => line !== '').map((line) => line.split('=', 2) as [string, string]),
-    );
+    this.keys = Object.fromEntries(pairsOf(pdu.data));
     this.hasHeaderDigest = this.keys['HeaderDigest'] === 'CRC32C';
     this.hasDataDigest = this.keys['DataDigest'] === 'CRC32C';
     return true;
@@ -322,7 +291,7 @@ export class IscsiInitiator {
     const expected = shape.writeBytes ?? shape.readBytes ?? 0;
     const words = { 20: expected, 24: cmdSn, 28: this.expStatSn };
     const { lun = 0, data = new Uint8Array(0) } = shape;
-    this.post({ opcode: Op.command, isImmediate, flags, lun, itt, words, cdb, data });
+    this.post({ opcode: Opcode.command, isImmediate, flags, lun, itt, words, cdb, data });
     return itt;
   }
 
@@ -350,7 +319,7 @@ export class IscsiInitiator {
   ): void {
     const words = { 20: ttt, 28: this.expStatSn, 36: segment.dataSn, 40: segment.offset };
     const flags = segment.isFinal ? 0x80 : 0;
-    this.post({ opcode: Op.dataOut, flags, itt, words, data: segment.data });
+    this.post({ opcode: Opcode.dataOut, flags, itt, words, data: segment.data });
   }
 
   /** Does a whole command: data in, R2Ts answered from `source`, until its status. */
@@ -360,7 +329,7 @@ export class IscsiInitiator {
     for (let round = 0; round < 10_000; round += 1) {
       for (const pdu of this.take()) {
         assert(pdu.itt === itt, `a PDU (${pdu.opcode.toString(16)}) of another command`);
-        if (pdu.opcode === Op.r2t) {
+        if (pdu.opcode === Opcode.r2t) {
           assert(source !== undefined, 'an R2T for a command without data');
           this.postDataOut(pdu, source);
         } else if (collector.add(pdu)) return collector.result;
@@ -386,7 +355,7 @@ export class IscsiInitiator {
       32: shape.refCmdSn ?? 0,
     };
     const { lun = 0 } = shape;
-    this.post({ opcode: Op.taskManagement, isImmediate, flags: 0x80 | fn, lun, itt, words });
+    this.post({ opcode: Opcode.taskManagement, isImmediate, flags: 0x80 | fn, lun, itt, words });
     return itt;
   }
 }
@@ -410,7 +379,7 @@ export class Collector {
 
   /** Returns whether the command is over. */
   add({ opcode, flags, header, data }: Pdu): boolean {
-    if (opcode === Op.dataIn) {
+    if (opcode === Opcode.dataIn) {
       assert(header.getUint32(36) === this.#dataSn, 'DataSN');
       assert(header.getUint32(40) === this.#offset, 'Buffer Offset');
       this.#data.set(data, this.#offset);
@@ -419,13 +388,13 @@ export class Collector {
       if ((flags & 1) === 0) return false;
       assert((flags & 0x80) !== 0, 'status without F');
     } else {
-      assert(opcode === Op.response, `opcode ${opcode.toString(16)} for a command`);
+      assert(opcode === Opcode.response, `opcode ${opcode.toString(16)} for a command`);
       assert(header.getUint8(2) === 0, 'service response');
     }
-    const senseLength = opcode === Op.response && data.length > 0 ? data.length - 2 : 0;
+    const senseLength = opcode === Opcode.response && data.length > 0 ? data.length - 2 : 0;
     this.result = {
       status: header.getUint8(3),
-      sense: opcode === Op.response ? data.slice(2, 2 + senseLength) : new Uint8Array(0),
+      sense: opcode === Opcode.response ? data.slice(2, 2 + senseLength) : new Uint8Array(0),
       data: this.#data.subarray(0, this.#offset),
       residualFlags: flags & 0x06,
       residual: header.getUint32(44),

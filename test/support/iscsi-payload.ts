@@ -1,5 +1,28 @@
-/** What an initiator puts into its PDUs besides their headers: keys, digests; and how it reads sense data. */
+/** What initiators of tests know of PDUs, from RFC 7143 and not from our encoders: opcodes, keys, digests, and how sense data is read. */
 import { crc32c } from '@node-rs/crc32';
+
+export const Opcode = {
+  nopOut: 0x00,
+  command: 0x01,
+  taskManagement: 0x02,
+  login: 0x03,
+  text: 0x04,
+  dataOut: 0x05,
+  logout: 0x06,
+  snack: 0x10,
+  nopIn: 0x20,
+  response: 0x21,
+  taskManagementResponse: 0x22,
+  loginResponse: 0x23,
+  textResponse: 0x24,
+  dataIn: 0x25,
+  logoutResponse: 0x26,
+  r2t: 0x31,
+  asyncMessage: 0x32,
+  reject: 0x3f,
+} as const;
+
+export const noTag = 0xffff_ffff;
 
 export interface LoginOptions {
   readonly initiatorName: string;

@@ -1,7 +1,7 @@
 /** Sessions: reinstatement, logout, dead and slow peers, many logins, the planned end. */
 import { describe, expect, it } from 'vitest';
 import { drainGraceMs } from '../../../src/iscsi/server-limits.ts';
-import { noTag, Op, senseCode } from '../../support/iscsi-initiator.ts';
+import { noTag, Opcode, senseCode } from '../../support/iscsi-payload.ts';
 import { IscsiWorld } from '../../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
 
@@ -132,10 +132,10 @@ describe('the end of a session', () => {
     initiator.postCommand({ cdb: read16(0, 8), readBytes: 4096 });
     world.run();
     const words = { 24: initiator.cmdSn };
-    initiator.send({ opcode: Op.logout, isImmediate: true, flags: 0x80, itt: 3, words });
+    initiator.send({ opcode: Opcode.logout, isImmediate: true, flags: 0x80, itt: 3, words });
     expect(initiator.take()).toEqual([]);
     world.device.release();
-    const response = initiator.takeOne(Op.logoutResponse);
+    const response = initiator.takeOne(Opcode.logoutResponse);
     expect(response.header.getUint8(2)).toBe(0);
     expect(initiator.stream.isEnded).toBe(true);
     expect(world.server.sessions()).toEqual([]);
@@ -148,11 +148,11 @@ describe('the end of a session', () => {
   it('logout of another connection and recovery are refused, and the session lives', () => {
     const world = new IscsiWorld();
     const initiator = world.open();
-    const logout = { opcode: Op.logout, isImmediate: true, itt: 3 };
+    const logout = { opcode: Opcode.logout, isImmediate: true, itt: 3 };
     initiator.send({ ...logout, flags: 0x82, words: { 20: 0, 24: initiator.cmdSn } });
-    expect(initiator.takeOne(Op.logoutResponse).header.getUint8(2)).toBe(2);
+    expect(initiator.takeOne(Opcode.logoutResponse).header.getUint8(2)).toBe(2);
     initiator.send({ ...logout, flags: 0x81, words: { 20: 7 << 16, 24: initiator.cmdSn } });
-    expect(initiator.takeOne(Op.logoutResponse).header.getUint8(2)).toBe(1);
+    expect(initiator.takeOne(Opcode.logoutResponse).header.getUint8(2)).toBe(1);
     expect(initiator.execute({ cdb: testUnitReady() }).status).toBe(0);
   });
 
@@ -168,11 +168,11 @@ describe('the end of a session', () => {
     world.server.drain(10_000, () => {
       isOver = true;
     });
-    const message = polite.takeOne(Op.async);
+    const message = polite.takeOne(Opcode.asyncMessage);
     expect([message.header.getUint8(36), message.header.getUint16(42)]).toEqual([1, 10]);
     const words = { 24: polite.cmdSn };
-    polite.send({ opcode: Op.logout, isImmediate: true, flags: 0x80, itt: 3, words });
-    polite.takeOne(Op.logoutResponse);
+    polite.send({ opcode: Opcode.logout, isImmediate: true, flags: 0x80, itt: 3, words });
+    polite.takeOne(Opcode.logoutResponse);
     expect(world.connect().isDropped).toBe(true);
     world.pass(4000);
     idle.take();
@@ -241,7 +241,7 @@ describe('dead, slow and many peers', () => {
       if (ping === undefined) continue;
       expect(ping.itt).toBe(noTag);
       const words = { 20: ping.header.getUint32(20), 24: alive.cmdSn };
-      alive.send({ opcode: Op.nopOut, isImmediate: true, itt: noTag, words });
+      alive.send({ opcode: Opcode.nopOut, isImmediate: true, itt: noTag, words });
     }
     expect(dead.isDropped).toBe(true);
     expect(alive.isDropped).toBe(false);
@@ -280,7 +280,14 @@ describe('dead, slow and many peers', () => {
     const data = new Uint8Array(262_144);
     for (const initiator of stuck) {
       const words = { 20: data.length, 24: initiator.cmdSn };
-      const shape = { opcode: Op.command, flags: 0xa1, itt: 1, words, cdb: write16(0, 512), data };
+      const shape = {
+        opcode: Opcode.command,
+        flags: 0xa1,
+        itt: 1,
+        words,
+        cdb: write16(0, 512),
+        data,
+      };
       initiator.sendRaw(initiator.encode(shape).subarray(0, 100_000));
     }
     const waiting = world.open({ isid: 20, keys });
@@ -289,14 +296,14 @@ describe('dead, slow and many peers', () => {
     world.pass(8000);
     // Three hold all there is; the fourth waits for memory itself.
     expect(stuck.map(({ isDropped }) => isDropped)).toEqual([true, true, true, false]);
-    expect(waiting.takeOne(Op.response).itt).toBe(itt);
+    expect(waiting.takeOne(Opcode.response).itt).toBe(itt);
   });
 
   it('who does not read its answers is not served without end', () => {
     const world = new IscsiWorld();
     const initiator = world.open();
     initiator.stream.isTaking = false;
-    const ping = { opcode: Op.nopOut, isImmediate: true, itt: 1, words: { 20: noTag } };
+    const ping = { opcode: Opcode.nopOut, isImmediate: true, itt: 1, words: { 20: noTag } };
     for (let index = 0; index < 200; index += 1) {
       initiator.post({ ...ping, data: new Uint8Array(100_000) });
     }
@@ -316,7 +323,7 @@ describe('dead, slow and many peers', () => {
     }
     for (let round = 0; round < 12; round += 1) {
       world.pass(5000);
-      const life = { opcode: Op.nopOut, isImmediate: true, itt: noTag, words: { 20: 1 } };
+      const life = { opcode: Opcode.nopOut, isImmediate: true, itt: noTag, words: { 20: 1 } };
       for (const initiator of [deaf, slow]) if (!initiator.isDropped) initiator.post(life);
       slow.stream.takeOne();
     }
@@ -330,7 +337,7 @@ describe('dead, slow and many peers', () => {
     const initiator = world.open();
     initiator.stream.isTaking = false;
     // Data of no command, ten bytes of answer for five.
-    const one = initiator.encode({ opcode: Op.dataOut, itt: 77, words: { 20: 5 } });
+    const one = initiator.encode({ opcode: Opcode.dataOut, itt: 77, words: { 20: 5 } });
     const many = new Uint8Array(one.length * 20_000);
     for (let at = 0; at < many.length; at += one.length) many.set(one, at);
     for (let round = 0; round < 10; round += 1) initiator.stream.send(many);
@@ -362,15 +369,15 @@ describe('dead, slow and many peers', () => {
     const data = new Uint8Array(Buffer.from('SendTargets=All\0'));
     const words = { 20: noTag, 24: initiator.cmdSn };
     initiator.cmdSn += 1;
-    initiator.send({ opcode: Op.text, itt: 2, words, data });
-    const text = Buffer.from(initiator.takeOne(Op.textResponse).data).toString();
+    initiator.send({ opcode: Opcode.text, itt: 2, words, data });
+    const text = Buffer.from(initiator.takeOne(Opcode.textResponse).data).toString();
     expect(text).toContain('TargetAddress=[::1]:3261,2');
     initiator.postCommand({ cdb: testUnitReady() });
     initiator.postTaskManagement(5, {});
     const reasons = initiator.take().map(({ opcode, header }) => [opcode, header.getUint8(2)]);
     expect(reasons).toEqual([
-      [Op.reject, 4],
-      [Op.reject, 4],
+      [Opcode.reject, 4],
+      [Opcode.reject, 4],
     ]);
     expect(world.server.sessions()[0]).toMatchObject({ kind: 'discovery', targetName: '' });
     world.pass(31_000);

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { IoKind } from '../../../src/device/block-device.ts';
 import { managementMax } from '../../../src/iscsi/server-limits.ts';
-import { type IscsiInitiator, noTag, Op, senseCode } from '../../support/iscsi-initiator.ts';
+import type { IscsiInitiator } from '../../support/iscsi-initiator.ts';
+import { noTag, Opcode, senseCode } from '../../support/iscsi-payload.ts';
 import { IscsiWorld } from '../../support/iscsi-world.ts';
 import { read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
 
@@ -19,7 +20,7 @@ const fn = {
 const ones = new Uint8Array(4096).fill(1);
 
 function answerOf(initiator: IscsiInitiator): number {
-  return initiator.takeOne(Op.taskManagementResponse).header.getUint8(2);
+  return initiator.takeOne(Opcode.taskManagementResponse).header.getUint8(2);
 }
 
 function isZero(initiator: IscsiInitiator, lun = 0): boolean {
@@ -39,7 +40,7 @@ describe('ABORT TASK', () => {
     // The device may still write: nobody may be told that the task is over.
     expect(initiator.take()).toEqual([]);
     world.device.release();
-    expect(initiator.takeOne(Op.taskManagementResponse).itt).toBe(itt);
+    expect(initiator.takeOne(Opcode.taskManagementResponse).itt).toBe(itt);
     expect(initiator.expStatSn).toBeGreaterThan(0);
     world.device.isHolding = false;
     world.device.isRecording = true;
@@ -53,7 +54,7 @@ describe('ABORT TASK', () => {
     const initiator = world.open();
     const refCmdSn = initiator.cmdSn;
     const rtt = initiator.postCommand({ cdb: write16(0, 8), writeBytes: 4096 });
-    const r2t = initiator.takeOne(Op.r2t);
+    const r2t = initiator.takeOne(Opcode.r2t);
     initiator.postTaskManagement(fn.abortTask, { rtt, refCmdSn });
     expect(answerOf(initiator)).toBe(0);
     world.device.isRecording = true;
@@ -61,7 +62,7 @@ describe('ABORT TASK', () => {
     expect(initiator.take()).toEqual([]);
     // The sequence was final: what comes now belongs to nothing.
     initiator.postDataOut(r2t, ones, 1024);
-    expect(initiator.take().every(({ opcode }) => opcode === Op.reject)).toBe(true);
+    expect(initiator.take().every(({ opcode }) => opcode === Opcode.reject)).toBe(true);
     expect(world.device.record).toEqual([]);
     expect(isZero(initiator)).toBe(true);
     expect(world.staging.freeBytes).toBe(world.staging.sizeBytes);
@@ -73,15 +74,15 @@ describe('ABORT TASK', () => {
     world.device.isHolding = true;
     const data = new Uint8Array(1 << 19).fill(1);
     const rtt = initiator.postCommand({ cdb: write16(0, 1024), writeBytes: data.length });
-    initiator.postDataOut(initiator.takeOne(Op.r2t), data);
-    const second = initiator.takeOne(Op.r2t);
+    initiator.postDataOut(initiator.takeOne(Opcode.r2t), data);
+    const second = initiator.takeOne(Opcode.r2t);
     expect(world.device.heldCount).toBeGreaterThan(0);
     const itt = initiator.postTaskManagement(fn.abortTask, { rtt });
     initiator.postDataOut(second, data);
     expect(initiator.take()).toEqual([]);
     world.device.isHolding = false;
     world.device.release();
-    expect(initiator.takeOne(Op.taskManagementResponse).itt).toBe(itt);
+    expect(initiator.takeOne(Opcode.taskManagementResponse).itt).toBe(itt);
     const read = initiator.execute({ cdb: read16(512, 512), readBytes: 1 << 18 });
     expect(read.data.every((byte) => byte === 0)).toBe(true);
   });
@@ -98,8 +99,10 @@ describe('ABORT TASK', () => {
     world.run();
     world.device.release();
     const pdus = initiator.take();
-    expect(pdus.at(-1)?.opcode).toBe(Op.taskManagementResponse);
-    expect(pdus.slice(0, -1).every(({ opcode, flags }) => opcode === Op.dataIn && flags % 2 === 0));
+    expect(pdus.at(-1)?.opcode).toBe(Opcode.taskManagementResponse);
+    expect(
+      pdus.slice(0, -1).every(({ opcode, flags }) => opcode === Opcode.dataIn && flags % 2 === 0),
+    );
     world.device.isHolding = false;
     expect(initiator.execute({ cdb: testUnitReady() }).status).toBe(0);
   });
@@ -154,7 +157,7 @@ describe('ABORT TASK', () => {
     const world = new IscsiWorld();
     const initiator = world.open();
     const first = initiator.cmdSn;
-    const ping = { opcode: Op.nopOut, itt: 0x70, words: { 20: noTag, 24: first + 1 } };
+    const ping = { opcode: Opcode.nopOut, itt: 0x70, words: { 20: noTag, 24: first + 1 } };
     initiator.send(ping);
     const old = initiator.postCommand({ cdb: testUnitReady(), cmdSn: first + 2 });
     const late = initiator.postCommand({ cdb: testUnitReady(), cmdSn: first + 4 });
@@ -204,7 +207,7 @@ describe('ABORT TASK', () => {
     world.run();
     world.device.release();
     const pdus = initiator.take();
-    expect(pdus.every(({ opcode }) => opcode === Op.taskManagementResponse)).toBe(true);
+    expect(pdus.every(({ opcode }) => opcode === Opcode.taskManagementResponse)).toBe(true);
     expect(pdus).toHaveLength(100);
     // Everything was answered: from here on the device sees nothing of them.
     world.device.isHolding = false;
@@ -213,7 +216,7 @@ describe('ABORT TASK', () => {
     expect(world.device.record.filter(({ kind }) => kind === IoKind.write)).toEqual([]);
     expect(world.staging.freeBytes).toBe(world.staging.sizeBytes);
     // We were silent long enough to be pinged.
-    expect(initiator.takeOne(Op.nopIn).itt).toBe(noTag);
+    expect(initiator.takeOne(Opcode.nopIn).itt).toBe(noTag);
     initiator.execute({ cdb: testUnitReady() });
     expect(initiator.maxCmdSn - initiator.expCmdSn + 1).toBe(256);
   });
@@ -242,11 +245,11 @@ describe('functions for many tasks', () => {
       const itt = initiator.postTaskManagement(which, { lun: 0 });
       expect(initiator.take()).toEqual([]);
       world.device.release();
-      expect(initiator.takeOne(Op.taskManagementResponse).itt).toBe(itt);
+      expect(initiator.takeOne(Opcode.taskManagementResponse).itt).toBe(itt);
       other.release();
       other.isHolding = false;
       world.device.isHolding = false;
-      expect(initiator.takeOne(Op.response).itt).toBe(kept);
+      expect(initiator.takeOne(Opcode.response).itt).toBe(kept);
       world.device.isRecording = true;
       world.pass(5000);
       expect(world.device.record).toEqual([]);
@@ -263,7 +266,7 @@ describe('functions for many tasks', () => {
     const itt = one.postTaskManagement(fn.lunReset, { lun: 0 });
     world.run();
     world.device.release();
-    expect(one.takeOne(Op.taskManagementResponse).itt).toBe(itt);
+    expect(one.takeOne(Opcode.taskManagementResponse).itt).toBe(itt);
     world.device.isHolding = false;
     // With TAS the other one is told TASK ABORTED, without it nothing.
     expect(two.take().every(({ header }) => header.getUint8(3) === 0x40)).toBe(true);

@@ -1,20 +1,15 @@
 /** Commands and their data, PDU by PDU: windows, sequences, residuals, digests, pings. RFC 7143 sections 4.2 and 11. */
 import { describe, expect, it } from 'vitest';
-import {
-  Collector,
-  type IscsiInitiator,
-  noTag,
-  Op,
-  senseCode,
-} from '../../support/iscsi-initiator.ts';
+import { Collector, type IscsiInitiator } from '../../support/iscsi-initiator.ts';
 import { pattern, readAll, writeAll } from '../../support/iscsi-io.ts';
+import { noTag, Opcode, senseCode } from '../../support/iscsi-payload.ts';
 import { IscsiWorld } from '../../support/iscsi-world.ts';
 import { inquiryPage, read16, testUnitReady, write16 } from '../../support/scsi-cdb.ts';
 
 const mebibyte = 1 << 20;
 
 function rejectReason(initiator: IscsiInitiator): number {
-  return initiator.takeOne(Op.reject).header.getUint8(2);
+  return initiator.takeOne(Opcode.reject).header.getUint8(2);
 }
 
 describe('data', () => {
@@ -124,17 +119,17 @@ describe('writes', () => {
     expect(initiator.take()).toEqual([]);
     const last = { dataSn: 1, offset: 30_001, data: bytes.subarray(30_001, 65_536), isFinal: true };
     initiator.postSegment(itt, noTag, last);
-    const r2t = initiator.takeOne(Op.r2t);
+    const r2t = initiator.takeOne(Opcode.r2t);
     expect(r2t.header.getUint32(36)).toBe(0);
     expect(r2t.header.getUint32(40)).toBe(65_536);
     expect(r2t.header.getUint32(44)).toBe(262_144);
     initiator.postDataOut(r2t, bytes, 60_000);
-    const second = initiator.takeOne(Op.r2t);
+    const second = initiator.takeOne(Opcode.r2t);
     expect(second.header.getUint32(36)).toBe(1);
     expect(second.header.getUint32(40)).toBe(65_536 + 262_144);
     expect(second.header.getUint32(44)).toBe(bytes.length - 65_536 - 262_144);
     initiator.postDataOut(second, bytes, 7000);
-    const response = initiator.takeOne(Op.response);
+    const response = initiator.takeOne(Opcode.response);
     expect(response.header.getUint8(3)).toBe(0);
     expect(response.header.getUint32(36)).toBe(2);
     expect(readAll(initiator, 0, bytes.length)).toEqual(bytes);
@@ -153,12 +148,12 @@ describe('writes', () => {
       const world = new IscsiWorld();
       const initiator = world.open();
       const itt = initiator.postCommand({ cdb: write16(0, 16), writeBytes: 8192 });
-      const tag = initiator.takeOne(Op.r2t).header.getUint32(20);
+      const tag = initiator.takeOne(Opcode.r2t).header.getUint32(20);
       const first = { dataSn: 0, offset: 0, data: bytes.subarray(0, 4096), isFinal: false };
       initiator.postSegment(itt, tag, first);
       const data = pattern(length);
       initiator.postSegment(itt, tag, { dataSn, offset, data, isFinal: true });
-      const response = initiator.takeOne(Op.response);
+      const response = initiator.takeOne(Opcode.response);
       expect(response.header.getUint8(3), name).toBe(2);
       expect(senseCode(response.data.subarray(2)), name).toBe(code);
       // What came before the mistake may be on the device, as after every failed write.
@@ -184,7 +179,7 @@ describe('writes', () => {
     expect(initiator.take()).toEqual([]);
     const segment = { dataSn: 0, offset: 512, data: pattern(7680), isFinal: true };
     initiator.postSegment(itt, noTag, segment);
-    const response = initiator.takeOne(Op.response);
+    const response = initiator.takeOne(Opcode.response);
     expect(senseCode(response.data.subarray(2))).toBe(0x052100);
   });
 
@@ -193,11 +188,11 @@ describe('writes', () => {
     const strict = world.open({ keys: { InitialR2T: 'Yes', ImmediateData: 'No' } });
     expect(strict.keys['ImmediateData']).toBe('No');
     strict.postCommand({ cdb: write16(0, 8), writeBytes: 4096, data: pattern(4096) });
-    expect(senseCode(strict.takeOne(Op.response).data.subarray(2))).toBe(0x0b0c0c);
+    expect(senseCode(strict.takeOne(Opcode.response).data.subarray(2))).toBe(0x0b0c0c);
     const lax = world.open({ isid: 2 });
     const data = pattern(66_048);
     lax.postCommand({ cdb: write16(0, 129), writeBytes: data.length, data });
-    expect(senseCode(lax.takeOne(Op.response).data.subarray(2))).toBe(0x0b0c0d);
+    expect(senseCode(lax.takeOne(Opcode.response).data.subarray(2))).toBe(0x0b0c0d);
     expect(readAll(lax, 0, 4096).every((byte) => byte === 0)).toBe(true);
   });
 
@@ -208,11 +203,11 @@ describe('writes', () => {
     initiator.postSegment(0x7777, noTag, segment);
     expect(rejectReason(initiator)).toBe(4);
     const itt = initiator.postCommand({ cdb: write16(0, 1), writeBytes: 512 });
-    const r2t = initiator.takeOne(Op.r2t);
+    const r2t = initiator.takeOne(Opcode.r2t);
     initiator.postSegment(itt, 0x99, segment);
     expect(rejectReason(initiator)).toBe(9);
     initiator.postDataOut(r2t, pattern(512));
-    expect(initiator.takeOne(Op.response).header.getUint8(3)).toBe(0);
+    expect(initiator.takeOne(Opcode.response).header.getUint8(3)).toBe(0);
   });
 
   it('many at once that need more memory than there is all come to their end', () => {
@@ -228,7 +223,7 @@ describe('writes', () => {
     for (let round = 0; itts.size > 0 && round < 1000; round += 1) {
       // R2Ts of all are answered piece by piece and interleaved, as initiators with queues do.
       for (const pdu of initiator.take()) {
-        if (pdu.opcode === Op.r2t) initiator.postDataOut(pdu, bytes, 40_000);
+        if (pdu.opcode === Opcode.r2t) initiator.postDataOut(pdu, bytes, 40_000);
         else if (pdu.header.getUint8(3) === 0) itts.delete(pdu.itt);
       }
     }
@@ -266,7 +261,7 @@ describe('residuals', () => {
       Uint8Array.from([...bytes.subarray(0, 1024), ...new Uint8Array(1024)]),
     );
     const itt = initiator.postCommand({ cdb: write16(8, 2), writeBytes: 4096, data: bytes });
-    const response = initiator.takeOne(Op.response);
+    const response = initiator.takeOne(Opcode.response);
     expect([response.itt, response.flags & 6, response.header.getUint32(44)]).toEqual([
       itt,
       2,
@@ -292,8 +287,8 @@ describe('the command window', () => {
     expect(initiator.take()).toEqual([]);
     expect(world.device.heldCount).toBe(room);
     // Pings and functions go through beside the stuck commands.
-    initiator.send({ opcode: Op.nopOut, isImmediate: true, itt: 5, words: { 20: noTag } });
-    const ping = initiator.takeOne(Op.nopIn);
+    initiator.send({ opcode: Opcode.nopOut, isImmediate: true, itt: 5, words: { 20: noTag } });
+    const ping = initiator.takeOne(Opcode.nopIn);
     expect(ping.header.getUint32(28)).toBe(initiator.cmdSn);
     expect((initiator.maxCmdSn - initiator.expCmdSn + 1) >>> 0).toBe(0);
     world.device.release();
