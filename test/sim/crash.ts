@@ -15,6 +15,13 @@ export function loss(style: LossStyle, seed: number): Crash {
   return { kind: 'loss', style, seed };
 }
 
+const anyStyle = [LossStyle.none, LossStyle.pages, LossStyle.sectors, LossStyle.mostly] as const;
+
+/** A kill in `killShare` of all cases, else a loss of any style. */
+export function anyCrash(random: SeededRandom, killShare: number): Crash {
+  return random.chance(killShare) ? kill : loss(random.pick(anyStyle), random.next());
+}
+
 /** The machine as the next process finds it. `machine` itself stays as it is. */
 export function crashed(machine: Machine, crash: Crash): Machine {
   const copy = machine.copy();

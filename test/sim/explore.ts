@@ -12,14 +12,20 @@
  * The program itself runs only once per seed: every crash works on a copy.
  */
 import { present } from '../../src/base/assert.ts';
-import { toError } from '../../src/base/errors.ts';
 import type { StoreVariant } from './broken-stores.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
 import { Machine } from './machine.ts';
 import type { PoolState } from './model.ts';
-import { type CrashMark, differences, type ObservedPool, Oracle, Violation } from './oracle.ts';
+import {
+  type CrashMark,
+  differences,
+  explained,
+  type ObservedPool,
+  Oracle,
+  Violation,
+} from './oracle.ts';
 import type { Program, Step, StepOp } from './programs.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
@@ -90,20 +96,17 @@ class Explorer {
         }
       }
     } catch (thrown) {
-      throw this.#explained(toError(thrown));
+      throw this.#explained(thrown);
     }
     return { points: this.#points.length, recoveries: this.#recoveries };
   }
 
-  #explained(error: Error): Violation {
+  #explained(thrown: unknown): Violation {
     const { program, seed } = this.#options;
     const point = /^point (\d+)/.exec(this.#where)?.[1];
     const only = point === undefined ? '' : ` --point ${point}`;
-    return new Violation(
-      `program ${program.name}, seed ${seed}, ${this.#where}: ${error.message}\n` +
-        `replay: node test/sim/main.ts --program ${program.name} --seed ${seed}${only} --verbose\n` +
-        (error instanceof Violation ? '' : (error.stack ?? '')),
-    );
+    const where = `program ${program.name}, seed ${seed}, ${this.#where}`;
+    return explained(thrown, where, `--program ${program.name} --seed ${seed}${only}`);
   }
 
   #trace(line: string): void {

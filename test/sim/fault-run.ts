@@ -4,13 +4,13 @@
  *
  *     life: ops ── fault ── the store stops ── kill or loss ── recovery under faults (may refuse) ── recovery in peace
  */
-import { ErrorCode, toError } from '../../src/base/errors.ts';
+import { ErrorCode } from '../../src/base/errors.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { crashed, describeCrash, kill, loss } from './crash.ts';
 import { drive } from './drive.ts';
 import { Machine } from './machine.ts';
-import { Oracle, Violation } from './oracle.ts';
+import { explained, Oracle, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import type { DiskCall, DiskCallKind, DiskFault } from './virtual-disk.ts';
@@ -87,12 +87,9 @@ class FaultRun {
       const lives = this.#random.between(2, 5);
       while (this.#lives < lives) machine = this.#life(machine);
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `faults, seed ${this.#options.seed}, life ${this.#lives}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --kind fault --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `faults, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--kind fault --seed ${seed}`);
     }
     return { lives: this.#lives, stops: this.#stops };
   }

@@ -8,7 +8,6 @@
  */
 import { present } from '../../src/base/assert.ts';
 import type { Outcome } from '../../src/base/errors.ts';
-import { toError } from '../../src/base/errors.ts';
 import {
   type BlockDevice,
   blockSizeBytes,
@@ -19,7 +18,7 @@ import {
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Diff } from '../../src/volume/history.ts';
 import type { Pool } from '../../src/volume/pool.ts';
-import { crashed, kill, loss } from './crash.ts';
+import { anyCrash, crashed } from './crash.ts';
 import { bitmapBlocks, diffBlocks, readNumbers } from './history-look.ts';
 import {
   applied,
@@ -34,10 +33,9 @@ import {
   type VolumeModel,
 } from './history-model.ts';
 import { Machine } from './machine.ts';
-import { Violation } from './oracle.ts';
+import { explained, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
-import { LossStyle } from './virtual-file.ts';
 
 /** What a store that is wrong does to the moments it is asked for. */
 export type MomentMistake = (at: string, notes: readonly NotedMoment[]) => string;
@@ -95,12 +93,9 @@ class HistoryRun {
       const steps = this.#random.between(20, 90);
       while (this.#steps < steps) this.#step();
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `history, seed ${this.#options.seed}, life ${this.#lives}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --kind history --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `history, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--kind history --seed ${seed}`);
     }
     return { lives: this.#lives, steps: this.#steps, comparisons: this.#comparisons };
   }
@@ -432,14 +427,10 @@ class HistoryRun {
   /** Everything noted is durable: no crash may take it or move it. */
   #crash(): void {
     this.#at('crash');
-    const styles = [LossStyle.none, LossStyle.pages, LossStyle.sectors, LossStyle.mostly] as const;
     const isClean = this.#random.chance(0.3);
     if (isClean) this.#process.close();
     else this.#process.kill();
-    const crash = this.#random.chance(0.5)
-      ? kill
-      : loss(this.#random.pick(styles), this.#random.next());
-    this.#machine = crashed(this.#process.machine, crash);
+    this.#machine = crashed(this.#process.machine, anyCrash(this.#random, 0.5));
     this.#lives += 1;
     this.#process = this.#start();
     this.#at('open');

@@ -8,15 +8,15 @@
  * At the crash the machine is forked: the old life runs on until everything in flight is answered, which tells the order
  * of the log; the next life begins on the fork. Some recoveries are crashed too, several times in a row.
  */
-import { toError } from '../../src/base/errors.ts';
 import type { StoreVariant } from './broken-stores.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
-import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
+import { crashed, kill, loss } from './crash.ts';
+import { crashedRecoveries } from './crashed-recovery.ts';
 import { drive } from './drive.ts';
 import { Machine } from './machine.ts';
 import type { PoolState } from './model.ts';
-import { type CrashMark, differences, Oracle, Violation } from './oracle.ts';
+import { type CrashMark, differences, explained, Oracle, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import { LossStyle } from './virtual-file.ts';
@@ -85,12 +85,9 @@ class LongRun {
       while (this.#lives < lives) machine = this.#live(machine);
       this.#lastLook(machine);
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `seed ${this.#options.seed}, life ${this.#lives}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--seed ${seed}`);
     }
     return { lives: this.#lives, operations: this.#operations };
   }
@@ -165,23 +162,16 @@ class LongRun {
     });
   }
 
-  #anyCrash(): Crash {
-    const styles = [LossStyle.none, LossStyle.pages, LossStyle.sectors, LossStyle.mostly] as const;
-    if (this.#random.chance(0.35)) return kill;
-    return loss(this.#random.pick(styles), this.#random.next());
-  }
-
   /** Recovers from the fork, checks, and returns the recovered machine. */
   #crash(fork: Fork): Machine {
-    const crash = this.#anyCrash();
-    this.#at(`crash ${fork.what}, ${describeCrash(crash)}`);
-    let machine = crashed(fork.machine, crash);
-    let isMachineLost = crash.kind === 'loss';
-    for (let count = this.#random.below(recoveryCrashesMax + 1); count > 0; count -= 1) {
-      const again = this.#anyCrash();
-      machine = this.#crashedRecovery(machine, again);
-      isMachineLost ||= again.kind === 'loss';
-    }
+    const { machine, isMachineLost } = crashedRecoveries(fork, {
+      random: this.#random,
+      variant: this.#options.variant,
+      recoveriesMax: recoveryCrashesMax,
+      onCrash: (what) => {
+        this.#at(what);
+      },
+    });
     this.#pointsLeft = 0;
     this.#at('recovery');
     const process = this.#start(machine);
@@ -194,25 +184,6 @@ class LongRun {
     this.#state = state;
     this.#oracle = new Oracle(this.#contents, state);
     return machine;
-  }
-
-  /** A recovery that is itself crashed at a random point; the machine that is left. */
-  #crashedRecovery(machine: Machine, crash: Crash): Machine {
-    let left: Machine | undefined;
-    let points = this.#random.between(1, 30);
-    const process = new StoreProcess({
-      machine,
-      random: this.#random.fork(3),
-      variant: this.#options.variant,
-      onPoint: (what) => {
-        points -= 1;
-        if (points !== 0) return;
-        this.#at(`recovery crashed ${what}, ${describeCrash(crash)}`);
-        left = machine.copy();
-      },
-    });
-    process.open();
-    return crashed(left ?? machine, crash);
   }
 
   #requireState(process: StoreProcess, what: string): void {

@@ -11,6 +11,7 @@
  * operations that were in flight at the crash becomes known: the recovered pool must equal the state after exactly one
  * prefix, not shorter than what was promised and not longer than what was submitted.
  */
+import { toError } from '../../src/base/errors.ts';
 import { ExtentState } from '../../src/device/block-device.ts';
 import { type ContentId, type ContentTable, zeroContent } from './content.ts';
 import {
@@ -68,6 +69,15 @@ export type ObservedPool = ReadonlyMap<string, ObservedVolume>;
 /** The store broke a promise. */
 export class Violation extends Error {
   override readonly name = 'Violation';
+}
+
+/** What broke a run, where it was then, and the command that shows it again. */
+export function explained(thrown: unknown, where: string, replay: string): Violation {
+  const error = toError(thrown);
+  return new Violation(
+    `${where}: ${error.message}\nreplay: node test/sim/main.ts ${replay} --verbose\n` +
+      (error instanceof Violation ? '' : (error.stack ?? '')),
+  );
 }
 
 const differencesMax = 12;

@@ -5,7 +5,6 @@
  * that had to give up a frame opens read-only. What one machine cannot know is allowed: when the last flush of a killed
  * process is damaged, its operations look like a torn tail.
  */
-import { toError } from '../../src/base/errors.ts';
 import { Client } from './client.ts';
 import { type ContentId, ContentTable, zeroContent } from './content.ts';
 import { drive } from './drive.ts';
@@ -13,6 +12,7 @@ import { Machine } from './machine.ts';
 import { type ModelSnapshot, type ModelVolume, type PoolState, readContent } from './model.ts';
 import {
   differences,
+  explained,
   type ObservedDevice,
   type ObservedPool,
   Oracle,
@@ -71,12 +71,9 @@ class RotRun {
     try {
       return this.#run();
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `rot, seed ${this.#options.seed}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --kind rot --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `rot, seed ${seed}, ${this.#where}`;
+      throw explained(thrown, where, `--kind rot --seed ${seed}`);
     }
   }
 

@@ -9,16 +9,16 @@
  * At the crash the machine is forked and the old life runs on until all is answered, which tells the order of the log.
  */
 import { present } from '../../src/base/assert.ts';
-import { toError } from '../../src/base/errors.ts';
 import { uuidText } from '../../src/base/uuid.ts';
 import type { VolumeState } from '../../src/volume/catalogue/catalogue.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { StoreVariant } from './broken-stores.ts';
 import { ContentTable } from './content.ts';
-import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
+import { crashed, describeCrash, loss } from './crash.ts';
+import { crashedRecoveries } from './crashed-recovery.ts';
 import { Machine } from './machine.ts';
 import { isDataOp } from './model.ts';
-import { differences, type ObservedPool, Violation } from './oracle.ts';
+import { differences, explained, type ObservedPool, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import { type Mistake, ViewClient } from './view-client.ts';
@@ -94,12 +94,9 @@ class ViewRun {
       const lives = this.#random.between(2, 6);
       while (this.#lives < lives) machine = this.#life(machine);
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `views, seed ${this.#options.seed}, life ${this.#lives}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --kind views --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `views, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--kind views --seed ${seed}`);
     }
     return { lives: this.#lives, operations: this.#operations, crashes: this.#crashes };
   }
@@ -253,24 +250,19 @@ class ViewRun {
 
   // --- a crash -----------------------------------------------------------------------------------------------------
 
-  #anyCrash(): Crash {
-    const styles = [LossStyle.none, LossStyle.pages, LossStyle.sectors, LossStyle.mostly] as const;
-    if (this.#random.chance(0.35)) return kill;
-    return loss(this.#random.pick(styles), this.#random.next());
-  }
-
   /** Recovers from the fork and checks; returns the machine of the next life. */
   #recovered(fork: Fork): Machine {
-    const crash = this.#anyCrash();
-    this.#crashes += 1;
-    this.#at(`crash ${fork.what}, ${describeCrash(crash)}`);
-    let machine = crashed(fork.machine, crash);
-    let isMachineLost = crash.kind === 'loss';
-    for (let count = this.#random.below(recoveryCrashesMax + 1); count > 0; count -= 1) {
-      const again = this.#anyCrash();
-      machine = this.#crashedRecovery(machine, again);
-      isMachineLost ||= again.kind === 'loss';
-    }
+    const left = crashedRecoveries(fork, {
+      random: this.#random,
+      variant: this.#options.variant,
+      segmentSlots: this.#segmentSlots,
+      recoveriesMax: recoveryCrashesMax,
+      onCrash: (what) => {
+        this.#at(what);
+      },
+    });
+    const { machine, isMachineLost } = left;
+    this.#crashes += 1 + left.recoveryCount;
     this.#pointsLeft = 0;
     this.#at('recovery');
     const process = this.#start(machine);
@@ -286,8 +278,7 @@ class ViewRun {
     // Then the next life finds a tail of more than one opening.
     if (!isKeeperLate) this.#requireSound(process);
     process.kill();
-    if (this.#random.chance(isMachineLost ? 0.2 : 0.6)) machine = this.#lostAtOnce(machine);
-    return machine;
+    return this.#random.chance(isMachineLost ? 0.2 : 0.6) ? this.#lostAtOnce(machine) : machine;
   }
 
   /** What a recovery served is durable: the machine is lost, and it is all there. */
@@ -300,28 +291,6 @@ class ViewRun {
     this.#requireState(process, 'the pool that was recovered and lost again');
     process.kill();
     return lost;
-  }
-
-  /** A recovery that is itself crashed at a random point; the machine that is left. */
-  #crashedRecovery(machine: Machine, crash: Crash): Machine {
-    let left: Machine | undefined;
-    let points = this.#random.between(1, 30);
-    const process = new StoreProcess({
-      machine,
-      random: this.#random.fork(3),
-      variant: this.#options.variant,
-      segmentSlots: this.#segmentSlots,
-      onPoint: (what) => {
-        points -= 1;
-        if (points !== 0) return;
-        this.#at(`recovery crashed ${what}, ${describeCrash(crash)}`);
-        left = machine.copy();
-      },
-    });
-    process.open();
-    process.kill();
-    this.#crashes += 1;
-    return crashed(left ?? machine, crash);
   }
 
   // --- checks ------------------------------------------------------------------------------------------------------
