@@ -53,6 +53,7 @@ import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
 import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
+import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
 import { writeSuperblock } from './recovery/superblock-file.ts';
@@ -110,7 +111,22 @@ export class Pool {
     this.#maintenance = maintenance;
     this.#upkeep = helpers.upkeep;
     this.#index = helpers.index;
-    this.#space = new Space(parts);
+    this.#operations = new Operations(
+      parts.reader,
+      {
+        reader: parts.reader,
+        staging: parts.staging,
+        log: () => present(parts.writer, 'log of a writable pool').log,
+      },
+      {
+        admits: (line) => this.#space.admits(line),
+        holds: (request, line) => this.#space.holds(request, line),
+      },
+    );
+    const files = { runs: helpers.index.runs, packs: parts.containers };
+    this.#space = new Space(parts, files, (request, line) => {
+      this.#operations.release(request, line);
+    });
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
     this.warmUp = new WarmUp(parts);
     this.#budget = helpers.budget;
@@ -126,11 +142,6 @@ export class Pool {
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
-    this.#operations = new Operations(parts.reader, {
-      reader: parts.reader,
-      staging: parts.staging,
-      log: () => present(parts.writer, 'log of a writable pool').log,
-    });
   }
 
   get name(): string {
@@ -232,7 +243,7 @@ export class Pool {
       serial,
     };
     const isReadOnly = this.readOnlyReason !== undefined;
-    return new VolumeDevice(view, this.#operations, isReadOnly, () => this.#space.admitsWrites());
+    return new VolumeDevice(view, this.#operations, isReadOnly);
   }
 
   /** A snapshot as a read-only device; close it when the last user left. Throws OperationError not-found. */
@@ -376,12 +387,14 @@ export class Pool {
     this.#operator.operate(done, (finish) => {
       checkCapacity(this.name, capacityBytes, this.space());
       this.#writeSuperblock({ capacityBytes });
+      this.#space.limitsChanged();
       finish(success(undefined));
     });
   }
 
   verify(progress: Progress, done: (report: VerifyReport) => void): void {
-    this.#maintenance.verify(this.#upkeep, progress, done);
+    const audited = withLivenessAudit(this.#operator, this.mark, done);
+    this.#maintenance.verify(this.#upkeep, progress, audited);
   }
 
   rebuild(progress: Progress, done: Done<RebuildReport>): void {
@@ -399,7 +412,7 @@ export class Pool {
 
   /** The log opened another segment: time to look at space, and to log a checkpoint when one is due. */
   segmentOpened(): void {
-    this.#space.check();
+    this.#space.segmentOpened();
     const log = this.#parts.writer?.log;
     // What opening logs does not pass through the operator: until it is over the catalogue may be behind the log.
     if (log === undefined || !this.#isOpen) return;

@@ -13,7 +13,7 @@ export function volumeAt(
   return { line: span.line, cut, sizeBytes: sizeBefore(catalogue.line(span.line), cut) };
 }
 
-/** Size of a line before a position. */
-function sizeBefore(line: LineState, cut: number): number {
+/** Size of a line before a position, in bytes. */
+export function sizeBefore(line: LineState, cut: number): number {
   return line.resizes.findLast(({ position }) => position < cut)?.sizeBytes ?? line.sizeBytes;
 }

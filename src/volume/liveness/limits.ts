@@ -16,4 +16,7 @@ export const livenessLimits = {
   markSegmentEntriesMax: 8 * 2 ** 20,
   /** Trims of 16 MiB and more of one line, 16 bytes each; what others overwrote seems to live on. */
   wideKillsMax: 2 ** 22,
+  /** States of each window that the audit looks at, both ends among them; and faults that it tells. */
+  auditStatesPerWindow: 5,
+  auditFaultsListedMax: 100,
 } as const;

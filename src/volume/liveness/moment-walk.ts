@@ -6,6 +6,7 @@
  * Neighbours are compared only where the log's records between them say that they can differ: ten thousand snapshots of a
  * volume cost one walk of its map and what changed between them. Runs in slices.
  */
+import { present } from '../../base/assert.ts';
 import { failure, type Outcome, success } from '../../base/errors.ts';
 import type { Moment, OpenMoment } from '../core/moment-maps.ts';
 import type { Operator } from '../core/operator.ts';
@@ -26,13 +27,24 @@ export interface ReferenceSink {
 }
 
 export interface WalkOptions {
-  readonly roots: readonly Root[];
+  readonly roots: readonly Pick<Root, 'kind' | 'moment'>[];
   /** Maps of the present by line, as far as there are any: the walk reads them and leaves them to their owner. */
   readonly heads: ReadonlyMap<number, BlockMap>;
   readonly touched: TouchedBlocks;
   readonly sink: ReferenceSink;
   /** After moment `index`: how many blocks of it are mapped. */
   readonly onMoment: (index: number, mappedBlocks: number) => void;
+}
+
+/** Forks of the maps of the present at one instant, by line, for a walk of what lies before `end`; their owner releases them. */
+export function forkHeads({ parts }: Operator, end: number): Map<number, BlockMap> {
+  const heads = new Map<number, BlockMap>();
+  for (const id of parts.catalogue.currentLines()) {
+    const line = present(parts.lineById.get(id), 'line of a volume');
+    // What is not durable yet is not counted: where there is any, the map is made from the index.
+    if (line.lastPosition < end) heads.set(id, line.map.fork());
+  }
+  return heads;
 }
 
 /** `done` gets an error when the log cannot be read. May run inside the call. */

@@ -23,16 +23,10 @@ export interface Root {
 
 /** All roots, in the order of the walk; the present is what lies before `end`. */
 export function rootsOf(catalogue: Catalogue, end: number): Root[] {
-  const rootsByLine = new Map<number, Root[]>();
-  for (const volume of catalogue.volumes()) {
-    for (const root of rootsOfVolume(volume, end)) {
-      const { line } = root.moment;
-      const others = rootsByLine.get(line);
-      if (others === undefined) rootsByLine.set(line, [root]);
-      else others.push(root);
-    }
-  }
-  return inWalkOrder(catalogue, rootsByLine);
+  return inWalkOrder(
+    catalogue,
+    catalogue.volumes().flatMap((volume) => rootsOfVolume(volume, end)),
+  );
 }
 
 function rootsOfVolume(volume: VolumeState, end: number): Root[] {
@@ -53,16 +47,21 @@ function rootsOfVolume(volume: VolumeState, end: number): Root[] {
   return roots;
 }
 
+interface WithMoment {
+  readonly moment: Moment;
+}
+
 /** A root, or a whole line that begins there. */
-interface Step {
+interface Step<R> {
   readonly at: number;
-  readonly root?: Root;
+  readonly root?: R;
   readonly line?: number;
 }
 
-function inWalkOrder(catalogue: Catalogue, rootsByLine: ReadonlyMap<number, Root[]>): Root[] {
-  const stepsByLine = new Map<number, Step[]>();
-  const add = (line: number, step: Step): void => {
+/** The roots in the order of the walk. */
+export function inWalkOrder<R extends WithMoment>(catalogue: Catalogue, roots: readonly R[]): R[] {
+  const stepsByLine = new Map<number, Step<R>[]>();
+  const add = (line: number, step: Step<R>): void => {
     const steps = stepsByLine.get(line);
     if (steps === undefined) stepsByLine.set(line, [step]);
     else steps.push(step);
@@ -70,10 +69,8 @@ function inWalkOrder(catalogue: Catalogue, rootsByLine: ReadonlyMap<number, Root
   for (const { id, parentLine, forkPosition } of catalogue.lines()) {
     add(parentLine, { at: forkPosition, line: id });
   }
-  for (const [line, roots] of rootsByLine) {
-    for (const root of roots) add(line, { at: root.moment.cut, root });
-  }
-  const ordered: Root[] = [];
+  for (const root of roots) add(root.moment.line, { at: root.moment.cut, root });
+  const ordered: R[] = [];
   // Line 0 is none: what has no parent begins there. Steps that are still to be taken, the next one last.
   const open = stepsInOrder(stepsByLine, 0).toReversed();
   for (let step = open.pop(); step !== undefined; step = open.pop()) {
@@ -84,7 +81,7 @@ function inWalkOrder(catalogue: Catalogue, rootsByLine: ReadonlyMap<number, Root
   return ordered;
 }
 
-function stepsInOrder(stepsByLine: ReadonlyMap<number, Step[]>, line: number): Step[] {
+function stepsInOrder<R>(stepsByLine: ReadonlyMap<number, Step<R>[]>, line: number): Step<R>[] {
   const steps = stepsByLine.get(line) ?? [];
   return steps.sort(
     (left, right) =>

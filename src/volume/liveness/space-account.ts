@@ -11,7 +11,6 @@
  *
  * Memory: 4 bytes a block of log, at most `holderTableBytes`; a larger log is looked at in several passes.
  */
-import { present } from '../../base/assert.ts';
 import { failure, type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import type { Done, Operator } from '../core/operator.ts';
@@ -25,7 +24,7 @@ import type { Progress } from '../reports.ts';
 import { HolderTable } from './holder-table.ts';
 import { HolderSets, type Interval } from './holders.ts';
 import { livenessLimits } from './limits.ts';
-import { walkMoments } from './moment-walk.ts';
+import { forkHeads, walkMoments } from './moment-walk.ts';
 import { type Root, rootsOf } from './roots.ts';
 import { TouchedBlocks } from './touched.ts';
 
@@ -83,7 +82,7 @@ class Accounting {
   readonly #roots: readonly Root[];
   readonly #touched: TouchedBlocks;
   readonly #volumes: readonly VolumeState[];
-  readonly #heads = new Map<number, BlockMap>();
+  readonly #heads: ReadonlyMap<number, BlockMap>;
   readonly #mappedBlocks: number[];
   readonly #segIds: readonly number[];
   /** Volume by line: whose past the line's records are. */
@@ -98,7 +97,7 @@ class Accounting {
   #stretch = 0;
 
   constructor(operator: Operator, progress: Progress, done: Done<SpaceAccount>) {
-    const { catalogue, lineById, host, segmentById } = operator.parts;
+    const { catalogue, host, segmentById } = operator.parts;
     this.#operator = operator;
     this.#progress = progress;
     this.#done = done;
@@ -110,10 +109,8 @@ class Accounting {
     this.#volumes = catalogue.volumes();
     this.#segIds = [...segmentById.keys()].filter((segId) => addressOf(segId, 0) < this.#end);
     this.#pastBlocks = this.#volumes.map(() => 0);
+    this.#heads = forkHeads(operator, endPosition);
     this.#volumes.forEach((volume, index) => {
-      const line = present(lineById.get(volume.line), 'line of a volume');
-      // What is not durable yet is not counted: where there is any, the map is made from the index.
-      if (line.lastPosition < endPosition) this.#heads.set(volume.line, line.map.fork());
       for (const span of volume.history) this.#volumeByLine.set(span.line, index);
     });
     this.#mappedBlocks = this.#roots.map(() => 0);
