@@ -1,7 +1,12 @@
 /** Fuzz of the decoders of catalogue records: whatever the bytes, a record or FormatError. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { defaultCdpText, parseCdpPolicy, unlimitedCdp } from '../../src/base/cdp-policy.ts';
 import { decodeRecord, encodeRecord } from '../../src/volume/catalogue/records.ts';
+import {
+  HorizonReason,
+  retentionEntriesMax,
+} from '../../src/volume/catalogue/retention-records.ts';
 import { RecordType } from '../../src/volume/format/frame.ts';
 import { TlvReader, TlvWriter } from '../../src/volume/format/tlv.ts';
 import { limits } from '../../src/volume/limits.ts';
@@ -107,6 +112,63 @@ describe('catalogue record decoder', () => {
       }),
       runs,
     );
+  });
+});
+
+describe('decoders of policies, pins and horizons', () => {
+  const line = fc.nat(2 ** 32 - 1);
+  const position = fc.maxSafeNat();
+  const pins = fc.record({ timeMs: position, lines: fc.array(line, { maxLength: 100 }) });
+  const unpins = fc.array(fc.record({ line, cut: position }), { maxLength: 100 });
+  const reason = fc.constantFrom(...Object.values(HorizonReason));
+  const moves = fc.array(fc.record({ line, position, timeMs: position, reason }), {
+    maxLength: 100,
+  });
+  const records = fc.oneof(
+    pins.map((pin) => ({ kind: 'pin' as const, ...pin })),
+    unpins.map((list) => ({ kind: 'unpin' as const, pins: list })),
+    moves.map((list) => ({ kind: 'horizon' as const, moves: list })),
+    fc.constantFrom('all:0', 'all:unlimited', 'all:1h/3G', defaultCdpText).map((text) => ({
+      kind: 'vol-set' as const,
+      line: 1,
+      uuid: poolUuid,
+      policy: parseCdpPolicy(text) ?? unlimitedCdp,
+    })),
+  );
+
+  it('give back any record', () => {
+    fc.assert(
+      fc.property(records, (record) => {
+        const { type, line: about, payload } = encodeRecord(record);
+        expect(decodeRecord(type, about, payload)).toEqual(record);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('take the longest lists that are written', () => {
+    const lines = Array.from({ length: retentionEntriesMax }, (_, index) => index);
+    const list = lines.map((id) => ({ line: id, position: id, timeMs: id, reason: 0 as const }));
+    for (const record of [
+      { kind: 'horizon' as const, moves: list },
+      { kind: 'unpin' as const, pins: lines.map((id) => ({ line: id, cut: id })) },
+      { kind: 'pin' as const, timeMs: 1, lines },
+    ]) {
+      const { type, payload } = encodeRecord(record);
+      expect(decodeRecord(type, 0, payload)).toEqual(record);
+    }
+  });
+
+  it('answer any change of a record with a record or FormatError', () => {
+    const seeds = fc.sample(records, { numRuns: 40, seed: 7 }).map(encodeRecord);
+    for (const { type, payload } of seeds) {
+      fc.assert(
+        fc.property(changes(payload.length), (list) => {
+          tolerated(() => decodeRecord(type, 1, changed(payload, list)));
+        }),
+        { numRuns: 100 },
+      );
+    }
   });
 });
 

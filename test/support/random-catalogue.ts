@@ -1,5 +1,6 @@
 /** Random histories of a catalogue: records that follow each other as the store would log them. */
 import * as fc from 'fast-check';
+import { defaultCdpText, parseCdpPolicy, unlimitedCdp } from '../../src/base/cdp-policy.ts';
 import { Catalogue, type VolumeState } from '../../src/volume/catalogue/catalogue.ts';
 import {
   AckMode,
@@ -7,7 +8,11 @@ import {
   Provisioning,
   RevertReason,
 } from '../../src/volume/catalogue/records.ts';
+import { HorizonReason } from '../../src/volume/catalogue/retention-records.ts';
 
+const policies = ['all:unlimited', 'all:0', 'all:1h/5G', defaultCdpText].map(
+  (text) => parseCdpPolicy(text) ?? unlimitedCdp,
+);
 const names = ['a', 'b', 'lun0', 'ä-ö', '"quoted"'];
 const blockBytes = 4096;
 
@@ -20,7 +25,7 @@ export interface Dice {
 /** Throws of dice, from which `randomCatalogue` makes a history. */
 export const diceRolls = fc.array(
   fc.record({
-    kind: fc.nat(11),
+    kind: fc.nat(15),
     pick: fc.nat(1000),
     size: fc.integer({ min: 1, max: 2 ** 30 }),
   }),
@@ -51,9 +56,10 @@ function recordOf(catalogue: Catalogue, dice: Dice, index: number): CatalogueRec
   const volumes = catalogue.volumes();
   const volume = volumes[dice.pick % Math.max(1, volumes.length)];
   if (volume === undefined || dice.kind === 0) return create(catalogue, dice, index);
-  return dice.kind < 6
-    ? ofVolume(catalogue, volume, dice, index)
-    : ofMoment(catalogue, volume, dice, index);
+  if (dice.kind < 6) return ofVolume(catalogue, volume, dice, index);
+  return dice.kind < 12
+    ? ofMoment(catalogue, volume, dice, index)
+    : ofRetention(volumes, volume, dice, index);
 }
 
 function freeName(catalogue: Catalogue, { pick }: Dice, index: number): string {
@@ -108,6 +114,39 @@ function ofVolume(
             openId: id(dice.pick),
             startPosition: index,
           };
+  }
+}
+
+/** Policies, pins and horizons. */
+function ofRetention(
+  volumes: readonly VolumeState[],
+  volume: VolumeState,
+  { kind, pick }: Dice,
+  index: number,
+): CatalogueRecord | undefined {
+  const { uuid, line, pins, horizon } = volume;
+  const pin = pins[pick % Math.max(1, pins.length)];
+  const position = index * 8192 + pick;
+  switch (kind) {
+    case 12:
+      return { kind: 'pin', timeMs: index, lines: volumes.map((each) => each.line) };
+    case 13:
+      return (
+        pin && { kind: 'unpin', pins: [{ line: volume.history[0]?.line ?? line, cut: pin.cut }] }
+      );
+    case 14:
+      if (position <= (horizon?.position ?? -1)) return undefined;
+      return {
+        kind: 'horizon',
+        moves: [{ line, position, timeMs: pick, reason: HorizonReason.age }],
+      };
+    default:
+      return {
+        kind: 'vol-set',
+        line,
+        uuid,
+        policy: policies[pick % policies.length] ?? unlimitedCdp,
+      };
   }
 }
 

@@ -7,9 +7,11 @@
  *                             └─▶ line 3 ──▶ view "v"
  */
 import { assert } from '../../base/assert.ts';
+import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { uuidText } from '../../base/uuid.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
+import { addPin, type KeptMoments, moveHorizon, pinAt, removePin } from './kept-moments.ts';
 import {
   type AckMode,
   type CatalogueRecord,
@@ -59,7 +61,7 @@ export interface LineSpan {
   leftAt: { readonly position: number; readonly sizeBytes: number } | undefined;
 }
 
-export interface VolumeState {
+export interface VolumeState extends KeptMoments {
   readonly uuid: Uint8Array;
   name: string;
   line: number;
@@ -98,6 +100,8 @@ export class Catalogue {
   readonly #snapshotById = new Map<string, { volume: VolumeState; snapshot: SnapshotState }>();
   readonly #epochs: EpochState[] = [];
   readonly #lineById = new Map<number, LineState>();
+  /** By every line that it was ever in; a line belongs to one volume. */
+  readonly #volumeByLine = new Map<number, VolumeState>();
   #nextLine = 1;
   #appliedPosition = 0;
 
@@ -203,6 +207,17 @@ export class Catalogue {
       case 'snap-delete':
         this.#snapshotDelete(record.uuid);
         break;
+      case 'pin': {
+        const pin = pinAt(record, position);
+        for (const line of record.lines) addPin(this.#volumeOfLine(line), pin);
+        break;
+      }
+      case 'unpin':
+        for (const { line, cut } of record.pins) removePin(this.#volumeOfLine(line), cut);
+        break;
+      case 'horizon':
+        for (const move of record.moves) moveHorizon(this.#volumeOfLine(move.line), move, position);
+        break;
       case 'lu-state':
         this.#volume(record.uuid).luState = record.state;
         break;
@@ -218,6 +233,12 @@ export class Catalogue {
   #volume(uuid: Uint8Array): VolumeState {
     const volume = this.#volumeById.get(uuidText(uuid));
     if (volume === undefined) throw new FormatError(`no volume ${uuidText(uuid)}`);
+    return volume;
+  }
+
+  #volumeOfLine(line: number): VolumeState {
+    const volume = this.#volumeByLine.get(line);
+    if (volume === undefined) throw new FormatError(`no volume was ever in line ${line}`);
     return volume;
   }
 
@@ -238,6 +259,9 @@ export class Catalogue {
       createdMs: record.createdMs,
       createdPosition: position,
       snapshotByName: new Map(),
+      policy: record.policy ?? unlimitedCdp,
+      horizon: undefined,
+      pins: [],
       luState: undefined,
       view:
         record.kind === 'view' ? { sourceUuid: record.sourceUuid, label: record.label } : undefined,
@@ -254,6 +278,7 @@ export class Catalogue {
     };
     this.#volumeById.set(key, volume);
     this.#volumeByName.set(record.name, volume);
+    this.#volumeByLine.set(record.line, volume);
     this.#lineCreate(record, record.kind === 'view' ? record : undefined, position);
   }
 
@@ -280,7 +305,9 @@ export class Catalogue {
 
   #lineRestore(line: LineState): void {
     if (this.#lineById.has(line.id)) throw new FormatError(`line ${line.id} is there already`);
-    if (line.parentLine !== 0) this.line(line.parentLine);
+    if (line.parentLine !== 0 && this.line(line.parentLine).id >= line.id) {
+      throw new FormatError(`line ${line.id} is older than line ${line.parentLine}`);
+    }
     this.#lineById.set(line.id, line);
     this.#nextLine = Math.max(this.#nextLine, line.id + 1);
   }
@@ -294,7 +321,9 @@ export class Catalogue {
     if (volume.history.at(-1)?.line !== volume.line) {
       throw new FormatError(`volume ${volume.name}: its history ends in another line`);
     }
-    for (const span of volume.history) this.line(span.line);
+    for (const span of volume.history) {
+      this.#volumeByLine.set(this.line(span.line).id, volume);
+    }
     this.#volumeById.set(key, volume);
     this.#volumeByName.set(volume.name, volume);
     for (const snapshot of volume.snapshotByName.values()) {
@@ -320,12 +349,14 @@ export class Catalogue {
       leftAt: undefined,
     });
     volume.line = record.line;
+    this.#volumeByLine.set(record.line, volume);
     volume.sizeBytes = record.sizeBytes;
     if (volume.view !== undefined) volume.view.label = record.label;
   }
 
   #volumeSet(volume: VolumeState, record: VolSet): void {
     if (record.ack !== undefined) volume.ack = record.ack;
+    if (record.policy !== undefined) volume.policy = record.policy;
     volume.provisioning = record.provisioning ?? volume.provisioning;
     const { name } = record;
     if (name === undefined) return;
@@ -338,6 +369,7 @@ export class Catalogue {
   #volumeDelete(volume: VolumeState): void {
     this.#volumeById.delete(uuidText(volume.uuid));
     this.#volumeByName.delete(volume.name);
+    for (const { line } of volume.history) this.#volumeByLine.delete(line);
     for (const snapshot of volume.snapshotByName.values()) {
       this.#snapshotById.delete(uuidText(snapshot.uuid));
     }

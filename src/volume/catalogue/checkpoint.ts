@@ -2,6 +2,7 @@
  * Checkpoint: the whole catalogue as one text, cut into CHECKPOINT records. Logged at least once per GiB of log, so that
  * older segments can be given back later; until then a rebuild compares it with what replay has reached there.
  */
+import { formatCdpPolicy, parseCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
 import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
@@ -13,10 +14,13 @@ import {
   type SnapshotState,
   type VolumeState,
 } from './catalogue.ts';
+import type { HorizonState, KeptMoments, PinState } from './kept-moments.ts';
 import { AckMode, type CatalogueRecord, type CheckpointPart, Provisioning } from './records.ts';
+import { HorizonReason } from './retention-records.ts';
 import { readShape, type ShapeReader } from './shape-reader.ts';
 
 const textVersion = 1;
+const unlimitedText = formatCdpPolicy(unlimitedCdp);
 
 /** Canonical text of a catalogue: equal catalogues give equal texts. */
 export function catalogueText(catalogue: Catalogue): string {
@@ -53,7 +57,28 @@ function volumeShape(volume: VolumeState): unknown {
         : { source: toHex(volume.view.sourceUuid), label: volume.view.label },
     history: volume.history.map((span) => ({ ...span, leftAt: span.leftAt ?? null })),
     snapshots: [...volume.snapshotByName.values()].sort(byCut).map(snapshotShape),
+    ...keptShape(volume),
   };
+}
+
+/** Left out where everything is kept, as in checkpoints from before there were windows. */
+function keptShape({ policy, horizon, pins }: KeptMoments): object {
+  const text = formatCdpPolicy(policy);
+  return {
+    ...(text === unlimitedText ? {} : { policy: text }),
+    ...(horizon === undefined ? {} : { horizon }),
+    ...(pins.length === 0 ? {} : { pins: pinNumbers(pins) }),
+  };
+}
+
+/** Cut and time of each as what they add to those before: there may be very many, and this is their text. */
+function pinNumbers(pins: readonly PinState[]): number[] {
+  let [cut, timeMs] = [0, 0];
+  return pins.flatMap((pin) => {
+    const added = [pin.cut - cut, pin.timeMs - timeMs];
+    ({ cut, timeMs } = pin);
+    return added;
+  });
 }
 
 function snapshotShape(snapshot: SnapshotState): unknown {
@@ -137,7 +162,36 @@ function readVolume(item: ShapeReader): VolumeState {
     })),
     history: item.list('history', readSpan),
     snapshotByName: byName(item.list('snapshots', readSnapshot)),
+    policy: readPolicy(item),
+    horizon: item.has('horizon') ? item.optional('horizon', readHorizon) : undefined,
+    pins: item.has('pins') ? readPins(item.numbers('pins')) : [],
   };
+}
+
+function readPolicy(item: ShapeReader): KeptMoments['policy'] {
+  if (!item.has('policy')) return unlimitedCdp;
+  const policy = parseCdpPolicy(item.text('policy'));
+  if (policy === undefined) throw new FormatError('checkpoint: no policy that a volume can have');
+  return policy;
+}
+
+function readHorizon(item: ShapeReader): HorizonState {
+  return {
+    position: item.number('position'),
+    timeMs: item.number('timeMs'),
+    reason: item.choice('reason', Object.values(HorizonReason)),
+  };
+}
+
+function readPins(numbers: readonly number[]): PinState[] {
+  if (numbers.length % 2 !== 0) throw new FormatError('checkpoint: a pin is cut short');
+  let [cut, timeMs] = [0, 0];
+  return Array.from({ length: numbers.length / 2 }, (_, index) => {
+    if (numbers[index * 2] === 0) throw new FormatError('checkpoint: two pins of one state');
+    cut += numbers[index * 2] ?? 0;
+    timeMs += numbers[index * 2 + 1] ?? 0;
+    return { cut, timeMs };
+  });
 }
 
 function readSpan(item: ShapeReader): LineSpan {

@@ -1,45 +1,23 @@
-/**
- * Payloads of catalogue records: what each record type carries, as TLV. One function pair per record.
- *
- * Numbers of the tags are part of the format: never reuse one. Tags that later record types need (parent line, fork
- * position, ...) are reserved here so that they mean the same everywhere.
- */
+/** Payloads of catalogue records: what each record type carries, as TLV. One function pair per record. */
 import { unreachable } from '../../base/assert.ts';
-import { slotSizeBytes } from '../format/address.ts';
+import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { TlvReader, TlvWriter } from '../format/tlv.ts';
-import { limits } from '../limits.ts';
 import type { CatalogueEntry } from '../log/mutation.ts';
-
-const tag = {
-  volumeUuid: 1,
-  name: 2,
-  sizeBytes: 3,
-  naa: 4,
-  serial: 5,
-  ack: 6,
-  createdMs: 7,
-  parentLine: 8,
-  forkPosition: 9,
-  windowMs: 10,
-  sourceUuid: 11,
-  reason: 12,
-  label: 13,
-  luState: 14,
-  snapshotUuid: 16,
-  consistency: 17,
-  cut: 18,
-  momentTicks: 19,
-  provisioning: 20,
-  part: 32,
-  partCount: 33,
-  partBytes: 34,
-  epoch: 48,
-  nodeUuid: 49,
-  openId: 50,
-  startPosition: 51,
-} as const;
+import { sizeOf, tag, uuidOf } from './record-fields.ts';
+import {
+  decodeHorizon,
+  decodePin,
+  decodePolicy,
+  decodeUnpin,
+  encodePolicy,
+  encodeRetention,
+  type Horizon,
+  type Pin,
+  policyTags,
+  type Unpin,
+} from './retention-records.ts';
 
 export const AckMode = { durable: 0, writeBack: 1 } as const;
 export type AckMode = (typeof AckMode)[keyof typeof AckMode];
@@ -60,6 +38,8 @@ export interface VolCreate {
   readonly createdMs: number;
   /** Absent: thin. */
   readonly provisioning?: Provisioning;
+  /** Absent: everything is kept. */
+  readonly policy?: CdpPolicy;
 }
 /** Changes what is given, leaves the rest. */
 export interface VolSet {
@@ -69,6 +49,7 @@ export interface VolSet {
   readonly name?: string;
   readonly ack?: AckMode;
   readonly provisioning?: Provisioning;
+  readonly policy?: CdpPolicy;
 }
 /** Where a new line begins: in `parentLine`, with everything before `forkPosition`. */
 export interface Fork {
@@ -87,6 +68,8 @@ export interface View extends Fork {
   readonly serial: string;
   readonly ack: AckMode;
   readonly createdMs: number;
+  /** Absent: everything is kept. */
+  readonly policy?: CdpPolicy;
   readonly sourceUuid: Uint8Array;
   /** What the moment was called: "snapshot:NAME" or "now". */
   readonly label: string;
@@ -176,6 +159,9 @@ export type CatalogueRecord =
   | VolDelete
   | Snap
   | SnapDelete
+  | Pin
+  | Unpin
+  | Horizon
   | LuState
   | CheckpointPart
   | Epoch;
@@ -196,6 +182,9 @@ const typeByKind = {
   revert: RecordType.revert,
   snap: RecordType.snap,
   'snap-delete': RecordType.snapDelete,
+  pin: RecordType.pin,
+  unpin: RecordType.unpin,
+  horizon: RecordType.horizon,
   'lu-state': RecordType.luState,
   checkpoint: RecordType.checkpoint,
   epoch: RecordType.epoch,
@@ -213,6 +202,7 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
       writer.bytes(tag.volumeUuid, record.uuid);
       if (record.name !== undefined) writer.text(tag.name, record.name);
       if (record.ack !== undefined) writer.number(tag.ack, record.ack);
+      encodePolicy(writer, record.policy);
       return encodeProvisioning(writer, record);
     case 'vol-resize':
       return writer.bytes(tag.volumeUuid, record.uuid).number(tag.sizeBytes, record.sizeBytes);
@@ -236,6 +226,10 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
       return writer;
     case 'snap-delete':
       return writer.bytes(tag.snapshotUuid, record.uuid);
+    case 'pin':
+    case 'unpin':
+    case 'horizon':
+      return encodeRetention(writer, record);
     case 'lu-state':
       return writer.bytes(tag.volumeUuid, record.uuid).bytes(tag.luState, record.state);
     case 'checkpoint':
@@ -255,6 +249,7 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
 }
 
 function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter {
+  encodePolicy(writer, record.policy);
   return writer
     .bytes(tag.volumeUuid, record.uuid)
     .text(tag.name, record.name)
@@ -302,6 +297,7 @@ const identityTags = [
   tag.serial,
   tag.ack,
   tag.createdMs,
+  ...policyTags,
 ];
 const forkTags = [tag.parentLine, tag.forkPosition];
 
@@ -334,15 +330,18 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   [
     RecordType.volSet,
     (line, payload) => {
-      const known = [tag.volumeUuid, tag.name, tag.ack, tag.provisioning];
+      const known = [tag.volumeUuid, tag.name, tag.ack, tag.provisioning, ...policyTags];
       const reader = new TlvReader(payload, 'VOL_SET', known);
+      const policy = decodePolicy(reader);
       return {
         kind: 'vol-set',
         line,
         uuid: uuidOf(reader, tag.volumeUuid),
         ...(reader.has(tag.name) ? { name: reader.text(tag.name) } : {}),
         ...(reader.has(tag.ack) ? { ack: ackOf(reader) } : {}),
+        ...(policy === undefined ? {} : { policy }),
         ...provisioningOf(reader),
+        ...(policy === undefined ? {} : { policy }),
       };
     },
   ],
@@ -377,6 +376,9 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
       return { kind: 'snap-delete', line, uuid: uuidOf(reader, tag.snapshotUuid) };
     },
   ],
+  [RecordType.pin, decodePin],
+  [RecordType.unpin, decodeUnpin],
+  [RecordType.horizon, decodeHorizon],
   [
     RecordType.luState,
     (line, payload) => {
@@ -402,6 +404,7 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
 ]);
 
 function decodeIdentity(reader: TlvReader): Omit<VolCreate, 'kind' | 'line'> {
+  const policy = decodePolicy(reader);
   return {
     uuid: uuidOf(reader, tag.volumeUuid),
     name: reader.text(tag.name),
@@ -410,6 +413,7 @@ function decodeIdentity(reader: TlvReader): Omit<VolCreate, 'kind' | 'line'> {
     serial: reader.text(tag.serial),
     ack: ackOf(reader),
     createdMs: reader.number(tag.createdMs),
+    ...(policy === undefined ? {} : { policy }),
   };
 }
 
@@ -473,21 +477,6 @@ function decodeEpoch(_line: number, payload: Uint8Array): Epoch {
     openId: uuidOf(reader, tag.openId),
     startPosition: reader.number(tag.startPosition),
   };
-}
-
-function uuidOf(reader: TlvReader, which: number): Uint8Array {
-  const value = reader.bytes(which);
-  if (value.length !== 16) throw new FormatError(`field ${which} is no 16-byte id`);
-  return value;
-}
-
-function sizeOf(reader: TlvReader): number {
-  const sizeBytes = reader.number(tag.sizeBytes);
-  const isSize = sizeBytes > 0 && sizeBytes <= limits.volumeSizeBytesMax;
-  if (!isSize || sizeBytes % slotSizeBytes !== 0) {
-    throw new FormatError(`a volume of ${sizeBytes} bytes`);
-  }
-  return sizeBytes;
 }
 
 function ackOf(reader: TlvReader): AckMode {

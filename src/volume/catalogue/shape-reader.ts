@@ -60,6 +60,16 @@ export class ShapeReader {
     return value.map((item) => readShape(item, `${this.#what}.${name}`, read));
   }
 
+  /** Integers from 0 to 2^53 - 1. */
+  numbers(name: string): number[] {
+    const value = this.#take(name);
+    if (!Array.isArray(value)) throw this.#wrong(name);
+    return value.map((number: unknown) => {
+      if (typeof number === 'number' && Number.isSafeInteger(number) && number >= 0) return number;
+      throw this.#wrong(name);
+    });
+  }
+
   /** An object or null; null = undefined. */
   optional<T>(name: string, read: (item: ShapeReader) => T): T | undefined {
     const value = this.#take(name);

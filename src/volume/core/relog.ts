@@ -161,11 +161,15 @@ function appendGroup(
   });
 }
 
-/** A line that began at a record of the tail begins where that record is now; so does a snapshot end there. */
+/** A line that began at a record of the tail begins where that record is now; so does a snapshot or pin end there. */
 function withMovedCut(record: CatalogueRecord, moved: Moved): CatalogueRecord {
   if (record.kind === 'snap' && record.past !== undefined) {
     const { cut } = record.past;
     return { ...record, past: { ...record.past, cut: moved.get(cut) ?? cut } };
+  }
+  if (record.kind === 'unpin') {
+    const pins = record.pins.map(({ line, cut }) => ({ line, cut: moved.get(cut) ?? cut }));
+    return { ...record, pins };
   }
   if (record.kind !== 'view' && record.kind !== 'revert') return record;
   const { forkPosition } = record;

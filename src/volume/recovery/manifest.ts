@@ -7,6 +7,7 @@
  * 2. A manifest that is ahead of the recovered log, of another pool or of another schema is thrown away.
  */
 import Database from 'better-sqlite3';
+import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
 import {
   type CatalogueRecord,
@@ -20,6 +21,15 @@ import {
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSummary } from '../index/run-writer.ts';
+import {
+  applyRetention,
+  changePolicy,
+  deleteRetention,
+  insertPolicy,
+  retentionContents,
+  retentionSchema,
+  retentionTables,
+} from './manifest-retention.ts';
 
 const manifestSchemaVersion = 6;
 
@@ -51,6 +61,7 @@ const schema = `
     uuid TEXT PRIMARY KEY, volume TEXT NOT NULL, name TEXT NOT NULL, line INTEGER NOT NULL, cut INTEGER NOT NULL,
     created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, moment_ticks INTEGER, label TEXT,
     UNIQUE (volume, name)) WITHOUT ROWID;
+  ${retentionSchema}
   CREATE TABLE IF NOT EXISTS epoch (
     epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS segment (
@@ -116,7 +127,16 @@ export class Manifest {
   reset(poolUuid: Uint8Array): void {
     this.#database.transaction(() => {
       // Dropped, not emptied: those of another schema have other columns.
-      for (const table of ['meta', 'volume', 'line', 'pin', 'epoch', 'segment', 'run']) {
+      for (const table of [
+        'meta',
+        'volume',
+        'line',
+        'pin',
+        'epoch',
+        'segment',
+        'run',
+        ...retentionTables,
+      ]) {
         this.#database.exec(`DROP TABLE IF EXISTS ${table}`);
       }
       this.#database.exec(schema);
@@ -191,6 +211,7 @@ export class Manifest {
       volumes: all('SELECT * FROM volume ORDER BY uuid'),
       lines: all('SELECT * FROM line ORDER BY id'),
       pins: all('SELECT * FROM pin ORDER BY uuid'),
+      kept: retentionContents(this.#database),
       epochs: all('SELECT * FROM epoch ORDER BY epoch'),
       segments: all('SELECT * FROM segment ORDER BY id'),
       runs: all('SELECT * FROM run ORDER BY level, first_segment'),
@@ -226,6 +247,7 @@ export class Manifest {
         isView ? record.label : null,
         (isView ? undefined : record.provisioning) ?? Provisioning.thin,
       );
+    insertPolicy(this.#database, record.uuid, record.policy ?? unlimitedCdp);
     this.#insertLine(record, isView ? record : undefined, position);
   }
 
@@ -295,6 +317,7 @@ export class Manifest {
             record.provisioning ?? null,
             toHex(record.uuid),
           );
+        if (record.policy !== undefined) changePolicy(database, record.uuid, record.policy);
         break;
       case 'vol-resize':
         database
@@ -303,6 +326,7 @@ export class Manifest {
         break;
       case 'vol-delete':
         database.prepare('DELETE FROM pin WHERE volume = ?').run(toHex(record.uuid));
+        deleteRetention(database, record.uuid);
         database.prepare('DELETE FROM volume WHERE uuid = ?').run(toHex(record.uuid));
         break;
       case 'snap':
@@ -310,6 +334,11 @@ export class Manifest {
         break;
       case 'snap-delete':
         database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
+        break;
+      case 'pin':
+      case 'unpin':
+      case 'horizon':
+        applyRetention(database, record, position);
         break;
       case 'lu-state':
         database

@@ -1,0 +1,76 @@
+/** What the manifest has of windows: policy and horizon of each volume, and its automatic pins. */
+import type Database from 'better-sqlite3';
+import { type CdpPolicy, formatCdpPolicy } from '../../base/cdp-policy.ts';
+import { toHex } from '../../base/uuid.ts';
+import { pinAt } from '../catalogue/kept-moments.ts';
+import type { Horizon, Pin, Unpin } from '../catalogue/retention-records.ts';
+
+export const retentionSchema = `
+  CREATE TABLE IF NOT EXISTS retention (
+    volume TEXT PRIMARY KEY, policy TEXT NOT NULL, horizon INTEGER, horizon_ms INTEGER, horizon_reason INTEGER)
+    WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS auto_pin (
+    line INTEGER NOT NULL, cut INTEGER NOT NULL, moment_ms INTEGER NOT NULL, PRIMARY KEY (line, cut)) WITHOUT ROWID;
+`;
+export const retentionTables = ['retention', 'auto_pin'];
+
+export function insertPolicy(
+  database: Database.Database,
+  volume: Uint8Array,
+  policy: CdpPolicy,
+): void {
+  database
+    .prepare('INSERT INTO retention VALUES (?, ?, NULL, NULL, NULL)')
+    .run(toHex(volume), formatCdpPolicy(policy));
+}
+
+export function changePolicy(
+  database: Database.Database,
+  volume: Uint8Array,
+  policy: CdpPolicy,
+): void {
+  database
+    .prepare('UPDATE retention SET policy = ? WHERE volume = ?')
+    .run(formatCdpPolicy(policy), toHex(volume));
+}
+
+/** With everything that is kept of it. */
+export function deleteRetention(database: Database.Database, volume: Uint8Array): void {
+  const uuid = toHex(volume);
+  database
+    .prepare('DELETE FROM auto_pin WHERE line IN (SELECT id FROM line WHERE volume = ?)')
+    .run(uuid);
+  database.prepare('DELETE FROM retention WHERE volume = ?').run(uuid);
+}
+
+export function applyRetention(
+  database: Database.Database,
+  record: Pin | Unpin | Horizon,
+  position: number,
+): void {
+  if (record.kind === 'pin') {
+    const insert = database.prepare('INSERT INTO auto_pin VALUES (?, ?, ?)');
+    const { cut, timeMs } = pinAt(record, position);
+    for (const line of record.lines) insert.run(line, cut, timeMs);
+  } else if (record.kind === 'unpin') {
+    const remove = database.prepare('DELETE FROM auto_pin WHERE line = ? AND cut = ?');
+    for (const { line, cut } of record.pins) remove.run(line, cut);
+  } else {
+    const move = database.prepare(
+      'UPDATE retention SET horizon = ?, horizon_ms = ?, horizon_reason = ? ' +
+        'WHERE volume = (SELECT volume FROM line WHERE id = ?)',
+    );
+    for (const { line, position: to, timeMs, reason } of record.moves) {
+      move.run(to, timeMs, reason, line);
+    }
+  }
+}
+
+/** Rows in order, for comparisons. */
+export function retentionContents(database: Database.Database): unknown {
+  const all = (sql: string): unknown[] => database.prepare(sql).all();
+  return {
+    retention: all('SELECT * FROM retention ORDER BY volume'),
+    autoPins: all('SELECT * FROM auto_pin ORDER BY line, cut'),
+  };
+}
