@@ -34,8 +34,6 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
 };
 
 export const limits = {
-  /** Refuse writes from this share of the capacity on, until space can be reclaimed. */
-  writeLimitShare: 0.95,
   /** Capacity of a new pool: this share of the file system's free space. */
   defaultCapacityShare: 0.9,
   /** Refuse writes when the file system has room for fewer segments than this and no more than this many are ready:
@@ -43,6 +41,21 @@ export const limits = {
   fileSystemReserveSegments: 3,
   /** Look at the file system's free space this often. */
   freeSpaceCheckMs: 1000,
+  /** Between the limits of space a block of a volume is due so much after the one before, half-way between the limits, if the
+   *  volume does all the replacing: 40 MiB/s. */
+  throttleBlockMs: 0.1,
+  /** Nothing is slower than this: 2 MiB/s. */
+  throttleDelayMsMax: 2,
+  /** A volume that replaces nothing is slowed down like one that does this share of it. */
+  throttleWeightMin: 0.1,
+  /** What was replaced counts less with every look, a second apart. */
+  throttleMemory: 0.9,
+  /** A write that is due sooner goes on: timers are not finer. */
+  throttleStepMs: 1,
+  /** No write waits longer: hosts give commands up after 30 s. */
+  throttleWaitMsMax: 4000,
+  /** Writes that wait hold no more than this part of staging. */
+  throttleStagingShare: 0.25,
   /** Zeroing ahead: at most this many segments a second (132 KiB frames + flush: 0.15 ms alone, 0.61 ms beside unthrottled
    *  zeroing, 0.18 ms at 7 segments a second). */
   prepareIntervalMs: 143,

@@ -1,68 +1,204 @@
 /**
- * Space: how full the pool is, and whether it takes new data. Nothing reserves blocks on the file system, so both the pool's
- * capacity and the file system's free space count. Reads, trims, deletes and restarts work whatever this says.
+ * Space: how full the pool is, what it does about it, and whether it takes new data. Nothing reserves blocks on the file
+ * system, so both the pool's capacity and the file system's free space count. Reads, flushes, trims, deletes and restarts
+ * work whatever this says.
+ *
+ *     every second, and at each new segment:
+ *       StoredCount ─▶ used ─▶ SpaceLimits ─▶ Relief: steps that are taken     Throttle: how fast volumes may write
+ *     each write:
+ *       admits ─▶ used + staged against the limit of its kind of volume        holds ─▶ its turn in the throttle
+ *
+ * Invariant: once thin volumes are refused they stay so until a margin is free, so a pool at its limit does not flap.
  */
 import { DiskError, type Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
-import { slotOf, slotSizeBytes } from '../format/address.ts';
+import type { IoRequest } from '../../device/block-device.ts';
+import type { VolumeState } from '../catalogue/catalogue.ts';
+import { slotSizeBytes } from '../format/address.ts';
+import type { WriteGate } from '../io/devices.ts';
+import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
+import { type Growth, GrowthRecord } from './growth.ts';
 import type { PoolParts } from './parts.ts';
+import { Relief, type ReliefEvent } from './relief.ts';
+import { moreReserved, Reserves } from './reserves.ts';
+import { pressureAt, type SpaceLimits, sharesOf, spaceLimits } from './space-limits.ts';
+import { type PackList, type RunList, type StoredBytes, StoredCount } from './stored-bytes.ts';
+import { type LaneReport, Throttle } from './throttle.ts';
 
 export interface SpaceReport {
   readonly capacityBytes: number;
+  /** On disk, with what waits to be logged. */
   readonly usedBytes: number;
+  readonly stored: StoredBytes;
+  /** Hosts are told from here on. */
+  readonly softLimitBytes: number;
+  /** Thin volumes take no new data from here on. */
   readonly writeLimitBytes: number;
+  /** Kept for thick volumes. */
+  readonly reservedBytes: number;
   readonly fileSystemFreeBytes: number;
   /** Why new writes are refused; undefined = they are not. */
   readonly fullReason: string | undefined;
   readonly segmentCount: number;
   readonly readySegmentCount: number;
+  readonly relief: readonly ReliefEvent[];
+  readonly throttled: readonly LaneReport[];
 }
 
-export class Space {
+export class Space implements WriteGate {
   readonly #parts: PoolParts;
+  readonly #segmentBytes: number;
+  readonly #stored: StoredCount;
+  readonly #reserves: Reserves;
+  readonly #relief: Relief;
+  readonly #throttle: Throttle;
+  readonly #growth: GrowthRecord;
+  #limits: SpaceLimits;
   #timer: Timer | undefined;
   #isFileSystemFull = false;
   #fileSystemFreeBytes = 0;
+  /** Thin volumes are refused. */
+  #isFull = false;
   #isStopped = false;
-  /** Bytes of all segments but the one being written. */
-  #finishedBytes = 0;
-  #countedSegments = 0;
 
-  constructor(parts: PoolParts) {
+  /** `release` takes a write back that was held. */
+  constructor(
+    parts: PoolParts,
+    files: { readonly runs: RunList; readonly packs: PackList | undefined },
+    release: (request: IoRequest, line: Line) => void,
+  ) {
     this.#parts = parts;
+    this.#segmentBytes = parts.settings.segmentSlots * slotSizeBytes;
+    this.#stored = new StoredCount(parts, files);
+    this.#reserves = new Reserves(parts);
+    this.#relief = new Relief(parts.host);
+    this.#throttle = new Throttle(parts, release);
+    this.#limits = this.#limitsNow();
     this.check();
+    this.#growth = new GrowthRecord(parts, this.#stored.total);
     this.#schedule();
   }
 
+  /** Nothing is held back any more. */
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+    this.#throttle.stop();
   }
 
-  /** Whether a write may be taken now. Cheap: called for each. */
-  admitsWrites(): boolean {
-    return !this.#isFileSystemFull && this.#usedBytes() < this.#writeLimitBytes();
+  /** Whether the pool takes new data of the line now. Cheap: called for each write. */
+  admits(line: Line): boolean {
+    if (this.#isFileSystemFull) return false;
+    const usedBytes = this.#usedBytes;
+    if (this.#reserves.isAny) {
+      const claim = this.#reserves.claimOf(line);
+      const others = this.#reserves.claimBytes - claim;
+      if (claim > 0) return usedBytes + others < this.#limits.thickBytes;
+    }
+    if (!this.#isFull && this.#excessBytes(usedBytes) < 0) return true;
+    if (!this.#isFull) this.#look();
+    return !this.#isFull;
+  }
+
+  /** Whether the write waits its turn: then it comes back through `release`. */
+  holds(request: IoRequest, line: Line): boolean {
+    return this.#throttle.holds(request, line);
+  }
+
+  /** The log opened another segment. */
+  segmentOpened(): void {
+    this.#stored.segmentOpened();
+    this.check();
+  }
+
+  /** The capacity or its limits are others than before. */
+  limitsChanged(): void {
+    this.#limits = this.#limitsNow();
+    this.check();
+  }
+
+  /** Whether so much more can be reserved for thick volumes. */
+  canReserve(bytes: number): boolean {
+    return this.#reserves.fits(bytes, this.#limits.hardBytes - this.#usedBytes);
+  }
+
+  /** What making the volume thick, or giving it this size as a thick one, would reserve beyond what it has. */
+  moreReserved(volume: VolumeState, sizeBytes: number): number {
+    const line = this.#parts.lineById.get(volume.line);
+    return line === undefined ? 0 : moreReserved(volume, line, sizeBytes);
   }
 
   report(): SpaceReport {
     this.check();
-    const usedBytes = this.#usedBytes();
-    const writeLimitBytes = this.#writeLimitBytes();
+    const { capacityBytes, softBytes, hardBytes } = this.#limits;
     return {
-      capacityBytes: this.#parts.superblock.capacityBytes,
-      usedBytes,
-      writeLimitBytes,
+      capacityBytes,
+      usedBytes: this.#usedBytes,
+      stored: this.#stored.parts,
+      softLimitBytes: softBytes,
+      writeLimitBytes: hardBytes,
+      reservedBytes: this.#reserves.claimBytes,
       fileSystemFreeBytes: this.#fileSystemFreeBytes,
-      fullReason: this.#fullReason(usedBytes, writeLimitBytes),
+      fullReason: this.#fullReason(),
       segmentCount: this.#parts.segmentById.size,
       readySegmentCount: this.#parts.writer?.supply.readyCount ?? 0,
+      relief: this.#relief.events(),
+      throttled: this.#throttle.lanes(),
     };
   }
 
-  /** Looks at the file system; called every second and at each new segment. */
+  /** How fast the pool fills, and when it is full at that rate. */
+  forecast(): Growth[] {
+    return this.#growth.forecast(this.#stored.total, this.#limits);
+  }
+
+  /** Looks at everything; called every second and at each new segment. */
   check(): void {
-    const { host, settings, writer } = this.#parts;
+    this.#checkFileSystem();
+    this.#stored.count();
+    this.#look();
+  }
+
+  get #usedBytes(): number {
+    const { staging } = this.#parts;
+    return this.#stored.total + staging.sizeBytes - staging.freeBytes;
+  }
+
+  /** How far thin volumes are beyond what they may take; below 0 = they are not. */
+  #excessBytes(usedBytes: number): number {
+    const { hardBytes, thickBytes } = this.#limits;
+    const claimed = usedBytes + this.#reserves.claimBytes - thickBytes;
+    return Math.max(usedBytes - hardBytes, claimed);
+  }
+
+  #look(): void {
+    const { thickBytes, marginBytes } = this.#limits;
+    const usedBytes = this.#usedBytes;
+    this.#reserves.look(thickBytes - usedBytes);
+    const excessBytes = this.#excessBytes(usedBytes);
+    this.#isFull = excessBytes >= (this.#isFull ? -marginBytes : 0);
+    const fields = { usedBytes, capacityBytes: this.#limits.capacityBytes };
+    if (this.#parts.writer === undefined) return;
+    this.#throttle.look(pressureAt(this.#stored.total, this.#limits), (line) =>
+      this.#isThick(line),
+    );
+    this.#relief.set('throttle', this.#throttle.isOn, fields);
+    this.#relief.set('refuse', this.#isFull, fields);
+  }
+
+  /** A thick volume whose reserve lasts. */
+  #isThick(line: Line): boolean {
+    return this.#reserves.claimOf(line) > 0;
+  }
+
+  #limitsNow(): SpaceLimits {
+    const { superblock } = this.#parts;
+    return spaceLimits(superblock.capacityBytes, this.#segmentBytes, sharesOf(superblock));
+  }
+
+  #checkFileSystem(): void {
+    const { host, writer } = this.#parts;
     try {
       this.#fileSystemFreeBytes = host.disk.freeBytes();
     } catch (thrown) {
@@ -71,7 +207,9 @@ export class Space {
       return;
     }
     const reserve = limits.fileSystemReserveSegments;
-    const isShort = this.#fileSystemFreeBytes < reserve * settings.segmentSlots * slotSizeBytes;
+    // One segment of margin: what is short stays so until there is more than what made it short.
+    const wanted = this.#isFileSystemFull ? reserve + 1 : reserve;
+    const isShort = this.#fileSystemFreeBytes < wanted * this.#segmentBytes;
     if (isShort) writer?.supply.pause();
     else writer?.supply.resume();
     // Segments that are ready take data whatever the file system says; the last ones are for deletes and trims.
@@ -91,45 +229,22 @@ export class Space {
     this.#timer = this.#parts.host.timers.after(limits.freeSpaceCheckMs, () => {
       if (this.#isStopped) return;
       this.check();
+      this.#growth.note(this.#stored.total);
       this.#schedule();
     });
   }
 
-  #writeLimitBytes(): number {
-    return Math.floor(this.#parts.superblock.capacityBytes * limits.writeLimitShare);
-  }
-
-  /** Bytes of log, with what waits to be logged. */
-  #usedBytes(): number {
-    const { segmentById, writer, staging } = this.#parts;
-    if (this.#countedSegments !== segmentById.size) this.#recount();
-    const nextSlot = writer === undefined ? 0 : writer.log.place.nextSlot;
-    return this.#finishedBytes + nextSlot * slotSizeBytes + staging.sizeBytes - staging.freeBytes;
-  }
-
-  #recount(): void {
-    const { segmentById, settings, writer } = this.#parts;
-    this.#countedSegments = segmentById.size;
-    this.#finishedBytes = 0;
-    const current = writer?.log.place.segId;
-    for (const segment of segmentById.values()) {
-      if (segment.segId === current) continue;
-      // The log has left it with frames in flight, so its end is not known yet: full for now, and counted again next time.
-      const isFinished = segment.endAddress > 0;
-      if (!isFinished) this.#countedSegments = -1;
-      const slots = isFinished ? slotOf(segment.endAddress - 1) + 1 : settings.segmentSlots;
-      this.#finishedBytes += slots * slotSizeBytes;
-    }
-  }
-
-  #fullReason(usedBytes: number, writeLimitBytes: number): string | undefined {
+  #fullReason(): string | undefined {
     if (this.#isFileSystemFull) {
       return `the file system has only ${formatSize(this.#fileSystemFreeBytes)} left`;
     }
-    if (usedBytes >= writeLimitBytes) {
-      const share = Math.round(limits.writeLimitShare * 100);
-      return `the log has reached ${share} % of the pool's capacity (${formatSize(this.#parts.superblock.capacityBytes)})`;
-    }
-    return undefined;
+    if (!this.#isFull) return undefined;
+    const { capacityBytes, hardBytes } = this.#limits;
+    const claimBytes = this.#reserves.claimBytes;
+    const kept = claimBytes === 0 ? '' : `; ${formatSize(claimBytes)} are kept for thick volumes`;
+    const share = Math.round((hardBytes / capacityBytes) * 100);
+    return this.#usedBytes >= hardBytes - this.#limits.marginBytes
+      ? `${share} % of the pool's capacity (${formatSize(capacityBytes)}) are used${kept}`
+      : `what is left of the pool's capacity (${formatSize(capacityBytes)}) is not enough${kept}`;
   }
 }

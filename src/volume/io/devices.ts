@@ -22,19 +22,29 @@ import { ReadOperation } from './read-operation.ts';
 import { RecentBlocks } from './recent-blocks.ts';
 import { type WriteContext, WriteOperation } from './write-operation.ts';
 
+/** Whether new data is taken, and when. */
+export interface WriteGate {
+  /** Whether the pool takes new data of the line now. Cheap: asked for each write. */
+  admits(line: Line): boolean;
+  /** Whether the write has to wait: then the gate gives it to `Operations.release` later. */
+  holds(request: IoRequest, line: Line): boolean;
+}
+
 /** Free lists of operations, shared by all devices of a pool: none is made per request once warm. */
 export class Operations {
   readonly #reader: BlockReader;
   readonly #context: WriteContext;
+  readonly #gate: WriteGate;
   readonly #freeReads: ReadOperation[] = [];
   readonly #freeWrites: WriteOperation[] = [];
   readonly #freeAtomics: AtomicOperation[] = [];
   readonly #recent = new RecentBlocks(limits.recentBlocks);
   readonly #freeClones: CloneOperation[] = [];
 
-  constructor(reader: BlockReader, context: WriteContext) {
+  constructor(reader: BlockReader, context: WriteContext, gate: WriteGate) {
     this.#reader = reader;
     this.#context = context;
+    this.#gate = gate;
   }
 
   read(request: IoRequest, map: BlockMap): void {
@@ -51,6 +61,21 @@ export class Operations {
     this.#context.log().flush(() => {
       finish(request, IoStatus.ok);
     });
+  }
+
+  /** What adds data to the pool. What hypervisors lock with never waits for its turn. */
+  add(request: IoRequest, line: Line): void {
+    if (!this.#gate.admits(line)) finish(request, IoStatus.noSpace);
+    else if (request.kind !== IoKind.write) this.atomic(request, line);
+    else if (!this.#gate.holds(request, line)) this.write(request, line);
+  }
+
+  /** A write that waited: much may have happened meanwhile. */
+  release(request: IoRequest, line: Line): void {
+    if (line.isGone) finish(request, IoStatus.shuttingDown);
+    else if (!isInside(request, line.blockCount * slotSizeBytes)) finish(request, IoStatus.invalid);
+    else if (!this.#gate.admits(line)) finish(request, IoStatus.noSpace);
+    else this.write(request, line);
   }
 
   /** Write, zero or trim. */
@@ -74,6 +99,10 @@ export class Operations {
   }
 
   clone(request: IoRequest, line: Line, source: CloneSource): void {
+    if (!this.#gate.admits(line)) {
+      finish(request, IoStatus.noSpace);
+      return;
+    }
     const operation =
       this.#freeClones.pop() ??
       new CloneOperation(this.#context, (finished) => {
@@ -152,19 +181,11 @@ export class VolumeDevice implements BlockDevice {
   readonly isReadOnly: boolean;
   readonly #volume: VolumeView;
   readonly #operations: Operations;
-  /** Whether the pool takes new data now. */
-  readonly #admitsWrites: () => boolean;
 
-  constructor(
-    volume: VolumeView,
-    operations: Operations,
-    isReadOnly: boolean,
-    admitsWrites: () => boolean,
-  ) {
+  constructor(volume: VolumeView, operations: Operations, isReadOnly: boolean) {
     this.#volume = volume;
     this.#operations = operations;
     this.isReadOnly = isReadOnly;
-    this.#admitsWrites = admitsWrites;
   }
 
   get name(): string {
@@ -220,12 +241,9 @@ export class VolumeDevice implements BlockDevice {
 
   /** What adds data to the pool. */
   #add(request: IoRequest): void {
-    const { line } = this.#volume;
     const isPlain = request.kind === IoKind.write;
     if (!isPlain && !isAtomic(request)) finish(request, IoStatus.invalid);
-    else if (!this.#admitsWrites()) finish(request, IoStatus.noSpace);
-    else if (isPlain) this.#operations.write(request, line);
-    else this.#operations.atomic(request, line);
+    else this.#operations.add(request, this.#volume.line);
   }
 
   #clone(request: IoRequest): void {
@@ -240,7 +258,6 @@ export class VolumeDevice implements BlockDevice {
     else if (!isCloneable(request, source.sizeBytes, cloneSource.line === line)) {
       finish(request, IoStatus.invalid);
     } else if (request.length === 0) finish(request, IoStatus.ok);
-    else if (!this.#admitsWrites()) finish(request, IoStatus.noSpace);
     else this.#operations.clone(request, line, cloneSource);
   }
 

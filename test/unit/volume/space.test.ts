@@ -1,54 +1,20 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Outcome } from '../../../src/base/errors.ts';
 import { IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
-import { openPool } from '../../../src/volume/pool-open.ts';
-import { inlineHost, smallSettings } from '../../support/inline-host.ts';
+import { ask, close, create, PoolWorld, submitBytes } from './pool-world.ts';
 
 const writeBytes = 8 * 4096;
 const writes = 60;
 
-let folder = '';
-const hosts: ReturnType<typeof inlineHost>[] = [];
+let world: PoolWorld;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tidemark-space-'));
+  world = new PoolWorld();
 });
 
 afterEach(() => {
-  for (const host of hosts.splice(0)) host.abandon();
-  rmSync(folder, { recursive: true, force: true });
+  world.remove();
 });
-
-async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
-  return await new Promise((resolve, reject) => {
-    call((outcome) => {
-      if (outcome.ok) resolve(outcome.value);
-      else reject(outcome.error);
-    });
-  });
-}
-
-async function open(): Promise<Pool> {
-  const host = inlineHost(folder);
-  hosts.push(host);
-  const options = {
-    name: 'main',
-    settings: smallSettings(folder),
-    capacityBytes: 2 ** 30,
-    pageCacheBytes: 2 ** 30,
-    onFailed: (message: string) => {
-      throw new Error(message);
-    },
-  };
-  const { pool } = await ask<{ pool: Pool }>((done) => {
-    openPool(host, options, done);
-  });
-  return pool;
-}
 
 /** Writes in many turns, each while earlier ones are in flight, over many segments of 64 slots. */
 async function writeALot(pool: Pool): Promise<void> {
@@ -68,8 +34,23 @@ async function writeALot(pool: Pool): Promise<void> {
   for (const request of await Promise.all(answers)) expect(request.status).toBe(IoStatus.ok);
 }
 
+/** Bytes of the files that the pool is made of: the first `segmentCount` segments in full, but the last, which is being written. */
+function bytesOnDisk(segmentCount: number): number {
+  const sizesIn = (name: string): number[] =>
+    existsSync(join(folder, name))
+      ? readdirSync(join(folder, name))
+          .sort()
+          .map((each) => statSync(join(folder, name, each)).size)
+      : [];
+  const segments = sizesIn('segments').slice(0, segmentCount - 1);
+  const manifest = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'].map(
+    (name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0,
+  );
+  return [...segments, ...sizesIn('runs'), ...manifest].reduce((sum, size) => sum + size, 0);
+}
+
 describe('space', () => {
-  it('counts every segment, also one that the log left while writes were in flight', async () => {
+  it('counts what the files of the pool take, also a segment that the log left while writes were in flight', async () => {
     const pool = await open();
     await ask((done) => {
       pool.volumeCreate({ name: 'lun0', sizeBytes: 2 ** 24 }, done);
@@ -77,11 +58,18 @@ describe('space', () => {
     await writeALot(pool);
     const { usedBytes, segmentCount } = pool.space();
     expect(segmentCount).toBeGreaterThan(5);
+    expect(usedBytes).toBeGreaterThan(writes * writeBytes);
     await new Promise<void>((resolve) => {
       pool.close(resolve);
     });
-    const reopened = await open();
-    // The new opening has logged a segment header and its EPOCH frame.
-    expect(reopened.space().usedBytes).toBe(usedBytes + 2 * 4096);
+    const reopened = (await open()).space();
+    // Seals and the manifest go on while it looks.
+    const onDisk = bytesOnDisk(reopened.segmentCount);
+    expect(reopened.usedBytes).toBeGreaterThan(onDisk * 0.98);
+    expect(reopened.usedBytes).toBeLessThan(onDisk * 1.02);
+    const { segmentBytes, packBytes, runBytes, manifestBytes } = reopened.stored;
+    expect(segmentBytes + packBytes + runBytes + manifestBytes).toBe(reopened.usedBytes);
+    expect(runBytes).toBeGreaterThan(0);
+    expect(manifestBytes).toBeGreaterThan(0);
   });
 });

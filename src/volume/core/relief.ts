@@ -1,0 +1,69 @@
+/**
+ * Relief: what a pool that fills up does, mildest first. Each step is told to the log when it begins and when it ends.
+ *
+ *     use    soft ──────────────────────────────────────── hard
+ *            throttle ...........................................    writes are slowed down, more and more
+ *                                                           refuse    thin volumes take no new data
+ */
+import type { Clock, Log } from '../../base/ports.ts';
+
+export const reliefSteps = ['throttle', 'refuse'] as const;
+export type ReliefStep = (typeof reliefSteps)[number];
+
+const texts: Readonly<Record<ReliefStep, readonly [string, string]>> = {
+  throttle: ['writes are slowed down', 'writes go at full speed again'],
+  refuse: ['thin volumes take no new data', 'thin volumes take new data again'],
+};
+const eventsMax = 100;
+
+/** A step that was taken. */
+export interface ReliefEvent {
+  readonly step: ReliefStep;
+  readonly text: string;
+  readonly beganMs: number;
+  /** Absent: it still goes on. */
+  endedMs?: number;
+}
+
+export class Relief {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #events: ReliefEvent[] = [];
+
+  constructor(host: { readonly clock: Clock; readonly log: Log }) {
+    this.#clock = host.clock;
+    this.#log = host.log;
+  }
+
+  /** The newest ones, oldest first. */
+  events(): readonly ReliefEvent[] {
+    return this.#events;
+  }
+
+  isOn(step: ReliefStep): boolean {
+    return this.#lastOf(step)?.endedMs === undefined && this.#lastOf(step) !== undefined;
+  }
+
+  /** Notes whether a step is being taken, when that changed; `fields` are for the log. */
+  set(step: ReliefStep, isOn: boolean, fields: Readonly<Record<string, unknown>>): void {
+    if (isOn === this.isOn(step)) return;
+    const [beginning, end] = texts[step];
+    if (isOn) {
+      this.#log.warn(`space is short: ${beginning}`, { step, ...fields });
+      this.#add({ step, text: beginning, beganMs: this.#clock.wallMs() });
+      return;
+    }
+    this.#log.info(`space: ${end}`, { step, ...fields });
+    const last = this.#lastOf(step);
+    if (last !== undefined) last.endedMs = this.#clock.wallMs();
+  }
+
+  #add(event: ReliefEvent): void {
+    this.#events.push(event);
+    if (this.#events.length > eventsMax) this.#events.shift();
+  }
+
+  #lastOf(step: ReliefStep): ReliefEvent | undefined {
+    return this.#events.findLast((event) => event.step === step);
+  }
+}
