@@ -1,6 +1,7 @@
 /** Entry of `npm run bench`: reads what to measure from the command line. */
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchCleaner } from './cleaner.ts';
 import { benchFlame } from './flame.ts';
 import { benchIscsi } from './iscsi.ts';
 import { benchNbd } from './nbd.ts';
@@ -10,19 +11,21 @@ import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments|flame [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments|cleaner|flame [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
   iscsi            beside tgt with its write cache on and off
   suites           libiscsi's test suites on tidemark and on tgt, as a table
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
+  cleaner          write amplification of the cleaner's policy, beside the reference
   flame            flame graphs of the engine during one job of nbd
   segments         durable writes with and without prepared segments
 
   --rounds N       rounds, of which the median counts (default 3)
   --seconds N      length of each fio job (default 2)
   --count N        snapshots (default 10000)
+  --blocks N       cleaner: blocks of the device (default 524288)
   --log-gib N      GiB of log for recovery (default 2)
   --transport T    nbd: unix (default), tcp or tls
   --job NAME       flame: the job (default: 4k write QD32)
@@ -37,6 +40,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '2' },
     count: { type: 'string', default: '10000' },
+    blocks: { type: 'string', default: '524288' },
     'log-gib': { type: 'string', default: '2' },
     transport: { type: 'string', default: 'unix' },
     job: { type: 'string', default: '4k write QD32' },
@@ -74,6 +78,10 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   recovery: async () => {
     await benchRecovery({ rounds, logGiB: Number(values['log-gib']) });
+  },
+  cleaner: async () => {
+    await Promise.resolve();
+    benchCleaner({ blockCount: Number(values.blocks) });
   },
   flame: async () => {
     await benchFlame({ seconds, folder: values.folder, job: values.job });

@@ -1,0 +1,48 @@
+/** Maxima and tuned constants of the cleaner. Sizes of packs and steps are in segments: tests and simulator have small ones. */
+export const cleanerLimits = {
+  /** Nothing that lives is copied while garbage is at most this share of what lives: by the fill of the pool, in between by line.
+   *  Copying costs writes, so there is more garbage where there is more room. */
+  garbageShares: [
+    { fill: 0.5, share: 1 },
+    { fill: 0.85, share: 0.25 },
+    { fill: 0.92, share: 0.12 },
+    { fill: 0.95, share: 0.02 },
+  ],
+  /** What a batch cleans down to, as a share of the above: else every mark would find a little to do. */
+  garbageShareAfter: 0.9,
+  /** The fill that counts at least, by pressure. */
+  fillAtLeast: { none: 0, soft: 0.85, hard: 0.95 },
+  /** A container that would give less than this share of itself back is left as it is. */
+  gainShareMin: 0.02,
+  /** Sizes of a pack, in segments. A smaller one comes only from what is left over. */
+  packSegmentsMin: 1,
+  packSegmentsMax: 8,
+  /** Age classes, in segments of log: each reaches to this many times the one before. */
+  ageClassFactor: 4,
+  /** One batch copies at most so much, in segments; then it is looked again. */
+  batchSegmentsMax: 16,
+  /** Empty members in one pack. */
+  deadMembersMax: 1024,
+  /** The log is judged again after so much of it was written: segments, or a share of what is used, whichever is more. */
+  markAfter: {
+    none: { logSegments: 8, logShare: 0.05 },
+    soft: { logSegments: 4, logShare: 0.02 },
+    hard: { logSegments: 1, logShare: 0.005 },
+  },
+  /** A mark after which nothing was packed doubles that, up to so many times. */
+  idleDoublingsMax: 4,
+  /** From the end of a pass to a mark because something was given up. */
+  markPauseMs: { none: 10_000, soft: 2000, hard: 250 },
+  /** How often it is looked whether a mark is due. */
+  lookEveryMs: 1000,
+  /** A pool that was just opened has other things to do. */
+  firstLookAfterMs: 10_000,
+  /** Copies: bytes a second, and how many times fewer while clients write. */
+  rates: {
+    none: { bytesPerSecond: 32 * 2 ** 20, busyFactor: 4 },
+    soft: { bytesPerSecond: 128 * 2 ** 20, busyFactor: 2 },
+    hard: { bytesPerSecond: 512 * 2 ** 20, busyFactor: 1 },
+  },
+  /** This many packs below half a segment are merged into one. */
+  smallPacksMin: 16,
+} as const;

@@ -1,0 +1,216 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type Batch,
+  type Container,
+  contentOf,
+  garbageShareAllowed,
+  type Member,
+  nextBatch,
+  type PoolState,
+} from '../../../../src/volume/cleaner/policy.ts';
+
+const blockBytes = 4096;
+const segmentBlocks = 64;
+const segmentBytes = segmentBlocks * blockBytes;
+const fixedBytes = 2 * blockBytes;
+
+function member(segId: number, liveBlocks: number): Member {
+  return { segId, liveBlocks, fixedBytes };
+}
+
+/** A segment's own file. */
+function segment(segId: number, liveBlocks: number): Container {
+  const members = [member(segId, liveBlocks)];
+  return { sizeBytes: segmentBytes, members, isPack: false, madeAtSegId: segId };
+}
+
+function pack(keptBlocks: number, members: readonly Member[]): Container {
+  const sizeBytes = keptBlocks * blockBytes + members.length * fixedBytes;
+  return { sizeBytes, members, isPack: true, madeAtSegId: 990 };
+}
+
+function pool(containers: readonly Container[], rest: Partial<PoolState> = {}): PoolState {
+  return {
+    containers,
+    headSegId: 1000,
+    segmentBytes,
+    fill: 0.3,
+    pressure: 'none',
+    spareBytes: 2 ** 40,
+    ...rest,
+  };
+}
+
+function segIdsOf(batch: Batch | undefined): readonly number[] {
+  return (batch?.packs ?? []).flatMap(({ segIds }) => segIds);
+}
+
+/** What the pool is once the batch is done. */
+function cleaned(state: PoolState, { packs }: Batch): PoolState {
+  const memberById = new Map(
+    state.containers.flatMap(({ members }) => members.map((each) => [each.segId, each])),
+  );
+  const moved = new Set(packs.flatMap(({ segIds }) => segIds));
+  const kept = state.containers.filter(({ members }) => !members.some((m) => moved.has(m.segId)));
+  const made = packs.map(({ segIds }) => {
+    const members = segIds.map((segId) => memberById.get(segId) ?? member(segId, Number.NaN));
+    return pack(
+      members.reduce((sum, { liveBlocks }) => sum + liveBlocks, 0),
+      members,
+    );
+  });
+  return { ...state, containers: [...kept, ...made] };
+}
+
+describe('cleaning policy', () => {
+  it('gives back at once, in one pack, what nothing lives of, however empty the pool is', () => {
+    const dead = [segment(3, 0), pack(40, [member(5, 0), member(8, 0)])];
+    const batch = nextBatch(pool([segment(1, 60), ...dead, segment(9, 64)], { fill: 0.01 }));
+    expect(batch).toMatchObject({ reason: 'dead', containerCount: 2 });
+    expect(batch?.packs.map(({ segIds }) => segIds)).toEqual([[3, 5, 8]]);
+    expect(batch?.copyBytes).toBe(3 * fixedBytes);
+  });
+
+  it('leaves a pack of empty members as it is', () => {
+    expect(nextBatch(pool([pack(0, [member(1, 0), member(2, 0)])]))).toBeUndefined();
+  });
+
+  it.each([
+    [0, 1],
+    [0.5, 1],
+    [0.675, 0.625],
+    [0.85, 0.25],
+    [0.95, 0.02],
+    [1.2, 0.02],
+  ])('at a fill of %s allows garbage of %s of what lives', (fill, share) => {
+    expect(garbageShareAllowed(fill, 'none')).toBeCloseTo(share, 9);
+  });
+
+  it('counts the pool as fuller when it is told to, never as emptier', () => {
+    expect(garbageShareAllowed(0.1, 'soft')).toBeCloseTo(0.25, 9);
+    expect(garbageShareAllowed(0.9, 'soft')).toBe(garbageShareAllowed(0.9, 'none'));
+    expect(garbageShareAllowed(0.1, 'hard')).toBeCloseTo(0.02, 9);
+  });
+
+  it('copies nothing that lives before there is more garbage than is allowed', () => {
+    // Of 64 blocks 2 go to header and footer: with 30 alive half of the file is garbage.
+    const half = [1, 2, 3, 4].map((segId) => segment(segId, 30));
+    expect(contentOf(half)).toEqual({
+      liveBytes: 2 * segmentBytes,
+      garbageBytes: 2 * segmentBytes,
+    });
+    expect(nextBatch(pool(half, { fill: 0.5 }))).toBeUndefined();
+    const more = [...half.slice(1), segment(1, 29)];
+    expect(nextBatch(pool(more, { fill: 0.5 }))?.reason).toBe('garbage');
+    expect(nextBatch(pool(half, { fill: 0.51 }))?.reason).toBe('garbage');
+    expect(nextBatch(pool(half, { fill: 0.2, pressure: 'soft' }))?.reason).toBe('garbage');
+  });
+
+  it('takes the emptier of two that are equally old, and the older of two that are equally empty', () => {
+    const limited = { spareBytes: 30 * blockBytes };
+    const state = pool([segment(10, 20), segment(11, 10)], limited);
+    expect(segIdsOf(nextBatch(state))).toEqual([11]);
+    const other = pool([segment(900, 16), segment(100, 16)], limited);
+    expect(segIdsOf(nextBatch(other))).toEqual([100]);
+  });
+
+  it('keeps what is young and what is old in packs of their own', () => {
+    const old = Array.from({ length: 4 }, (_, at) => segment(at + 1, 28));
+    const young = Array.from({ length: 4 }, (_, at) => segment(at + 990, 28));
+    const packs = nextBatch(pool([...old, ...young], { pressure: 'hard' }))?.packs ?? [];
+    expect(packs.map(({ segIds }) => segIds)).toEqual([
+      [1, 2, 3, 4],
+      [990, 991, 992, 993],
+    ]);
+  });
+
+  it('merges small packs when there are many, and no file of a segment with them', () => {
+    const small = Array.from({ length: 15 }, (_, at) => pack(1, [member(at + 1, 1)]));
+    const short: Container = { ...segment(99, 2), sizeBytes: 5 * blockBytes };
+    expect(nextBatch(pool([...small, short]))).toBeUndefined();
+    const batch = nextBatch(pool([...small, short, pack(2, [member(50, 2)])]));
+    expect(batch).toMatchObject({ reason: 'small packs', containerCount: 16 });
+    expect(batch?.packs).toHaveLength(1);
+    expect(segIdsOf(batch)).not.toContain(99);
+  });
+
+  const anyPool = fc
+    .array(
+      fc.array(fc.tuple(fc.nat(segmentBlocks - 2), fc.nat(20)), { minLength: 1, maxLength: 5 }),
+      { maxLength: 60 },
+    )
+    .chain((shapes) =>
+      fc.record({
+        shapes: fc.constant(shapes),
+        gaps: fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 300, maxLength: 300 }),
+        fill: fc.double({ min: 0, max: 1, noNaN: true }),
+        pressure: fc.constantFrom('none', 'soft', 'hard'),
+        spareSegments: fc.integer({ min: 0, max: 40 }),
+      }),
+    )
+    .map(({ shapes, gaps, fill, pressure, spareSegments }): PoolState => {
+      let segId = 0;
+      let at = 0;
+      const containers = shapes.map((shape): Container => {
+        const members = shape.map(([live]) => {
+          segId += gaps[at] ?? 1;
+          at += 1;
+          return member(segId, live);
+        });
+        const [only] = members;
+        if (members.length === 1 && only !== undefined) return segment(only.segId, only.liveBlocks);
+        const kept = shape.reduce((sum, [live, dead]) => sum + live + dead, 0);
+        return pack(kept, members);
+      });
+      const spareBytes = spareSegments * segmentBytes;
+      return { ...pool(containers), headSegId: segId + 1, fill, pressure, spareBytes };
+    });
+
+  it('packs containers whole, within the space that there is, and gives more back than it takes', () => {
+    fc.assert(
+      fc.property(anyPool, (state) => {
+        const batch = nextBatch(state);
+        if (batch === undefined) return;
+        const segIds = segIdsOf(batch);
+        const moved = new Set(segIds);
+        expect(moved.size).toBe(segIds.length);
+        const chosen = state.containers.filter(({ members }) =>
+          members.some((each) => moved.has(each.segId)),
+        );
+        expect(chosen.flatMap(({ members }) => members).length).toBe(segIds.length);
+        expect(chosen.length).toBe(batch.containerCount);
+        expect(batch.copyBytes).toBe(
+          batch.packs.reduce((sum, { copyBytes }) => sum + copyBytes, 0),
+        );
+        expect(batch.copyBytes).toBeLessThanOrEqual(state.spareBytes);
+        expect(batch.replacedBytes).toBe(chosen.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+        if (batch.reason !== 'small packs') {
+          expect(batch.copyBytes).toBeLessThan(batch.replacedBytes);
+        }
+        for (const { segIds: inPack, copyBytes } of batch.packs) {
+          expect(inPack).toEqual([...inPack].sort((left, right) => left - right));
+          expect(inPack.length === 1 || copyBytes <= 8 * segmentBytes).toBe(true);
+        }
+      }),
+    );
+  });
+
+  it('comes to an end, and then there is no more garbage than is allowed', () => {
+    fc.assert(
+      fc.property(anyPool, (start) => {
+        let state: PoolState = { ...start, spareBytes: 2 ** 40 };
+        let batch = nextBatch(state);
+        for (let rounds = 0; batch !== undefined; rounds += 1) {
+          expect(rounds).toBeLessThan(200);
+          state = cleaned(state, batch);
+          batch = nextBatch(state);
+        }
+        const { liveBytes, garbageBytes } = contentOf(state.containers);
+        const allowed = garbageShareAllowed(state.fill, state.pressure) * liveBytes;
+        // What a container would give is not worth a copy when it is less than two hundredths of it.
+        expect(garbageBytes).toBeLessThanOrEqual(allowed + 0.02 * (liveBytes + garbageBytes));
+      }),
+    );
+  });
+});
