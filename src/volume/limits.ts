@@ -81,6 +81,9 @@ export const limits = {
   snapshotsMax: 200_000,
   /** Maps of moments kept while nobody uses them, as long as `mapBytes` allows. */
   idleMomentMapsMax: 64,
+  /** A moment that somebody asked for stays readable this long, at most so many of them: pages of a diff, probes of a search. */
+  momentLeaseMs: 600_000,
+  momentLeasesMax: 4096,
   /** Entries of the segment being written that are remembered for questions about history (80 B each). */
   rememberedEntriesMax: 100_000,
   /** A diff looks at this many leaves (2 MiB of a volume each) at once; those that two moments share cost nothing. */

@@ -10,6 +10,7 @@
  */
 import { slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { LeafChanges } from '../index/leaf-changes.ts';
 import type { LogIndex } from '../index/log-index.ts';
 import { limits } from '../limits.ts';
 import { BlockMap } from '../map/block-map.ts';
@@ -40,6 +41,8 @@ export class MomentMaps {
   readonly #index: LogIndex;
   /** In order of last use, oldest first. */
   readonly #cached = new Map<string, CachedMap>();
+  /** Moments that somebody asked for, in the order in which that ends. */
+  readonly #leased = new Map<string, Moment & { readonly untilMs: number }>();
   /** Moments that were given back since `watchLeases`; undefined = nobody asks. */
   #givenBack: Moment[] | undefined;
 
@@ -60,6 +63,16 @@ export class MomentMaps {
     const isHead = line !== undefined && line.lastPosition < moment.cut;
     const map = isHead ? line.map.fork() : this.#make(moment);
     done(map === undefined ? undefined : this.#use(key, this.#remember(moment, map)));
+  }
+
+  /** Which leaves can differ between two moments; undefined when a line is not known any more (a damaged log). */
+  changes(left: Moment, right: Moment): LeafChanges | undefined {
+    try {
+      return this.#index.changes(left, right);
+    } catch (thrown) {
+      if (!(thrown instanceof FormatError)) throw thrown;
+      return undefined;
+    }
   }
 
   /** A map of which nothing is in memory yet. */
@@ -113,10 +126,34 @@ export class MomentMaps {
     this.#givenBack ??= [];
   }
 
-  /** Moments that somebody uses, or used since `watchLeases`. */
+  /** Whoever asked where the moment lies will open it soon, or ask for more of it: it stays readable for a while. */
+  lease(moment: Moment): void {
+    const key = keyOf(moment);
+    const untilMs = this.#parts.host.clock.monotonicMs() + limits.momentLeaseMs;
+    this.#leased.delete(key);
+    this.#leased.set(key, { ...moment, untilMs });
+    if (this.#leased.size <= limits.momentLeasesMax) return;
+    const [oldest] = this.#leased.keys();
+    if (oldest !== undefined) this.#leased.delete(oldest);
+  }
+
+  /** Whether it is among the `leases`, now and until the next time that somebody asks. */
+  isLeased(moment: Moment): boolean {
+    const key = keyOf(moment);
+    const { clock } = this.#parts.host;
+    if ((this.#leased.get(key)?.untilMs ?? 0) > clock.monotonicMs()) return true;
+    return (this.#cached.get(key)?.users ?? 0) > 0;
+  }
+
+  /** Moments that somebody uses, asked for a while ago, or used since `watchLeases`. */
   leases(): Moment[] {
-    const found = this.#givenBack ?? [];
+    const found: Moment[] = this.#givenBack ?? [];
     this.#givenBack = undefined;
+    const nowMs = this.#parts.host.clock.monotonicMs();
+    for (const [key, leased] of this.#leased) {
+      if (leased.untilMs > nowMs) found.push(leased);
+      else this.#leased.delete(key);
+    }
     for (const cached of this.#cached.values()) if (cached.users > 0) found.push(cached);
     return found.map(({ line, cut, sizeBytes }) => ({ line, cut, sizeBytes }));
   }

@@ -8,11 +8,13 @@ import { ErrorCode, failure, OperationError, type Outcome, success } from '../..
 import { formatMomentTime, type MomentSpec, momentRule, parseMoment } from '../../base/moment.ts';
 import { DiskError } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import { indexOfPin } from '../catalogue/kept-moments.ts';
 import type { Moment } from '../core/moment-maps.ts';
 import { type Done, type Operator, operationError } from '../core/operator.ts';
 import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import { ticksOf, ticksPerMs } from '../log/hybrid-clock.ts';
+import { isKept, notKept, pinOfTime } from '../retention/kept.ts';
 import { volumeAt } from './volume-at.ts';
 
 export interface ResolvedMoment {
@@ -40,7 +42,8 @@ interface ResolvedCut {
 
 /**
  * What `at` names for each of the volumes: one cut for all of them, unless it is a snapshot. `done` gets OperationError
- * not-found when one of them did not exist then, and never runs inside the call. Throws OperationError invalid, not-found.
+ * not-found when one of them did not exist then, or its state of then is not kept, and never runs inside the call; what it
+ * gets stays readable for a while, however far the horizon moves. Throws OperationError invalid, not-found.
  */
 export function resolveMoments(
   operator: Operator,
@@ -50,7 +53,7 @@ export function resolveMoments(
 ): void {
   const spec = momentSpec(at);
   if (spec.kind !== 'snapshot') {
-    resolveCut(operator, spec, (outcome) => {
+    resolveCut(operator, { spec, volumes }, (outcome) => {
       if (!outcome.ok) done(outcome);
       else done(allOf(volumes.map((volume) => momentAt(operator, volume, outcome.value))));
     });
@@ -85,7 +88,12 @@ function momentAt(
   { label, cut, timeMs }: ResolvedCut,
 ): Outcome<ResolvedMoment> {
   const moment = volumeAt(operator.parts.catalogue, volume, cut);
-  if (moment !== undefined) return success({ label, moment, timeMs });
+  if (moment !== undefined) {
+    const isOpen = isKept(volume, cut) || operator.moments.isLeased(moment);
+    if (!isOpen) return failure(notKept(volume, label, cut));
+    operator.moments.lease(moment);
+    return success({ label, moment, timeMs });
+  }
   const kind = volume.view === undefined ? 'volume' : 'view';
   const made = formatMomentTime(volume.createdMs);
   const hint =
@@ -101,10 +109,15 @@ function momentAt(
   );
 }
 
+interface CutQuestion {
+  readonly spec: Exclude<MomentSpec, { kind: 'snapshot' }>;
+  readonly volumes: readonly VolumeState[];
+}
+
 /** Position of the log that `spec` (anything but a snapshot) means. `done` never runs inside the call. */
 function resolveCut(
   operator: Operator,
-  spec: Exclude<MomentSpec, { kind: 'snapshot' }>,
+  { spec, volumes }: CutQuestion,
   done: Done<ResolvedCut>,
 ): void {
   const { host } = operator.parts;
@@ -120,7 +133,14 @@ function resolveCut(
   if (spec.kind === 'position') {
     const { position } = spec;
     host.timers.defer(() => {
-      finish(() => positionCut(operator, position));
+      finish(() => positionCut(operator, position, volumes));
+    });
+    return;
+  }
+  const pinned = spec.kind === 'time' ? pinnedCut(volumes, spec.timeMs) : undefined;
+  if (pinned !== undefined) {
+    host.timers.defer(() => {
+      finish(() => pinned);
     });
     return;
   }
@@ -148,15 +168,33 @@ function resolveCut(
   });
 }
 
-function positionCut(operator: Operator, position: number): ResolvedCut {
+/** The time of an automatic pin names the pin, whether every moment around it is kept or not. */
+function pinnedCut(volumes: readonly VolumeState[], timeMs: number): ResolvedCut | undefined {
+  for (const volume of volumes) {
+    const pin = pinOfTime(volume, timeMs);
+    if (pin !== undefined) return { label: formatMomentTime(timeMs), cut: pin.cut, timeMs };
+  }
+  return undefined;
+}
+
+function positionCut(
+  operator: Operator,
+  position: number,
+  volumes: readonly VolumeState[],
+): ResolvedCut {
   const { timeline } = operator;
   const end = timeline.end();
   if (position > end) {
     const message = `position ${position} lies behind the end of the log, which is ${end}`;
     throw new OperationError(ErrorCode.invalid, message, `Use position:${end} or less.`);
   }
+  const label = `position:${position}`;
+  for (const { pins } of volumes) {
+    const pin = pins[indexOfPin(pins, position)];
+    if (pin !== undefined) return { label, cut: position, timeMs: pin.timeMs };
+  }
   const ticks = timeline.ticksBefore(position) ?? 0;
-  return { label: `position:${position}`, cut: position, timeMs: ticks / ticksPerMs };
+  return { label, cut: position, timeMs: ticks / ticksPerMs };
 }
 
 /**

@@ -53,12 +53,20 @@ export function retentionOf(
 }
 
 function keepVolume(kept: KeptLines, volume: VolumeState): void {
+  const from = volume.horizon?.position ?? 0;
   for (const { line, leftAt } of volume.history) {
-    kept.window(line, 0, leftAt?.position ?? Number.POSITIVE_INFINITY);
+    const to = leftAt?.position ?? Number.POSITIVE_INFINITY;
+    if (from <= to) kept.window(line, from, to);
   }
   for (const { line, cut } of volume.snapshotByName.values()) kept.pin(line, cut);
+  let span = 0;
+  for (const { cut } of volume.pins) {
+    // The line in which the volume was before the cut: both lists are in order.
+    while ((volume.history[span + 1]?.fromPosition ?? cut) < cut) span += 1;
+    kept.pin(volume.history[span]?.line ?? volume.line, cut);
+  }
   // An undo goes back to what the newest rollback or refresh left.
-  const left = volume.history.findLast((span) => span.leftAt !== undefined);
+  const left = volume.history.findLast(({ leftAt }) => leftAt !== undefined);
   if (left?.leftAt !== undefined) kept.pin(left.line, left.leftAt.position);
 }
 
