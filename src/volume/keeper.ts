@@ -26,6 +26,7 @@ import type { CrcPlace } from './io/block-reader.ts';
 import type { KeeperError, KeeperJob, KeeperResult, SegmentEnd } from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
+import { Containers } from './pack/containers.ts';
 import {
   type Manifest,
   type ManifestRecord,
@@ -52,6 +53,8 @@ export class Keeper {
   readonly #disk: Disk;
   readonly #seeds: Seeds;
   readonly #pause: (ms: number) => void;
+  readonly #containers: Containers;
+  #arePacksKnown = false;
   readonly #runs: RunKeeping;
   readonly #scrub: ScrubKeeping;
   readonly #mark: MarkKeeping;
@@ -64,13 +67,16 @@ export class Keeper {
     this.#pause = pause;
     this.#disk = disk;
     this.#seeds = new Seeds(settings.poolUuid);
-    this.#runs = new RunKeeping({ ...settings, disk, seeds: this.#seeds });
-    this.#scrub = new ScrubKeeping({ ...settings, disk, seeds: this.#seeds });
-    this.#mark = new MarkKeeping({ ...settings, disk, seeds: this.#seeds });
+    this.#containers = new Containers(disk, settings.segmentSlots, this.#seeds);
+    const options = { ...settings, disk, containers: this.#containers, seeds: this.#seeds };
+    this.#runs = new RunKeeping(options);
+    this.#scrub = new ScrubKeeping(options);
+    this.#mark = new MarkKeeping(options);
   }
 
   /** Does one job. Throws only what is a programming error. */
   run(job: KeeperJob): KeeperResult {
+    this.#arePacksKnown ||= this.#attempt(() => this.#containers.load()).error === undefined;
     switch (job.kind) {
       case 'prepare':
         return { kind: 'prepare', segId: job.segId, ...this.#attempt(() => this.#prepare(job)) };
@@ -156,7 +162,7 @@ export class Keeper {
   }
 
   #source(segId: number): SegmentSource {
-    return new SegmentSource(this.#disk, segId, this.#settings.segmentSlots, this.#seeds);
+    return new SegmentSource(this.#containers, segId, this.#settings.segmentSlots, this.#seeds);
   }
 
   /** What the footer of the segment must say. Throws FormatError when the frames cannot be read in full. */

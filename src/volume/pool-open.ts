@@ -36,6 +36,8 @@ import { catalogueMutation } from './log/mutation.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import { SegmentSupply } from './log/segment-supply.ts';
 import { LeafStore } from './map/leaf-store.ts';
+import { Containers } from './pack/containers.ts';
+import { settlePacks } from './pack/settle-packs.ts';
 import { Pool } from './pool.ts';
 import type { PoolHost } from './ports.ts';
 import { type Recovered, recoverLog, type SegmentState } from './recovery/recover.ts';
@@ -113,15 +115,24 @@ class Opening {
     const found = this.#superblock();
     const leaves = new LeafStore();
     const crcTables = new CrcTables(settings.crcTableBytes, found.segmentSlots);
+    const containers = new Containers(
+      this.#host.disk,
+      found.segmentSlots,
+      new Seeds(found.poolUuid),
+    );
+    containers.load();
     const recovered = recoverLog({
       disk: this.#host.disk,
+      containers,
       superblock: found,
       leaves,
       crcTables,
     });
     const isReadOnly = recovered.faults.length > 0;
+    if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
-    const parts = this.#parts(superblock, recovered, { leaves, crcTables, isReadOnly });
+    const memory = { leaves, crcTables, containers, isReadOnly };
+    const parts = this.#parts(superblock, recovered, memory);
     const { maintenance } = parts;
     const { pool, upkeep, moments } = makePool(parts.parts, maintenance, recovered);
     parts.attach(pool);
@@ -259,6 +270,7 @@ class Opening {
     memory: {
       readonly leaves: LeafStore;
       readonly crcTables: CrcTables;
+      readonly containers: Containers;
       readonly isReadOnly: boolean;
     },
   ): {
@@ -267,11 +279,11 @@ class Opening {
     attach: (pool: Pool) => void;
   } {
     const host = this.#host;
-    const { leaves, crcTables, isReadOnly } = memory;
+    const { leaves, crcTables, containers, isReadOnly } = memory;
     const settings = { ...this.#options.settings, segmentSlots: superblock.segmentSlots };
     const seeds = new Seeds(superblock.poolUuid);
     const staging = new Staging(host.disk.memory(settings.stagingBytes));
-    const files = new SegmentFiles(host.disk, limits.openFilesMax);
+    const files = new SegmentFiles(host.disk, containers, limits.openFilesMax);
     const residency = new Residency(this.#options.pageCacheBytes);
     const segmentById = new Map(recovered.segments.map((segment) => [segment.segId, segment]));
     const reader = new BlockReader({
@@ -292,7 +304,8 @@ class Opening {
       },
       (result: KeeperResult) => late.maintenance?.onKeeperResult(result),
     );
-    const base = { host, settings, seeds, staging, leaves, crcTables, files, reader, keeper };
+    const memories = { staging, leaves, crcTables, files, containers };
+    const base = { host, settings, seeds, ...memories, reader, keeper };
     const writer = isReadOnly
       ? undefined
       : this.#writer({ ...base, superblock, recovered, segmentById }, late);

@@ -11,6 +11,7 @@ import type { CrcTables } from '../log/crc-tables.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import type { SegmentSupply } from '../log/segment-supply.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
+import type { Containers } from '../pack/containers.ts';
 import type { CommitDoor, KeeperDoor, PoolHost } from '../ports.ts';
 import type { SegmentState } from '../recovery/recover.ts';
 
@@ -22,6 +23,8 @@ export interface PoolParts {
   readonly leaves: LeafStore;
   readonly crcTables: CrcTables;
   readonly files: SegmentFiles;
+  /** In which file each segment lies. Changed when a pack takes the place of what was there. */
+  readonly containers: Containers;
   readonly reader: BlockReader;
   /** Changed by catalogue records only, when they are published. */
   readonly catalogue: Catalogue;

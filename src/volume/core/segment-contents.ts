@@ -44,10 +44,10 @@ export class SegmentReading {
 
   /** Undefined when nothing of the segment is durable. Throws DiskError, FormatError. */
   contents(segId: number): SegmentContents | undefined {
-    const { host, settings, seeds, segmentById } = this.#parts;
+    const { containers, settings, seeds, segmentById } = this.#parts;
     const segment = segmentById.get(segId);
     if (segment === undefined) return undefined;
-    const source = new SegmentSource(host.disk, segId, settings.segmentSlots, seeds);
+    const source = new SegmentSource(containers, segId, settings.segmentSlots, seeds);
     try {
       const footer = segment.crcPlace === undefined ? undefined : source.footer(segment.epoch);
       if (footer !== undefined) return footerContents(footer);

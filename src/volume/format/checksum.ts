@@ -29,6 +29,11 @@ export class Seeds {
   run(level: number, segId: number, part: number): number {
     return mix(this.#pool ^ 0x5255_4e53, segId * 64 + level, part);
   }
+
+  /** Seed of part `part` (a member's segment id, or one of the special ones) of a pack. */
+  pack(packId: number, part: number): number {
+    return mix(this.#pool ^ 0x5041_434b, packId, part);
+  }
 }
 
 function mix(pool: number, address: number, epoch: number): number {

@@ -10,6 +10,7 @@ import type { Disk, DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
+import type { Containers } from '../pack/containers.ts';
 import { type Footer, SegmentSource } from '../recovery/segment-source.ts';
 import { eachFooterRecord } from './footer-records.ts';
 import type { RunPlace, RunSegment } from './run-format.ts';
@@ -38,6 +39,7 @@ export interface BuiltRun {
 
 export interface RunBuilderOptions {
   readonly disk: Disk;
+  readonly containers: Containers;
   readonly seeds: Seeds;
   readonly poolUuid: Uint8Array;
   readonly segmentSlots: number;
@@ -144,8 +146,8 @@ export class RunBuilder {
   }
 
   #footer(segId: number, epoch: number): Footer {
-    const { disk, seeds, segmentSlots } = this.#options;
-    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    const { containers, seeds, segmentSlots } = this.#options;
+    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
     try {
       const footer = source.footer(epoch);
       if (footer === undefined) throw new FormatError(`segment ${segId}: footer unreadable`);

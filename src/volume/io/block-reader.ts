@@ -7,6 +7,7 @@
  *
  * Invariant: bytes whose checksum does not match are never handed on as good.
  */
+import { assert } from '../../base/assert.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import { viewOf } from '../../base/fields.ts';
 import { type Clock, DiskError, type Log } from '../../base/ports.ts';
@@ -16,7 +17,7 @@ import type { CrcTables } from '../log/crc-tables.ts';
 import type { Residency } from './residency.ts';
 import type { SegmentFiles } from './segment-files.ts';
 
-/** Where the checksum table of a sealed segment lies in its file: byte offset and number of slots. */
+/** Where the checksum table of a sealed segment lies in its own file (see SegmentFiles): byte offset and number of slots. */
 export interface CrcPlace {
   readonly offset: number;
   readonly slots: number;
@@ -56,9 +57,11 @@ export class BlockReader {
       this.#readLater(address, count, target, done);
       return -2;
     }
+    const offset = files.offsetOf(segId, slotOf(address) * slotSizeBytes, target.length);
+    if (offset < 0) return this.#givenUp(address, count);
     const started = clock.monotonicMs();
     try {
-      const bytesRead = files.file(segId).read(target, slotOf(address) * slotSizeBytes);
+      const bytesRead = files.file(segId).read(target, offset);
       residency.report(clock.monotonicMs() - started);
       return this.#verify(address, target, bytesRead, table);
     } catch (thrown) {
@@ -82,9 +85,14 @@ export class BlockReader {
       });
       return;
     }
+    const offset = files.offsetOf(segId, slotOf(address) * slotSizeBytes, target.length);
+    if (offset < 0) {
+      done(this.#givenUp(address, count));
+      return;
+    }
     try {
       const entry = files.acquire(segId);
-      entry.file.readLater(target, slotOf(address) * slotSizeBytes, (error, bytesRead) => {
+      entry.file.readLater(target, offset, (error, bytesRead) => {
         files.release(entry);
         if (error !== undefined) {
           done(this.#failed(address, error));
@@ -108,9 +116,11 @@ export class BlockReader {
     }
     const bytes = new Uint8Array(place.slots * 4);
     const { files } = this.#options;
+    const offset = files.offsetOf(segId, place.offset, bytes.length);
+    assert(offset >= 0, 'a container has the checksums of its segments');
     try {
       const entry = files.acquire(segId);
-      entry.file.readLater(bytes, place.offset, (error, bytesRead) => {
+      entry.file.readLater(bytes, offset, (error, bytesRead) => {
         files.release(entry);
         if (error !== undefined || bytesRead < bytes.length) {
           this.#options.log.error('checksum table unreadable', { segId, error: error?.message });
@@ -149,6 +159,17 @@ export class BlockReader {
       }
     }
     return -1;
+  }
+
+  /** Somebody refers to a block that was judged to be out of reach. The bad block's index. */
+  #givenUp(address: number, count: number): number {
+    const { files, log } = this.#options;
+    let index = 0;
+    const isThere = (at: number): boolean =>
+      files.offsetOf(segIdOf(at), slotOf(at) * slotSizeBytes, slotSizeBytes) >= 0;
+    while (index < count - 1 && isThere(address + index)) index += 1;
+    log.error('block was given up', { place: describeAddress(address + index) });
+    return index;
   }
 
   #failed(address: number, thrown: unknown): number {

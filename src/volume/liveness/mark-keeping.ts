@@ -9,6 +9,7 @@ import { eachFooterRecord } from '../index/footer-records.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { SegmentIndex, type SegmentVisitor } from '../index/segment-index.ts';
+import type { Containers } from '../pack/containers.ts';
 import { SegmentSource } from '../recovery/segment-source.ts';
 import { livenessLimits } from './limits.ts';
 import { BadRunError, type LineSource, RunLineSource, SegmentLineSource } from './line-source.ts';
@@ -18,6 +19,7 @@ import type { MarkPiece, MarkPlan, MarkSegments, MarkStepped } from './mark-plan
 
 export interface MarkKeepingOptions {
   readonly disk: Disk;
+  readonly containers: Containers;
   readonly seeds: Seeds;
   readonly segmentSlots: number;
 }
@@ -135,8 +137,8 @@ export class MarkKeeping {
   }
 
   #withSource<T>(segId: number, use: (source: SegmentSource) => T): T {
-    const { disk, segmentSlots, seeds } = this.#options;
-    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    const { containers, segmentSlots, seeds } = this.#options;
+    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
     try {
       return use(source);
     } finally {

@@ -1,14 +1,17 @@
 /**
- * Chain: which segment files make up the log, and in which order. Follows previousSegId from the newest valid header.
+ * Chain: which segments make up the log, and in which order. Follows previousSegId from the newest valid header.
  *
  *     files:  1 ─ 2 ─ 3 ─ 5        4, 6, 7: prepared ahead or left behind by a crash ("leftovers")
- *             ◀──────────┘ newest header
+ *     packs:  └───┘      ◀┘ newest header
+ *
+ * The file of a segment that is in a pack is a leftover, too: the pack is whole, or it would not be in force.
  */
 import type { Disk } from '../../base/ports.ts';
 import { addressOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
-import type { SegmentHeader } from '../format/segment-header.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
+import type { Containers } from '../pack/containers.ts';
 import { SegmentSource } from './segment-source.ts';
 
 /** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
@@ -33,26 +36,36 @@ export interface Chain {
   readonly durableThrough: number;
 }
 
+/** Where segments are looked for. */
+export interface SegmentPlaces {
+  readonly disk: Disk;
+  readonly containers: Containers;
+}
+
 /**
- * Reads the headers of all segment files; those of `voidEpoch` and later do not count (0 = all count). Throws
+ * Reads the headers of all segments; those of `voidEpoch` and later do not count (0 = all count). Throws
  * DiskError, and FormatError for headers of a newer version.
  */
 export function findChain(
-  disk: Disk,
+  places: SegmentPlaces,
   segmentSlots: number,
   seeds: Seeds,
   voidEpoch: number,
 ): Chain {
-  const ids: number[] = [];
-  for (const name of disk.list(segmentFolder)) {
-    const segId = segIdOfName(name);
-    if (segId !== undefined) ids.push(segId);
-  }
+  const { containers } = places;
+  const files = filesOf(places.disk);
+  const ids = [...new Set([...files, ...containers.segIds()])];
   ids.sort((left, right) => left - right);
   const headers = new Map<number, SegmentHeader>();
   const errors = new Map<number, string>();
   for (const segId of ids) {
-    const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+    const packed = containers.find(segId);
+    if (packed !== undefined) {
+      const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);
+      if (header !== undefined) headers.set(segId, header);
+      continue;
+    }
+    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
     const found = source.header();
     source.close();
     if (found !== undefined) headers.set(segId, found.header);
@@ -63,9 +76,17 @@ export function findChain(
   const links = linkBackwards(new Map(counting), faults);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
-  const leftoverIds = ids.filter(
-    (segId) => !inChain.has(segId) && !headers.has(segId) && !errors.has(segId),
+  const unusedIds = ids.filter(
+    (segId) =>
+      !inChain.has(segId) &&
+      !headers.has(segId) &&
+      !errors.has(segId) &&
+      containers.find(segId) === undefined,
   );
+  // Packs that nothing is missing without were on their way out.
+  if (links[0]?.header.previousSegId !== 0) {
+    for (const { text } of containers.damaged) faults.push(text);
+  }
   const newest = links.at(-1)?.segId ?? 0;
   for (const [segId, error] of errors) {
     if (segId < newest) continue;
@@ -75,14 +96,25 @@ export function findChain(
   for (const link of links) {
     durableThrough = Math.max(durableThrough, link.header.durableThrough);
   }
-  for (const segId of leftoverIds) {
-    const stray = strayDurable(disk, segId, segmentSlots, seeds);
+  for (const segId of unusedIds) {
+    const stray = strayDurable(containers, segId, segmentSlots, seeds);
     durableThrough = Math.max(durableThrough, stray);
     // Frames alone prove nothing: a machine lost in the first write to a segment may keep them and lose the header.
     if (stray <= addressOf(segId, 0)) continue;
     faults.push(`segment ${segId}: header unreadable, but it held durable frames; they are lost`);
   }
+  const orphanIds = files.filter((segId) => containers.find(segId) !== undefined);
+  const leftoverIds = [...unusedIds, ...orphanIds];
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
+}
+
+function filesOf(disk: Disk): number[] {
+  const ids: number[] = [];
+  for (const name of disk.list(segmentFolder)) {
+    const segId = segIdOfName(name);
+    if (segId !== undefined) ids.push(segId);
+  }
+  return ids;
 }
 
 function linkBackwards(headers: ReadonlyMap<number, SegmentHeader>, faults: string[]): ChainLink[] {
@@ -112,8 +144,13 @@ function isZero(bytes: Uint8Array | undefined): boolean {
 }
 
 /** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
-function strayDurable(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds): number {
-  const source = new SegmentSource(disk, segId, segmentSlots, seeds);
+function strayDurable(
+  containers: Containers,
+  segId: number,
+  segmentSlots: number,
+  seeds: Seeds,
+): number {
+  const source = new SegmentSource(containers, segId, segmentSlots, seeds);
   const reader = source.reader();
   let durable = 0;
   // A file that was only prepared begins with zeros: whatever was durable in it began in its first two slots.

@@ -18,6 +18,7 @@ import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts'
 import { Seeds } from '../format/checksum.ts';
 import type { FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { PackMember } from '../format/pack.ts';
 import type { Superblock } from '../format/superblock.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import type { Line } from '../io/line.ts';
@@ -25,6 +26,7 @@ import type { CrcTables } from '../log/crc-tables.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
+import type { Containers } from '../pack/containers.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
 import type { ManifestSegment } from './manifest.ts';
 import { CatalogueReplay, isApplicable, MapReplay, type PlacedRecord } from './replay.ts';
@@ -80,6 +82,8 @@ export interface Recovered {
 
 export interface RecoverOptions {
   readonly disk: Disk;
+  /** Loaded. */
+  readonly containers: Containers;
   readonly superblock: Superblock;
   readonly leaves: LeafStore;
   readonly crcTables: CrcTables;
@@ -129,7 +133,7 @@ class Recovery {
 
   run(): Recovered {
     const { segmentSlots, relogEpoch } = this.#superblock;
-    const chain = findChain(this.#disk, segmentSlots, this.#seeds, relogEpoch);
+    const chain = findChain(this.#options, segmentSlots, this.#seeds, relogEpoch);
     this.#faults.push(...chain.faults);
     this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
     this.#surveyTail(chain);
@@ -250,13 +254,16 @@ class Recovery {
   }
 
   #source(segId: number): SegmentSource {
-    return new SegmentSource(this.#disk, segId, this.#superblock.segmentSlots, this.#seeds);
+    const { containers, superblock } = this.#options;
+    return new SegmentSource(containers, segId, superblock.segmentSlots, this.#seeds);
   }
 
   #segment(link: ChainLink): void {
     const source = this.#source(link.segId);
     try {
-      if (!this.#sealedSegment(link, source)) this.#openSegment(link, source);
+      if (this.#sealedSegment(link, source)) return;
+      if (source.packed === undefined) this.#openSegment(link, source);
+      else this.#damagedMember(link, source.packed);
     } finally {
       source.close();
     }
@@ -304,6 +311,22 @@ class Recovery {
     }
   }
 
+  /** Without its footer nobody knows what a packed segment recorded. */
+  #damagedMember(link: ChainLink, { endSlot, digest }: PackMember): void {
+    const pack = this.#options.containers.find(link.segId)?.packId ?? 0;
+    this.#faults.push(`segment ${link.segId}: its footer in pack ${pack} is damaged`);
+    this.#entriesBySegId.set(link.segId, []);
+    this.#segments.push({
+      segId: link.segId,
+      epoch: link.header.epoch,
+      hlcMs: link.header.hlcMs,
+      endAddress: addressOf(link.segId, endSlot),
+      crcPlace: undefined,
+      digest,
+    });
+    this.#digest = digest;
+  }
+
   /** Replays a segment that was never sealed, or whose footer is damaged, from its frames. */
   #openSegment(link: ChainLink, source: SegmentSource): void {
     const scan = source.scan({
@@ -344,7 +367,9 @@ class Recovery {
 
   #rewriteTail(): void {
     for (const segment of this.#segments) {
-      if (segment.endAddress <= this.#durableThrough) continue;
+      // What is in a pack was durable before it came there.
+      const isPacked = this.#options.containers.find(segment.segId) !== undefined;
+      if (segment.endAddress <= this.#durableThrough || isPacked) continue;
       const segmentStart = addressOf(segment.segId, 0);
       const isHeaderDurable = segIdOf(this.#durableThrough) === segment.segId;
       const from = isHeaderDurable ? this.#durableThrough : segmentStart;

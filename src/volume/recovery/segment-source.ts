@@ -1,8 +1,9 @@
 /**
  * Segment source: the entries of a segment in log order, from its footer when it is sealed, else from a scan of its frames;
- * and the payloads of its catalogue records. What recovery, snapshot maps, rebuild and verify replay from.
+ * and the payloads of its catalogue records. What recovery, snapshot maps, rebuild and verify replay from. A packed segment
+ * has header, footer, the blocks that are kept and the payloads of catalogue records, but no frames to scan.
  */
-import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
+import { DiskError } from '../../base/ports.ts';
 import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import {
@@ -16,9 +17,11 @@ import {
   footerSlotCrcs,
   verifyFooter,
 } from '../format/footer.ts';
+import type { PackMember } from '../format/pack.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
-import { segmentPath } from '../log/segment-path.ts';
+import type { Containers } from '../pack/containers.ts';
+import type { SegmentMedium } from '../pack/packed-segment.ts';
 import {
   readRecordPayload,
   type ScanOptions,
@@ -34,15 +37,18 @@ export interface Footer {
 
 export class SegmentSource {
   readonly segId: number;
-  readonly #file: DiskFile;
+  /** What its pack says of it; undefined when it lies in its own file. */
+  readonly packed: PackMember | undefined;
+  readonly #file: SegmentMedium;
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
   #headerError: string | undefined;
 
   /** Throws DiskError when the file cannot be opened. */
-  constructor(disk: Disk, segId: number, segmentSlots: number, seeds: Seeds) {
+  constructor(containers: Containers, segId: number, segmentSlots: number, seeds: Seeds) {
     this.segId = segId;
-    this.#file = disk.open(segmentPath(segId), { create: false });
+    this.packed = containers.find(segId)?.member;
+    this.#file = containers.open(segId);
     this.#segmentSlots = segmentSlots;
     this.#seeds = seeds;
   }
@@ -82,11 +88,11 @@ export class SegmentSource {
     return { header, bytes };
   }
 
-  /** Walks the frames; `overrides` as ScanOptions. Undefined when the segment's header is damaged. */
+  /** Walks the frames; `overrides` as ScanOptions. Undefined when the segment is packed or its header is damaged. */
   scan(
     overrides: Pick<ScanOptions, 'verifiesData' | 'endLimit' | 'durableLimit'>,
   ): SegmentScan | undefined {
-    const found = this.header();
+    const found = this.packed === undefined ? this.header() : undefined;
     if (found === undefined) return undefined;
     return scanSegment(this.#file, {
       segId: this.segId,

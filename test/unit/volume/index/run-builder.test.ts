@@ -10,6 +10,7 @@ import { Seeds } from '../../../../src/volume/format/checksum.ts';
 import { FormatError } from '../../../../src/volume/format/format-error.ts';
 import { RunBuilder } from '../../../../src/volume/index/run-builder.ts';
 import { runFolder } from '../../../../src/volume/index/run-path.ts';
+import { Containers } from '../../../../src/volume/pack/containers.ts';
 
 /** Files in the folder that this process has open. */
 function openFilesIn(folder: string): string[] {
@@ -29,7 +30,8 @@ it('a run whose input is damaged is not begun, and no file stays open', () => {
     const disk = new SystemDisk(folder);
     const poolUuid = makeUuid(systemRandom);
     const seeds = new Seeds(poolUuid);
-    const builder = new RunBuilder({ disk, seeds, poolUuid, segmentSlots: 64 });
+    const containers = new Containers(disk, 64, seeds);
+    const builder = new RunBuilder({ disk, containers, seeds, poolUuid, segmentSlots: 64 });
     disk.makeFolder(runFolder);
     const whole = { level: 1, firstSegId: 0 };
     // A run of no segments is a run.

@@ -1,0 +1,140 @@
+/**
+ * Containers: in which file each segment lies, its own or a pack. Everybody who reads a segment asks here.
+ *
+ *     address ─▶ segment ─▶ in a pack?  no:  segments/…, slot * 4096
+ *                                       yes: packs/…, where the block of that rank lies
+ *
+ * One for each thread that reads segments: the keeper's knows a new pack as soon as it has its name, the main thread's when
+ * it is told; the files before are there until the main thread gives them up.
+ */
+import { type Disk, DiskError } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import type { Pack } from '../format/pack.ts';
+import { segmentPath } from '../log/segment-path.ts';
+import { readPack } from './pack-file.ts';
+import { packFolder, packIdOfName, packPath } from './pack-path.ts';
+import { PackedSegment, PackedSegmentFile, type SegmentMedium } from './packed-segment.ts';
+
+/** A pack that cannot be used. */
+export interface DamagedPack {
+  readonly packId: number;
+  readonly text: string;
+}
+
+export class Containers {
+  readonly #disk: Disk;
+  readonly #segmentSlots: number;
+  readonly #seeds: Seeds;
+  readonly #packById = new Map<number, Pack>();
+  readonly #packedById = new Map<number, PackedSegment>();
+  #damaged: readonly DamagedPack[] = [];
+  #packIdMax = 0;
+  #packedBytes = 0;
+
+  constructor(disk: Disk, segmentSlots: number, seeds: Seeds) {
+    this.#disk = disk;
+    this.#segmentSlots = segmentSlots;
+    this.#seeds = seeds;
+  }
+
+  /** Reads the tables of all packs of the folder. Throws DiskError, and FormatError for a newer version. */
+  load(): void {
+    this.#packById.clear();
+    this.#packedById.clear();
+    this.#packedBytes = 0;
+    const damaged: DamagedPack[] = [];
+    for (const name of this.#disk.list(packFolder)) {
+      const packId = packIdOfName(name);
+      if (packId === undefined) continue;
+      this.#packIdMax = Math.max(this.#packIdMax, packId);
+      const pack = this.#read(packId, damaged);
+      if (pack !== undefined) this.add(pack);
+    }
+    this.#damaged = damaged;
+  }
+
+  /** Packs of the folder that could not be used when it was read. */
+  get damaged(): readonly DamagedPack[] {
+    return this.#damaged;
+  }
+
+  /** Greatest id of any pack, damaged or not. */
+  get packIdMax(): number {
+    return this.#packIdMax;
+  }
+
+  /** Bytes of all packs. */
+  get packedBytes(): number {
+    return this.#packedBytes;
+  }
+
+  packs(): Iterable<Pack> {
+    return this.#packById.values();
+  }
+
+  /** Where a packed segment lies; undefined = in its own file. Asked for each read. */
+  find(segId: number): PackedSegment | undefined {
+    return this.#packedById.get(segId);
+  }
+
+  segIds(): Iterable<number> {
+    return this.#packedById.keys();
+  }
+
+  /** From now on the members of `pack` lie there, but those that are in a later one. */
+  add(pack: Pack): void {
+    this.#packIdMax = Math.max(this.#packIdMax, pack.packId);
+    this.#packById.set(pack.packId, pack);
+    this.#packedBytes += pack.totalBytes;
+    for (const member of pack.members) {
+      const known = this.#packedById.get(member.segId);
+      if (known !== undefined && known.packId > pack.packId) continue;
+      this.#packedById.set(
+        member.segId,
+        new PackedSegment(pack.packId, member, this.#segmentSlots),
+      );
+    }
+  }
+
+  /** The pack's file is gone: no segment lay there any more. */
+  remove(packId: number): void {
+    this.#packedBytes -= this.#packById.get(packId)?.totalBytes ?? 0;
+    this.#packById.delete(packId);
+  }
+
+  /** Ids of packs in which no segment lies any more: all their members are in later ones. */
+  superseded(): number[] {
+    const ids: number[] = [];
+    for (const { packId, members } of this.#packById.values()) {
+      if (members.every(({ segId }) => this.find(segId)?.packId !== packId)) ids.push(packId);
+    }
+    return ids;
+  }
+
+  /** The segment to read from; the caller closes it. Throws DiskError when there is no such file. */
+  open(segId: number): SegmentMedium {
+    return this.openWith(segId, (path) => this.#disk.open(path, { create: false }));
+  }
+
+  /** The same, with files that `openFile` opens. */
+  openWith(segId: number, openFile: (path: string) => SegmentMedium): SegmentMedium {
+    const packed = this.find(segId);
+    if (packed === undefined) return openFile(segmentPath(segId));
+    return new PackedSegmentFile(packed, openFile(packPath(packed.packId)));
+  }
+
+  #read(packId: number, damaged: DamagedPack[]): Pack | undefined {
+    const file = this.#disk.open(packPath(packId), { create: false });
+    try {
+      const pack = readPack(file, packId, this.#seeds);
+      if (pack === undefined) damaged.push({ packId, text: `pack ${packId} is damaged` });
+      return pack;
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      damaged.push({ packId, text: `pack ${packId} cannot be read (${thrown.message})` });
+      return undefined;
+    } finally {
+      file.close();
+    }
+  }
+}

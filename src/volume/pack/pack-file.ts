@@ -1,0 +1,34 @@
+/** Reads what a pack file says of itself: header, table of members, trailer. */
+import type { DiskFile } from '../../base/ports.ts';
+import type { Seeds } from '../format/checksum.ts';
+import {
+  decodePackHeader,
+  decodePackTable,
+  isPackTrailer,
+  type Pack,
+  packHeaderBytes,
+  packTrailerBytes,
+} from '../format/pack.ts';
+
+/**
+ * The pack in a file; undefined when it is not whole (kept blocks, footers and checksums are not looked at). Throws DiskError,
+ * and FormatError for a newer version.
+ */
+export function readPack(
+  file: Pick<DiskFile, 'read' | 'size'>,
+  packId: number,
+  seeds: Seeds,
+): Pack | undefined {
+  const head = new Uint8Array(packHeaderBytes);
+  if (file.read(head, 0) < head.length) return undefined;
+  const header = decodePackHeader(head, packId, seeds);
+  // A table larger than its file would be memory for nothing.
+  if (header === undefined || file.size() !== header.totalBytes) return undefined;
+  const table = new Uint8Array(header.tableBytes);
+  const trailer = new Uint8Array(packTrailerBytes);
+  const isRead =
+    file.read(table, header.tableOffset) === table.length &&
+    file.read(trailer, header.totalBytes - packTrailerBytes) === trailer.length;
+  if (!isRead || !isPackTrailer(trailer, header, seeds)) return undefined;
+  return decodePackTable(table, header, seeds);
+}

@@ -1,0 +1,94 @@
+/**
+ * Packed segment: a member of a pack as what it was, a segment file with holes. Places are those of the segment's own file:
+ *
+ *     [slot 0][slots that are kept, where they were; all others cannot be read][footer, from segmentSlots * 4096 on]
+ */
+import type { DiskFile } from '../../base/ports.ts';
+import { slotSizeBytes } from '../format/address.ts';
+import { isSlotIn, type PackMember, packMetaBytes } from '../format/pack.ts';
+
+/** A segment to read from, wherever it lies. Slots that are not there read as the end of the file. */
+export interface SegmentMedium extends Pick<DiskFile, 'read' | 'close'> {}
+
+export class PackedSegment {
+  readonly packId: number;
+  readonly member: PackMember;
+  readonly #segmentBytes: number;
+  /** Kept slots before each byte of the bitmap. */
+  readonly #ranks: Uint16Array;
+
+  constructor(packId: number, member: PackMember, segmentSlots: number) {
+    this.packId = packId;
+    this.member = member;
+    this.#segmentBytes = segmentSlots * slotSizeBytes;
+    this.#ranks = new Uint16Array(member.bitmap.length + 1);
+    for (let at = 0; at < member.bitmap.length; at += 1) {
+      this.#ranks[at + 1] = (this.#ranks[at] ?? 0) + bitCount(member.bitmap[at] ?? 0);
+    }
+  }
+
+  has(slot: number): boolean {
+    return isSlotIn(this.member.bitmap, slot);
+  }
+
+  /** Slot 0 of the segment; the caller's. */
+  segmentHeader(): Uint8Array {
+    const slot = new Uint8Array(slotSizeBytes);
+    slot.set(this.member.segmentHeader);
+    return slot;
+  }
+
+  /** Kept slots before `slot`. */
+  #rank(slot: number): number {
+    const at = slot >> 3;
+    const before = (this.member.bitmap[at] ?? 0) & ((1 << (slot & 7)) - 1);
+    return (this.#ranks[Math.min(at, this.#ranks.length - 1)] ?? 0) + bitCount(before);
+  }
+
+  /**
+   * Byte offset in the pack of `length` bytes at `position` of the segment's file: of whole slots, or of a part of the footer.
+   * -1 = not all of them are there.
+   */
+  offsetOf(position: number, length: number): number {
+    const { offset, keptSlots } = this.member;
+    if (position >= this.#segmentBytes) {
+      const within = position - this.#segmentBytes;
+      const isInside = within + length <= packMetaBytes(this.member);
+      return isInside ? offset + keptSlots * slotSizeBytes + within : -1;
+    }
+    const slot = position / slotSizeBytes;
+    const count = length / slotSizeBytes;
+    const rank = this.#rank(slot);
+    return this.#rank(slot + count) - rank === count ? offset + rank * slotSizeBytes : -1;
+  }
+}
+
+/** Reads a packed segment from the file of its pack, which it closes. */
+export class PackedSegmentFile implements SegmentMedium {
+  readonly #packed: PackedSegment;
+  readonly #file: SegmentMedium;
+
+  constructor(packed: PackedSegment, file: SegmentMedium) {
+    this.#packed = packed;
+    this.#file = file;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    if (position === 0 && target.length === slotSizeBytes) {
+      target.set(this.#packed.segmentHeader());
+      return target.length;
+    }
+    const offset = this.#packed.offsetOf(position, target.length);
+    return offset < 0 ? 0 : this.#file.read(target, offset);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+function bitCount(byte: number): number {
+  let bits = byte - ((byte >> 1) & 0x55);
+  bits = (bits & 0x33) + ((bits >> 2) & 0x33);
+  return (bits + (bits >> 4)) & 0x0f;
+}
