@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import {
   type BlockDevice,
   type Extent,
@@ -7,7 +6,6 @@ import {
   IoKind,
   IoStatus,
 } from '../../../src/device/block-device.ts';
-import { SystemDisk } from '../../../src/host/disk.ts';
 import { AckMode } from '../../../src/volume/catalogue/records.ts';
 import { limits } from '../../../src/volume/limits.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
@@ -19,6 +17,7 @@ import {
   create,
   isSound,
   PoolWorld,
+  RefusingDisk,
   read,
   snapshot,
   submit,
@@ -51,26 +50,6 @@ async function extentsOf(device: BlockDevice): Promise<readonly Extent[]> {
   return await new Promise((resolve) => {
     device.extents(0, device.sizeBytes, 10_000, resolve);
   });
-}
-
-/** Refuses to make the tail of the log durable in place. */
-class RefusingDisk extends SystemDisk {
-  override open(...parameters: Parameters<SystemDisk['open']>): DiskFile {
-    const file = super.open(...parameters);
-    const [path, options] = parameters;
-    if (options.create || !path.startsWith('segments/')) return file;
-    return new Proxy(file, {
-      get: (target, name) => {
-        if (name === 'write') {
-          return () => {
-            throw new DiskError('EIO', `${path}: refused`);
-          };
-        }
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
-    });
-  }
 }
 
 /** What a clone over two writes holds, wherever they lie now. */

@@ -2,55 +2,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import type { Outcome } from '../../../src/base/errors.ts';
-import type { Pool } from '../../../src/volume/pool.ts';
-import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
 import type { PoolHost } from '../../../src/volume/ports.ts';
-import { inlineHost, smallSettings } from '../../support/inline-host.ts';
+import { inlineHost } from '../../support/inline-host.ts';
 import { sleep } from '../../support/run.ts';
+import { ask, create, openOn } from './pool-world.ts';
 
 /** Much longer than a published record waits before it is sent to the manifest. */
 const slowAnswerMs = 300;
-
-async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
-  return await new Promise((resolve, reject) => {
-    call((outcome) => {
-      if (outcome.ok) resolve(outcome.value);
-      else reject(outcome.error);
-    });
-  });
-}
-
-async function open(host: PoolHost, folder: string): Promise<Pool> {
-  const { pool } = await ask<OpenedPool>((done) => {
-    const options = {
-      name: 'main',
-      settings: smallSettings(folder),
-      capacityBytes: 2 ** 30,
-      pageCacheBytes: 2 ** 30,
-      onFailed: (message: string) => {
-        throw new Error(message);
-      },
-    };
-    openPool(host, options, done);
-  });
-  return pool;
-}
-
-async function volumeCreate(pool: Pool, name: string): Promise<void> {
-  await ask((done) => {
-    pool.volumeCreate({ name, sizeBytes: 2 ** 20, ack: 0 }, done);
-  });
-}
 
 it('records that the killed process had not sent to the manifest are applied before those of the next one', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-manifest-'));
   const first = inlineHost(folder);
   const second = inlineHost(folder);
   try {
-    const before = await open(first, folder);
+    const before = (await openOn(first, folder)).pool;
     await sleep(slowAnswerMs);
-    await volumeCreate(before, 'a');
+    await create(before, 'a', 256);
     first.abandon();
 
     const slowKeeper: PoolHost = {
@@ -62,8 +29,8 @@ it('records that the killed process had not sent to the manifest are applied bef
           });
         }),
     };
-    const after = await open(slowKeeper, folder);
-    await volumeCreate(after, 'b');
+    const after = (await openOn(slowKeeper, folder)).pool;
+    await create(after, 'b', 256);
     await sleep(3 * slowAnswerMs);
     const report = await ask<{ wasEqual: boolean }>((done) => {
       after.rebuild(() => undefined, done);

@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Outcome } from '../../../src/base/errors.ts';
-import type { Disk } from '../../../src/base/ports.ts';
+import { type Disk, DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
+import { SystemDisk } from '../../../src/host/disk.ts';
 import type { AckMode } from '../../../src/volume/catalogue/records.ts';
 import type { StoreSettings } from '../../../src/volume/limits.ts';
 import type { OpenSnapshot, Pool } from '../../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
+import type { PoolHost } from '../../../src/volume/ports.ts';
 import { inlineHost, smallSettings } from '../../support/inline-host.ts';
 
 export const blockBytes = 4096;
@@ -20,6 +22,46 @@ export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void
       else reject(outcome.error);
     });
   });
+}
+
+/** Opens the pool of a folder. */
+export async function openOn(
+  host: PoolHost,
+  folder: string,
+  settings: Partial<StoreSettings> = {},
+): Promise<OpenedPool> {
+  return await ask((done) => {
+    const options = {
+      name: 'main',
+      settings: { ...smallSettings(folder), ...settings },
+      capacityBytes: 2 ** 30,
+      pageCacheBytes: 2 ** 30,
+      onFailed: (message: string) => {
+        throw new Error(message);
+      },
+    };
+    openPool(host, options, done);
+  });
+}
+
+/** A disk that refuses to write into segment files that are there already: the tail of the log cannot be made durable in place. */
+export class RefusingDisk extends SystemDisk {
+  override open(...parameters: Parameters<SystemDisk['open']>): DiskFile {
+    const file = super.open(...parameters);
+    const [path, options] = parameters;
+    if (options.create || !path.startsWith('segments/')) return file;
+    return new Proxy(file, {
+      get: (target, name) => {
+        if (name === 'write') {
+          return () => {
+            throw new DiskError('EIO', `${path}: refused`);
+          };
+        }
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  }
 }
 
 /** Where a clone reads and writes. */
@@ -41,25 +83,13 @@ export class PoolWorld {
 
   /** Opens the pool; one that is open is killed first. */
   async open(disk?: Disk, scrubBytesPerSecond = 0): Promise<OpenedPool> {
-    return await ask((done) => {
-      const options = {
-        name: 'main',
-        settings: {
-          ...smallSettings(this.folder),
-          checkpointBytes: 2 ** 19,
-          scrubBytesPerSecond,
-          ...this.#settings,
-        },
-        capacityBytes: 2 ** 30,
-        pageCacheBytes: 2 ** 30,
-        onFailed: (message: string) => {
-          throw new Error(message);
-        },
-      };
-      this.kill();
-      const host = inlineHost(this.folder, disk);
-      this.#hosts.push(host);
-      openPool(host, options, done);
+    this.kill();
+    const host = inlineHost(this.folder, disk);
+    this.#hosts.push(host);
+    return await openOn(host, this.folder, {
+      checkpointBytes: 2 ** 19,
+      scrubBytesPerSecond,
+      ...this.#settings,
     });
   }
 

@@ -1,122 +1,24 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Outcome } from '../../../src/base/errors.ts';
-import { type Disk, DiskError, type DiskFile } from '../../../src/base/ports.ts';
-import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
+import type { DiskFile } from '../../../src/base/ports.ts';
+import { type BlockDevice, IoKind, IoStatus } from '../../../src/device/block-device.ts';
 import { SystemDisk } from '../../../src/host/disk.ts';
-import type { Pool } from '../../../src/volume/pool.ts';
-import { type OpenedPool, openPool } from '../../../src/volume/pool-open.ts';
-import { inlineHost, smallSettings } from '../../support/inline-host.ts';
+import { ask, close, PoolWorld, RefusingDisk, read, submit, write } from './pool-world.ts';
 
-let folder = '';
-const hosts: ReturnType<typeof inlineHost>[] = [];
+let world: PoolWorld;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
+  world = new PoolWorld();
 });
 
 afterEach(() => {
-  for (const host of hosts.splice(0)) host.abandon();
-  rmSync(folder, { recursive: true, force: true });
+  world.remove();
 });
-
-async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
-  return await new Promise((resolve, reject) => {
-    call((outcome) => {
-      if (outcome.ok) resolve(outcome.value);
-      else reject(outcome.error);
-    });
-  });
-}
-
-/** A disk that refuses to write into segment files that are there already. */
-class RefusingDisk extends SystemDisk {
-  override open(path: string, options: { readonly create: boolean }): DiskFile {
-    const file = super.open(path, options);
-    if (options.create || !path.startsWith('segments/')) return file;
-    return new Proxy(file, {
-      get: (target, name) => {
-        if (name === 'write') {
-          return () => {
-            throw new DiskError('EIO', `${path}: refused`);
-          };
-        }
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
-    });
-  }
-}
-
-async function open(disk?: Disk): Promise<OpenedPool> {
-  return await ask((done) => {
-    const options = {
-      name: 'main',
-      settings: { ...smallSettings(folder), checkpointBytes: 2 ** 19 },
-      capacityBytes: 2 ** 30,
-      pageCacheBytes: 2 ** 30,
-      onFailed: (message: string) => {
-        throw new Error(message);
-      },
-    };
-    for (const gone of hosts.splice(0)) gone.abandon();
-    const host = inlineHost(folder, disk);
-    hosts.push(host);
-    openPool(host, options, done);
-  });
-}
-
-async function close(pool: Pool): Promise<void> {
-  return await new Promise((resolve) => {
-    pool.close(resolve);
-  });
-}
-
-async function submit(device: BlockDevice, fill: (request: IoRequest) => void): Promise<IoRequest> {
-  return await new Promise((resolve) => {
-    const request = new IoRequest(resolve);
-    fill(request);
-    device.submit(request);
-  });
-}
-
-async function write(pool: Pool, device: BlockDevice, offset: number, bytes: Uint8Array) {
-  return await submit(device, (request) => {
-    request.kind = IoKind.write;
-    request.offset = offset;
-    request.length = bytes.length;
-    request.payload = pool.staging.allocate(offset, bytes.length);
-    request.payload?.fill(0, bytes, 0, bytes.length);
-  });
-}
-
-async function read(device: BlockDevice, offset: number, length: number): Promise<Uint8Array> {
-  const target = new Uint8Array(length);
-  const request = await submit(device, (out) => {
-    out.kind = IoKind.read;
-    out.offset = offset;
-    out.length = length;
-    out.target = target;
-  });
-  expect(request.status).toBe(IoStatus.ok);
-  return request.isHole ? new Uint8Array(length) : target;
-}
-
-async function zero(device: BlockDevice, kind: IoKind, offset: number, length: number) {
-  return await submit(device, (request) => {
-    request.kind = kind;
-    request.offset = offset;
-    request.length = length;
-  });
-}
 
 describe('Pool', () => {
   it('gives back what was written, after a restart too, in any alignment', async () => {
     const size = 2 ** 20;
     const model = new Uint8Array(size);
-    let { pool } = await open();
+    let { pool } = await world.open();
     await ask((done) => {
       pool.volumeCreate({ name: 'lun0', sizeBytes: size }, done);
     });
@@ -135,15 +37,15 @@ describe('Pool', () => {
       if (action < 7) {
         const bytes = new Uint8Array(length).fill(random(255) + 1);
         model.set(bytes, offset);
-        expect((await write(pool, device, offset, bytes)).status).toBe(IoStatus.ok);
+        expect(await write(pool, device, offset, bytes)).toBe(IoStatus.ok);
       } else {
         model.fill(0, offset, offset + length);
         const kind = action === 7 ? IoKind.trim : IoKind.zero;
-        expect((await zero(device, kind, offset, length)).status).toBe(IoStatus.ok);
+        expect((await submit(device, { kind, offset, length })).status).toBe(IoStatus.ok);
       }
       if (round % 50 === 49) {
         if (round === 99) await close(pool);
-        ({ pool } = await open());
+        ({ pool } = await world.open());
         device = pool.volumeOpen('lun0');
         expect(Buffer.compare(await read(device, 0, size), model)).toBe(0);
       }
@@ -154,7 +56,7 @@ describe('Pool', () => {
   });
 
   it('keeps snapshots as they were, and forgets deleted ones', async () => {
-    const { pool } = await open();
+    const { pool } = await world.open();
     await ask((done) => {
       pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
     });
@@ -189,7 +91,7 @@ describe('Pool', () => {
   });
 
   it('answers verify and rebuild: all is well, the manifest equals the log', async () => {
-    const { pool } = await open();
+    const { pool } = await world.open();
     await ask((done) => {
       pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 22 }, done);
     });
@@ -208,7 +110,7 @@ describe('Pool', () => {
     });
     expect(rebuilt.wasEqual).toBe(true);
     await close(pool);
-    const again = await open();
+    const again = await world.open();
     await write(again.pool, again.pool.volumeOpen('a'), 0, new Uint8Array(4096));
     const audited = await ask<{ recordsRead: number }>((done) => {
       again.pool.rebuild(() => undefined, done);
@@ -219,7 +121,7 @@ describe('Pool', () => {
   });
 
   it('logs a tail again that cannot be made durable in place', async () => {
-    const first = await open();
+    const first = await world.open();
     await ask((done) => {
       first.pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
     });
@@ -228,29 +130,24 @@ describe('Pool', () => {
       first.pool.snapshotCreate([{ volume: 'a', name: 's' }], done);
     });
     const before = first.pool.durableThrough;
-    const second = await open(new RefusingDisk(folder));
+    const second = await world.open(new RefusingDisk(world.folder));
     expect(second.recovery.relogged).toBeGreaterThan(0);
     expect((await read(second.pool.volumeOpen('a'), 4096, 4096))[0]).toBe(9);
     expect(second.pool.snapshot('a', 's').cut).toBeGreaterThan(before);
-    const third = await open();
+    const third = await world.open();
     expect((await read(third.pool.volumeOpen('a'), 0, 4096))[0]).toBe(9);
     expect(third.pool.snapshot('a', 's').cut).toBe(second.pool.snapshot('a', 's').cut);
     await close(third.pool);
   });
 
   it('opens writable views that share, diverge, survive their source and restarts', async () => {
-    let { pool } = await open();
+    let { pool } = await world.open();
     await ask((done) => {
       pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
     });
     const fill = async (name: string, offset: number, value: number): Promise<void> => {
-      const { status } = await write(
-        pool,
-        pool.volumeOpen(name),
-        offset,
-        new Uint8Array(4096).fill(value),
-      );
-      expect(status).toBe(IoStatus.ok);
+      const bytes = new Uint8Array(4096).fill(value);
+      expect(await write(pool, pool.volumeOpen(name), offset, bytes)).toBe(IoStatus.ok);
     };
     const byteAt = async (name: string, offset: number): Promise<number | undefined> =>
       (await read(pool.volumeOpen(name), offset, 4096))[7];
@@ -285,7 +182,7 @@ describe('Pool', () => {
       expect([await byteAt('v3', 0), await byteAt('v3', 8192)]).toEqual([1, 9]);
     };
     await check();
-    ({ pool } = await open());
+    ({ pool } = await world.open());
     await check();
     expect(await byteAt('a', 0)).toBe(4);
     await ask((done) => {
@@ -295,7 +192,7 @@ describe('Pool', () => {
       pool.viewPromote('v1', done);
     });
     await check();
-    ({ pool } = await open());
+    ({ pool } = await world.open());
     await check();
     expect(pool.volume('v1').view).toBeUndefined();
     expect(pool.volume('v2').view?.label).toBe('now');
@@ -303,7 +200,7 @@ describe('Pool', () => {
   });
 
   it('rolls back, undoes it, and keeps newer snapshots reachable', async () => {
-    let { pool } = await open();
+    let { pool } = await world.open();
     await ask((done) => {
       pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20 }, done);
     });
@@ -323,10 +220,10 @@ describe('Pool', () => {
     await ask((done) => {
       pool.volumeRollback({ name: 'a', to: 'snapshot:s1' }, done);
     });
-    expect((await write(pool, old, 0, new Uint8Array(4096))).status).toBe(IoStatus.shuttingDown);
+    expect(await write(pool, old, 0, new Uint8Array(4096))).toBe(IoStatus.shuttingDown);
     expect(await value()).toBe(1);
     await fill(5);
-    ({ pool } = await open());
+    ({ pool } = await world.open());
     expect(await value()).toBe(5);
     await ask((done) => {
       pool.volumeRollback({ name: 'a', to: 'snapshot:s3' }, done);
@@ -336,7 +233,7 @@ describe('Pool', () => {
       pool.volumeUndoRollback('a', done);
     });
     expect(await value()).toBe(5);
-    ({ pool } = await open());
+    ({ pool } = await world.open());
     expect(await value()).toBe(5);
     expect(pool.volume('a').history.map((span) => span.reason)).toEqual([
       'created',
@@ -365,7 +262,7 @@ describe('Pool', () => {
         return file;
       }
     }
-    const { pool } = await open(new CountingDisk(folder));
+    const { pool } = await world.open(new CountingDisk(world.folder));
     await ask((done) => {
       pool.volumeCreate({ name: 'a', sizeBytes: 2 ** 20, ack: 1 }, done);
     });
@@ -378,15 +275,10 @@ describe('Pool', () => {
     expect(flushes.count).toBe(before);
     const durableBefore = pool.durableThrough;
     expect((await read(device, 8192, 4096))[0]).toBe(3);
-    await zero(device, IoKind.flush, 0, 0);
+    await submit(device, { kind: IoKind.flush });
     expect(flushes.count).toBe(before + 1);
     expect(pool.durableThrough).toBeGreaterThan(durableBefore);
-    const fua = await submit(device, (request) => {
-      request.kind = IoKind.zero;
-      request.offset = 0;
-      request.length = 4096;
-      request.fua = true;
-    });
+    const fua = await submit(device, { kind: IoKind.zero, offset: 0, length: 4096, fua: true });
     expect(fua.status).toBe(IoStatus.ok);
     expect(flushes.count).toBe(before + 2);
     await close(pool);
