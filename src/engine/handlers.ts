@@ -89,7 +89,7 @@ function poolHandlers(
     poolStatus: async () => await Promise.resolve(poolStatus(parts)),
     poolResize: async ({ capacityBytes }) => {
       await ask<undefined>((done) => {
-        pool.resize(capacityBytes, done);
+        pool.settings.resize(capacityBytes, done);
       });
       return poolStatus(parts);
     },

@@ -12,19 +12,18 @@
  */
 import { present } from '../base/assert.ts';
 import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
-import { DiskError } from '../base/ports.ts';
 import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
-import { AckMode } from './catalogue/records.ts';
-import { checkCapacity } from './core/checks.ts';
+import { AckMode, Provisioning } from './catalogue/records.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MapBudget } from './core/map-budget.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
 import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
 import type { PoolIndex } from './core/pool-index.ts';
+import { PoolSettings } from './core/pool-settings.ts';
 import type { RunUpkeep } from './core/run-upkeep.ts';
 import type { SegmentReading } from './core/segment-contents.ts';
 import { Space, type SpaceReport } from './core/space.ts';
@@ -48,6 +47,7 @@ import {
   volumeRename,
   volumeResize,
   volumeSetAck,
+  volumeSetProvisioning,
 } from './core/volume-operations.ts';
 import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
@@ -56,7 +56,6 @@ import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
-import { writeSuperblock } from './recovery/superblock-file.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
 import { Scrubber } from './scrub/scrubber.ts';
 
@@ -80,6 +79,8 @@ export class Pool {
   readonly warmUp: WarmUp;
   readonly #budget: MapBudget;
   readonly scrubber: Scrubber;
+  /** Capacity and limits of use. */
+  readonly settings: PoolSettings;
   /** Which blocks of the log can still be reached. */
   readonly mark: LivenessMark;
   /** Past moments of volumes, and what happened between them. */
@@ -128,6 +129,7 @@ export class Pool {
       this.#operations.release(request, line);
     });
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
+    this.settings = new PoolSettings(this.#operator, this.#space);
     this.warmUp = new WarmUp(parts);
     this.#budget = helpers.budget;
     this.#budget.start();
@@ -290,10 +292,17 @@ export class Pool {
   }
 
   volumeCreate(
-    options: { readonly name: string; readonly sizeBytes: number; readonly ack?: AckMode },
+    options: {
+      readonly name: string;
+      readonly sizeBytes: number;
+      readonly ack?: AckMode;
+      readonly provisioning?: Provisioning;
+    },
     done: Done<VolumeState>,
   ): void {
-    volumeCreate(this.#operator, { ack: AckMode.durable, ...options }, done);
+    const room = this.#space;
+    const defaults = { ack: AckMode.durable, provisioning: Provisioning.thin };
+    volumeCreate(this.#operator, { ...defaults, ...options, room }, room.after(done));
   }
 
   volumeRename(
@@ -311,12 +320,22 @@ export class Pool {
     volumeSetAck(this.#operator, options, done);
   }
 
+  /** Whether the pool keeps space for the whole volume. */
+  volumeSetProvisioning(
+    options: { readonly name: string; readonly provisioning: Provisioning },
+    done: Done<VolumeState>,
+  ): void {
+    const room = this.#space;
+    volumeSetProvisioning(this.#operator, { ...options, room }, room.after(done));
+  }
+
   /** A smaller size cuts data off and needs `force`. */
   volumeResize(
     options: { readonly name: string; readonly sizeBytes: number; readonly force: boolean },
     done: Done<VolumeState>,
   ): void {
-    volumeResize(this.#operator, options, done);
+    const room = this.#space;
+    volumeResize(this.#operator, { ...options, room }, room.after(done));
   }
 
   /** Deletes a volume or view and its snapshots; with snapshots it needs `force`. Devices that are open answer shuttingDown from then on. */
@@ -324,7 +343,7 @@ export class Pool {
     options: { readonly name: string; readonly force: boolean },
     done: Done<{ readonly name: string }>,
   ): void {
-    volumeDelete(this.#operator, options, done);
+    volumeDelete(this.#operator, options, this.#space.after(done));
   }
 
   /** Snapshots of several volumes at one cut, each under its own name; of now, or of a moment that is past. */
@@ -380,16 +399,6 @@ export class Pool {
   /** Goes back to what the latest rollback or refresh left. */
   volumeUndoRollback(name: string, done: Done<VolumeState>): void {
     volumeUndoRollback(this.#operator, name, this.warmUp.after(done));
-  }
-
-  /** New capacity in bytes; durable when `done` runs. */
-  resize(capacityBytes: number, done: Done<undefined>): void {
-    this.#operator.operate(done, (finish) => {
-      checkCapacity(this.name, capacityBytes, this.space());
-      this.#writeSuperblock({ capacityBytes });
-      this.#space.limitsChanged();
-      finish(success(undefined));
-    });
   }
 
   verify(progress: Progress, done: (report: VerifyReport) => void): void {
@@ -475,33 +484,9 @@ export class Pool {
       const { segId, nextSlot } = writer.log.place;
       this.#maintenance.seal({ segId, endAddress: addressOf(segId, nextSlot) }, () => {
         this.#maintenance.flushManifest();
-        this.#markClean();
+        this.settings.markClean();
         stop();
       });
     });
-  }
-
-  /** A pool that could not be marked clean is recovered at the next open, as after a crash. */
-  #markClean(): void {
-    try {
-      this.#writeSuperblock({ isClean: true });
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError)) throw thrown;
-      this.#parts.host.log.warn('the pool is not marked clean', { error: thrown.message });
-    }
-  }
-
-  #writeSuperblock(change: { readonly capacityBytes?: number; readonly isClean?: boolean }): void {
-    const { host, superblock, writer } = this.#parts;
-    const next = {
-      ...superblock,
-      ...change,
-      generation: superblock.generation + 1,
-      durableThrough: writer?.log.durableThrough ?? superblock.durableThrough,
-      hlcMsHighWater: Math.max(superblock.hlcMsHighWater, writer?.log.lastHlcMs ?? 0),
-      segIdHighWater: writer?.supply.segIdHighWater ?? superblock.segIdHighWater,
-    };
-    writeSuperblock(host.disk, next);
-    this.#parts.superblock = next;
   }
 }

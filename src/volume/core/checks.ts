@@ -65,9 +65,35 @@ export function deleteRefused(volume: VolumeState): OperationError {
   );
 }
 
-/** Throws OperationError when the pool cannot have this capacity. */
-export function checkCapacity(pool: string, capacityBytes: number, space: SpaceReport): void {
-  const { usedBytes, fileSystemFreeBytes } = space;
+/** Throws OperationError no-space when the pool cannot keep so much more for a thick volume. */
+export function checkReserve(
+  room: { canReserve(bytes: number): boolean },
+  volume: string,
+  bytes: number,
+): void {
+  if (room.canReserve(bytes)) return;
+  throw new OperationError(
+    ErrorCode.noSpace,
+    `the pool has not the ${formatSize(bytes)} left that ${volume} would reserve as a thick volume`,
+    'Make the volume smaller or thin, or the pool larger.',
+  );
+}
+
+/** Throws OperationError when the pool cannot have this capacity, of which user writes may take `writableBytes`. */
+export function checkCapacity(
+  pool: string,
+  capacityBytes: number,
+  space: SpaceReport,
+  writableBytes: number,
+): void {
+  const { usedBytes, reservedBytes, fileSystemFreeBytes } = space;
+  if (reservedBytes > 0 && usedBytes + reservedBytes > writableBytes) {
+    throw new OperationError(
+      ErrorCode.invalid,
+      `pool ${pool} takes ${formatSize(usedBytes)} and keeps ${formatSize(reservedBytes)} for thick volumes; ${formatSize(capacityBytes)} is too little for that`,
+      'Give more, or make volumes thin first.',
+    );
+  }
   if (!Number.isSafeInteger(capacityBytes) || capacityBytes < usedBytes) {
     throw new OperationError(
       ErrorCode.invalid,

@@ -19,6 +19,7 @@ import type { WriteGate } from '../io/devices.ts';
 import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
 import { type Growth, GrowthRecord } from './growth.ts';
+import type { Done } from './operator.ts';
 import type { PoolParts } from './parts.ts';
 import { Relief, type ReliefEvent } from './relief.ts';
 import { moreReserved, Reserves } from './reserves.ts';
@@ -129,6 +130,19 @@ export class Space implements WriteGate {
     return line === undefined ? 0 : moreReserved(volume, line, sizeBytes);
   }
 
+  /** How a capacity is divided. */
+  limitsOf(capacityBytes: number): SpaceLimits {
+    return spaceLimits(capacityBytes, this.#segmentBytes, sharesOf(this.#parts.superblock));
+  }
+
+  /** `done`, after an operation that changes what is reserved. */
+  after<T>(done: Done<T>): Done<T> {
+    return (outcome) => {
+      this.#look();
+      done(outcome);
+    };
+  }
+
   report(): SpaceReport {
     this.check();
     const { capacityBytes, softBytes, hardBytes } = this.#limits;
@@ -193,8 +207,7 @@ export class Space implements WriteGate {
   }
 
   #limitsNow(): SpaceLimits {
-    const { superblock } = this.#parts;
-    return spaceLimits(superblock.capacityBytes, this.#segmentBytes, sharesOf(superblock));
+    return this.limitsOf(this.#parts.superblock.capacityBytes);
   }
 
   #checkFileSystem(): void {

@@ -4,16 +4,36 @@ import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
 import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
-import type { AckMode, CatalogueRecord, Snap } from '../catalogue/records.ts';
+import {
+  type AckMode,
+  type CatalogueRecord,
+  Provisioning,
+  type Snap,
+} from '../catalogue/records.ts';
 import { momentSpec, type ResolvedMoment, resolveMoments } from '../history/resolve.ts';
 import { limits } from '../limits.ts';
 import { ticksOf } from '../log/hybrid-clock.ts';
-import { checkName, checkSize, deleteRefused, naaOf, shrinkRefused } from './checks.ts';
+import {
+  checkName,
+  checkReserve,
+  checkSize,
+  deleteRefused,
+  naaOf,
+  shrinkRefused,
+} from './checks.ts';
 import type { Done, Operator } from './operator.ts';
+import { reserveBytesOf } from './reserves.ts';
 
 export interface SnapshotTarget {
   readonly volume: string;
   readonly name: string;
+}
+
+/** What of the pool's space can be kept for thick volumes. */
+export interface ReserveRoom {
+  canReserve(bytes: number): boolean;
+  /** What making the volume thick, or giving it this size, would reserve beyond what it has. */
+  moreReserved(volume: VolumeState, sizeBytes: number): number;
 }
 
 /** The identity that belongs to an id. */
@@ -38,15 +58,23 @@ export function checkVolumeRoom(operator: Operator, count = 1): void {
 
 export function volumeCreate(
   operator: Operator,
-  options: { readonly name: string; readonly sizeBytes: number; readonly ack: AckMode },
+  options: {
+    readonly name: string;
+    readonly sizeBytes: number;
+    readonly ack: AckMode;
+    readonly provisioning: Provisioning;
+    readonly room: ReserveRoom;
+  },
   done: Done<VolumeState>,
 ): void {
   operator.operate(done, (finish) => {
-    const { name, sizeBytes, ack } = options;
+    const { name, sizeBytes, ack, provisioning, room } = options;
     checkName('volume', name);
     checkSize(sizeBytes);
     operator.checkNameFree(name);
     checkVolumeRoom(operator);
+    const isThick = provisioning === Provisioning.thick;
+    if (isThick) checkReserve(room, name, reserveBytesOf(sizeBytes));
     const { catalogue, host } = operator.parts;
     const record: CatalogueRecord = {
       kind: 'vol-create',
@@ -56,6 +84,7 @@ export function volumeCreate(
       sizeBytes,
       ack,
       createdMs: Math.floor(host.clock.wallMs()),
+      ...(isThick ? { provisioning } : {}),
     };
     operator.commit([record], () => {
       finish(success(operator.volume(name)));
@@ -97,10 +126,38 @@ export function volumeSetAck(
   });
 }
 
+/** Changes whether the pool keeps space for the whole volume; refused when there is not enough for that. */
+export function volumeSetProvisioning(
+  operator: Operator,
+  options: {
+    readonly name: string;
+    readonly provisioning: Provisioning;
+    readonly room: ReserveRoom;
+  },
+  done: Done<VolumeState>,
+): void {
+  operator.operate(done, (finish) => {
+    const { name, provisioning, room } = options;
+    const volume = operator.volume(name);
+    if (provisioning === Provisioning.thick) {
+      checkReserve(room, name, room.moreReserved(volume, volume.sizeBytes));
+    }
+    const { uuid, line } = volume;
+    operator.commit([{ kind: 'vol-set', line, uuid, provisioning }], () => {
+      finish(success(volume));
+    });
+  });
+}
+
 /** A smaller size cuts data off and needs `force`. */
 export function volumeResize(
   operator: Operator,
-  options: { readonly name: string; readonly sizeBytes: number; readonly force: boolean },
+  options: {
+    readonly name: string;
+    readonly sizeBytes: number;
+    readonly force: boolean;
+    readonly room: ReserveRoom;
+  },
   done: Done<VolumeState>,
 ): void {
   operator.operate(done, (finish) => {
@@ -109,6 +166,9 @@ export function volumeResize(
     checkSize(sizeBytes);
     const isShrink = sizeBytes < volume.sizeBytes;
     if (isShrink && !options.force) throw shrinkRefused(volume, sizeBytes);
+    if (!isShrink && volume.provisioning === Provisioning.thick) {
+      checkReserve(options.room, volume.name, options.room.moreReserved(volume, sizeBytes));
+    }
     const { uuid, line } = volume;
     const commit = (release: () => void): void => {
       operator.commit([{ kind: 'vol-resize', line, uuid, sizeBytes }], () => {

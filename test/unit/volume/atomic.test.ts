@@ -166,7 +166,7 @@ describe('what changes a volume', () => {
     const device = await create(pool, 'a', 64);
     await write(pool, device, 0, filled(32 * blockBytes, 3));
     await ask((done) => {
-      pool.resize(pool.space().usedBytes + blockBytes, done);
+      pool.settings.resize(pool.space().usedBytes + blockBytes, done);
     });
     const { noSpace, ok } = IoStatus;
     expect(await statuses(pool, device)).toEqual([noSpace, noSpace, noSpace, ok]);
@@ -174,7 +174,7 @@ describe('what changes a volume', () => {
     const trim = { kind: IoKind.trim, offset: 0, length: blockBytes };
     expect((await submit(device, trim)).status).toBe(IoStatus.ok);
     await ask((done) => {
-      pool.resize(2 ** 29, done);
+      pool.settings.resize(2 ** 29, done);
     });
     expect(await statuses(pool, device)).toEqual([ok, ok, ok, ok]);
   });
