@@ -3,8 +3,13 @@
  * never changes; a segment's content lies in its own container or, after cleaning, in a pack.
  */
 import { present } from '../../src/base/assert.ts';
+import {
+  type Container,
+  copyBytesOf,
+  nextBatch,
+  type PoolState,
+} from '../../src/volume/cleaner/policy.ts';
 import { slotSizeBytes } from '../../src/volume/format/address.ts';
-import { type Container, nextBatch, type PoolState } from '../../src/volume/cleaner/policy.ts';
 
 export interface ModelOptions {
   readonly blockCount: number;
@@ -115,17 +120,21 @@ export class LogModel {
   #pool(): PoolState {
     const { segmentBlocks, capacitySegments, reserveSegments, trigger } = this.#options;
     const containers: Container[] = [];
+    let liveBytes = 0;
     for (const { segIds, blocks, isPack, madeAtSegId } of this.#files.values()) {
       const members = segIds.map((segId) => ({
         segId,
         liveBlocks: this.#liveBlocks[segId] ?? 0,
         fixedBytes: 0,
       }));
+      liveBytes += copyBytesOf(members);
       containers.push({ sizeBytes: blocks * slotSizeBytes, members, isPack, madeAtSegId });
     }
     const free = capacitySegments * segmentBlocks - this.#usedBlocks;
     return {
       containers,
+      liveBytes,
+      garbageBytes: this.#usedBlocks * slotSizeBytes - liveBytes,
       headSegId: this.#headSegId,
       segmentBytes: segmentBlocks * slotSizeBytes,
       fill: this.#usedBlocks / (capacitySegments * segmentBlocks),

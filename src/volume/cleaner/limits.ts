@@ -23,16 +23,15 @@ export const cleanerLimits = {
   batchSegmentsMax: 16,
   /** Empty members in one pack. */
   deadMembersMax: 1024,
-  /** The log is judged again after so much of it was written: segments, or a share of what is used, whichever is more. */
+  /** The log is judged again after so much of it was written or trimmed: segments, or a share of what is used, whichever is
+   *  more; and not before a pause after the pass before, which is at least so many times what that mark took. */
   markAfter: {
-    none: { logSegments: 8, logShare: 0.05 },
-    soft: { logSegments: 4, logShare: 0.02 },
-    hard: { logSegments: 1, logShare: 0.005 },
+    none: { logSegments: 8, logShare: 0.05, pauseMs: 10_000, pauseFactor: 20 },
+    soft: { logSegments: 4, logShare: 0.02, pauseMs: 2000, pauseFactor: 4 },
+    hard: { logSegments: 1, logShare: 0.005, pauseMs: 250, pauseFactor: 1 },
   },
   /** A mark after which nothing was packed doubles that, up to so many times. */
   idleDoublingsMax: 4,
-  /** From the end of a pass to a mark because something was given up. */
-  markPauseMs: { none: 10_000, soft: 2000, hard: 250 },
   /** How often it is looked whether a mark is due. */
   lookEveryMs: 1000,
   /** A pool that was just opened has other things to do. */

@@ -44,7 +44,11 @@ export interface Container {
 }
 
 export interface PoolState {
+  /** Those that may be worth it: see `isPromising`. */
   readonly containers: readonly Container[];
+  /** Of all containers. */
+  readonly liveBytes: number;
+  readonly garbageBytes: number;
   /** The segment that is being written: from it on, age is counted. */
   readonly headSegId: number;
   readonly segmentBytes: number;
@@ -65,7 +69,8 @@ interface PackPlan {
 export interface Batch {
   readonly reason: 'dead' | 'garbage' | 'small packs';
   readonly packs: readonly PackPlan[];
-  readonly containerCount: number;
+  /** Those that the packs replace. */
+  readonly containers: readonly Container[];
   /** Bytes that the packs take, and bytes of the containers that they replace. */
   readonly copyBytes: number;
   readonly replacedBytes: number;
@@ -82,7 +87,7 @@ interface Candidate {
 
 /** What is to be packed next; undefined when nothing is worth it now. Call it again when the batch is done. */
 export function nextBatch(pool: PoolState): Batch | undefined {
-  const candidates = pool.containers.map((container) => candidateOf(container, pool));
+  const candidates = pool.containers.map((each) => candidateOf(each, pool.headSegId));
   return (
     deadBatch(candidates, pool) ?? garbageBatch(candidates, pool) ?? smallBatch(candidates, pool)
   );
@@ -104,22 +109,29 @@ export function garbageShareAllowed(fill: number, pressure: Pressure): number {
   return before.share;
 }
 
-/** Garbage and what lives, in bytes, of all containers. */
-export function contentOf(containers: readonly Container[]): {
-  readonly liveBytes: number;
-  readonly garbageBytes: number;
-} {
-  let liveBytes = 0;
-  let garbageBytes = 0;
-  for (const { sizeBytes, members } of containers) {
-    const copyBytes = copyBytesOf(members);
-    liveBytes += copyBytes;
-    garbageBytes += Math.max(0, sizeBytes - copyBytes);
-  }
-  return { liveBytes, garbageBytes };
+/** Whether the container can be part of a batch at all. */
+export function isPromising(container: Container, segmentBytes: number): boolean {
+  const gainBytes = container.sizeBytes - copyBytesOf(container.members);
+  return (
+    gainBytes > container.sizeBytes * cleanerLimits.gainShareMin || isSmall(container, segmentBytes)
+  );
 }
 
-function copyBytesOf(members: readonly Member[]): number {
+/** The `count` containers that come first when something is chosen; those of which nothing lives before all others. */
+export function mostPromising(
+  containers: readonly Container[],
+  headSegId: number,
+  count: number,
+): Container[] {
+  return containers
+    .map((container) => candidateOf(container, headSegId))
+    .sort((left, right) => Number(right.isDead) - Number(left.isDead) || right.score - left.score)
+    .slice(0, count)
+    .map(({ container }) => container);
+}
+
+/** Bytes that a copy of the members takes. */
+export function copyBytesOf(members: readonly Member[]): number {
   let bytes = 0;
   for (const { liveBlocks, fixedBytes } of members) {
     bytes += liveBlocks * slotSizeBytes + fixedBytes;
@@ -127,7 +139,7 @@ function copyBytesOf(members: readonly Member[]): number {
   return bytes;
 }
 
-function candidateOf(container: Container, { headSegId }: PoolState): Candidate {
+function candidateOf(container: Container, headSegId: number): Candidate {
   const { members, sizeBytes, madeAtSegId } = container;
   const copyBytes = copyBytesOf(members);
   const gainBytes = sizeBytes - copyBytes;
@@ -164,8 +176,8 @@ function deadBatch(candidates: readonly Candidate[], pool: PoolState): Batch | u
 
 /** Copies what lives out of the containers that are best cleaned, when there is more garbage than the fill allows. */
 function garbageBatch(candidates: readonly Candidate[], pool: PoolState): Batch | undefined {
-  const { liveBytes, garbageBytes } = contentOf(pool.containers);
-  const allowed = garbageShareAllowed(pool.fill, pool.pressure) * liveBytes;
+  const { liveBytes, garbageBytes, fill, pressure } = pool;
+  const allowed = garbageShareAllowed(fill, pressure) * liveBytes;
   if (garbageBytes <= allowed) return undefined;
   const wantedBytes = garbageBytes - allowed * cleanerLimits.garbageShareAfter;
   const worthy = candidates.filter(isWorthIt).sort((left, right) => right.score - left.score);
@@ -190,7 +202,7 @@ function garbageBatch(candidates: readonly Candidate[], pool: PoolState): Batch 
 function smallBatch(candidates: readonly Candidate[], pool: PoolState): Batch | undefined {
   const { smallPacksMin, packSegmentsMax } = cleanerLimits;
   const small = candidates
-    .filter(({ container }) => container.isPack && container.sizeBytes < pool.segmentBytes / 2)
+    .filter(({ container }) => isSmall(container, pool.segmentBytes))
     .sort((left, right) => left.copyBytes - right.copyBytes);
   let spareBytes = Math.min(pool.spareBytes, packSegmentsMax * pool.segmentBytes);
   const chosen: Candidate[] = [];
@@ -201,6 +213,10 @@ function smallBatch(candidates: readonly Candidate[], pool: PoolState): Batch | 
   }
   if (chosen.length < smallPacksMin) return undefined;
   return batchOf('small packs', chosen, [membersOf(chosen)]);
+}
+
+function isSmall({ isPack, sizeBytes }: Container, segmentBytes: number): boolean {
+  return isPack && sizeBytes < segmentBytes / 2;
 }
 
 /** All segments of the containers, oldest first. */
@@ -256,7 +272,7 @@ function batchOf(
       segIds: members.map(({ segId }) => segId),
       copyBytes: copyBytesOf(members),
     })),
-    containerCount: chosen.length,
+    containers: chosen.map(({ container }) => container),
     copyBytes,
     replacedBytes,
   };

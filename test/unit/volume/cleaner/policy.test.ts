@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import {
   type Batch,
   type Container,
-  contentOf,
+  copyBytesOf,
   garbageShareAllowed,
+  isPromising,
   type Member,
+  mostPromising,
   nextBatch,
   type PoolState,
 } from '../../../../src/volume/cleaner/policy.ts';
@@ -30,9 +32,18 @@ function pack(keptBlocks: number, members: readonly Member[]): Container {
   return { sizeBytes, members, isPack: true, madeAtSegId: 990 };
 }
 
+function contentOf(
+  containers: readonly Container[],
+): Pick<PoolState, 'liveBytes' | 'garbageBytes'> {
+  const liveBytes = containers.reduce((sum, { members }) => sum + copyBytesOf(members), 0);
+  const sizeBytes = containers.reduce((sum, container) => sum + container.sizeBytes, 0);
+  return { liveBytes, garbageBytes: sizeBytes - liveBytes };
+}
+
 function pool(containers: readonly Container[], rest: Partial<PoolState> = {}): PoolState {
   return {
-    containers,
+    containers: containers.filter((each) => isPromising(each, segmentBytes)),
+    ...contentOf(containers),
     headSegId: 1000,
     segmentBytes,
     fill: 0.3,
@@ -60,14 +71,15 @@ function cleaned(state: PoolState, { packs }: Batch): PoolState {
       members,
     );
   });
-  return { ...state, containers: [...kept, ...made] };
+  const containers = [...kept, ...made];
+  return { ...state, containers, ...contentOf(containers) };
 }
 
 describe('cleaning policy', () => {
   it('gives back at once, in one pack, what nothing lives of, however empty the pool is', () => {
     const dead = [segment(3, 0), pack(40, [member(5, 0), member(8, 0)])];
     const batch = nextBatch(pool([segment(1, 60), ...dead, segment(9, 64)], { fill: 0.01 }));
-    expect(batch).toMatchObject({ reason: 'dead', containerCount: 2 });
+    expect(batch).toMatchObject({ reason: 'dead', containers: dead });
     expect(batch?.packs.map(({ segIds }) => segIds)).toEqual([[3, 5, 8]]);
     expect(batch?.copyBytes).toBe(3 * fixedBytes);
   });
@@ -130,9 +142,29 @@ describe('cleaning policy', () => {
     const short: Container = { ...segment(99, 2), sizeBytes: 5 * blockBytes };
     expect(nextBatch(pool([...small, short]))).toBeUndefined();
     const batch = nextBatch(pool([...small, short, pack(2, [member(50, 2)])]));
-    expect(batch).toMatchObject({ reason: 'small packs', containerCount: 16 });
+    expect(batch?.reason).toBe('small packs');
+    expect(batch?.containers).toHaveLength(16);
     expect(batch?.packs).toHaveLength(1);
     expect(segIdsOf(batch)).not.toContain(99);
+  });
+
+  it('says which containers come first, so that the others need not be remembered', () => {
+    const containers = [
+      segment(1, 60),
+      segment(2, 10),
+      segment(3, 0),
+      segment(4, 30),
+      segment(5, 62),
+    ];
+    const first = mostPromising(containers, 1000, 3).map(({ members }) => members[0]?.segId);
+    expect(first).toEqual([3, 2, 4]);
+    expect(containers.map((each) => isPromising(each, segmentBytes))).toEqual([
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
 
   const anyPool = fc
@@ -164,7 +196,8 @@ describe('cleaning policy', () => {
         return pack(kept, members);
       });
       const spareBytes = spareSegments * segmentBytes;
-      return { ...pool(containers), headSegId: segId + 1, fill, pressure, spareBytes };
+      const rest = { headSegId: segId + 1, fill, pressure, spareBytes };
+      return { ...pool(containers), containers, ...rest };
     });
 
   it('packs containers whole, within the space that there is, and gives more back than it takes', () => {
@@ -179,7 +212,7 @@ describe('cleaning policy', () => {
           members.some((each) => moved.has(each.segId)),
         );
         expect(chosen.flatMap(({ members }) => members).length).toBe(segIds.length);
-        expect(chosen.length).toBe(batch.containerCount);
+        expect(new Set(batch.containers)).toEqual(new Set(chosen));
         expect(batch.copyBytes).toBe(
           batch.packs.reduce((sum, { copyBytes }) => sum + copyBytes, 0),
         );
