@@ -5,7 +5,7 @@ import {
   PoolVerifyOperation,
   SpaceOperation,
 } from '../contract/operation.ts';
-import { Pool, PoolResize } from '../contract/pool.ts';
+import { Pool, PoolResize, PoolSetLimits } from '../contract/pool.ts';
 import { SpaceQuestion } from '../contract/space.ts';
 import type { PoolControl } from '../control/pool-control.ts';
 
@@ -34,5 +34,10 @@ export function installPoolRoutes(app: FastifyInstance, control: PoolControl): v
     '/v1/pool/resize',
     { schema: { body: PoolResize, response: { 200: Pool } } },
     async (request) => await control.poolResize(request.body.capacityBytes),
+  );
+  app.post<{ Body: PoolSetLimits }>(
+    '/v1/pool/limits',
+    { schema: { body: PoolSetLimits, response: { 200: Pool } } },
+    async (request) => await control.poolSetLimits(request.body),
   );
 }

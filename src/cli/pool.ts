@@ -8,9 +8,9 @@ import type {
   PoolRebuildOperation,
   PoolVerifyOperation,
 } from '../contract/operation.ts';
-import type { Pool } from '../contract/pool.ts';
+import type { Pool, PoolSetLimits } from '../contract/pool.ts';
 import type { Session } from './command-session.ts';
-import { CommandFailure, ExitCode } from './failure.ts';
+import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
 import { facts, formatDuration, formatTime, table } from './format.ts';
 import { addScrubCommands, scrubLine } from './scrub.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
@@ -43,6 +43,14 @@ export function addPoolCommands(program: Command, session: () => Session): void 
       await poolOperations(session());
     });
   pool
+    .command('limits <soft> <hard>')
+    .description(
+      'from how many percent of the capacity on writes are slowed down, and refused for thin volumes (85 95)',
+    )
+    .action(async (soft: string, hard: string) => {
+      await poolSetLimits(session(), { softPercent: Number(soft), hardPercent: Number(hard) });
+    });
+  pool
     .command('resize <size>')
     .description(`set the capacity of the pool (${sizeHelp})`)
     .action(async (size: string) => {
@@ -62,6 +70,18 @@ async function poolResize(session: Session, capacityBytes: number): Promise<void
   session.show(
     pool,
     (answer) => `pool ${answer.name} has a capacity of ${exactSize(answer.capacityBytes)}`,
+  );
+}
+
+async function poolSetLimits(session: Session, limits: PoolSetLimits): Promise<void> {
+  if (!Object.values(limits).every(Number.isFinite)) {
+    throw usageFailure('limits are percent of the capacity', 'say: tidemark pool limits 85 95');
+  }
+  const pool = await session.send<Pool>('POST', '/v1/pool/limits', limits);
+  session.show(
+    pool,
+    ({ name, softLimitBytes, writeLimitBytes }) =>
+      `pool ${name}: writes are slowed down from ${formatSize(softLimitBytes)} on, and refused for thin volumes from ${formatSize(writeLimitBytes)} on`,
   );
 }
 
@@ -122,8 +142,16 @@ function poolText(pool: Pool, nowMs: number): string {
     ['state', state],
     ['capacity', formatSize(pool.capacityBytes)],
     ['used', `${formatSize(pool.usedBytes)} (${usedPercent} %)`],
-    ['writes until', formatSize(pool.writeLimitBytes)],
+    ['stored', storedText(pool.stored)],
+    ['writes', writesText(pool)],
   ];
+  if (pool.reservedBytes > 0) {
+    pairs.push(['reserved', `${formatSize(pool.reservedBytes)} for thick volumes`]);
+  }
+  for (const { volume, bytesPerSecond } of pool.throttled) {
+    pairs.push(['slowed down', `${volume}, to ${formatSize(bytesPerSecond)}/s`]);
+  }
+  for (const event of pool.relief) pairs.push(['relief', reliefText(event, nowMs)]);
   if (pool.fullReason !== undefined) pairs.push(['full', pool.fullReason]);
   pairs.push(
     ['file system', `${formatSize(pool.fileSystemFreeBytes)} free`],
@@ -147,6 +175,19 @@ function poolText(pool: Pool, nowMs: number): string {
     ['uuid', pool.uuid],
   );
   return facts(pairs);
+}
+
+function storedText({ segmentBytes, packBytes, runBytes, manifestBytes }: Pool['stored']): string {
+  return `${formatSize(segmentBytes)} in segments, ${formatSize(packBytes)} in packs, ${formatSize(runBytes)} of index, ${formatSize(manifestBytes)} of manifest`;
+}
+
+function writesText({ softLimitBytes, writeLimitBytes }: Pool): string {
+  return `slowed down from ${formatSize(softLimitBytes)} on, refused for thin volumes from ${formatSize(writeLimitBytes)} on`;
+}
+
+function reliefText({ text, beganMs, endedMs }: Pool['relief'][number], nowMs: number): string {
+  const end = endedMs === undefined ? 'still' : `until ${formatTime(endedMs, nowMs)}`;
+  return `${text}, since ${formatTime(beganMs, nowMs)}, ${end}`;
 }
 
 function iscsiText({ targetName, portals }: Pool['iscsi']): string {

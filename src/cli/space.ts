@@ -10,6 +10,8 @@ import { watch } from './watch.ts';
 
 /** Snapshots that are shown in words: those that hold most alone. */
 const SNAPSHOTS_SHOWN = 20;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 type VolumeSpace = Space['volumes'][number];
 
@@ -71,7 +73,35 @@ function poolText(space: Space, nowMs: number): string {
     ['  headers', formatSize(space.headerBytes)],
     ['  unwritten', formatSize(space.unwrittenBytes)],
     ['footers', formatSize(space.footerBytes)],
+    ...space.growth.map((each): [string, string] => growthFact(each, nowMs)),
   ]);
+}
+
+/** How much more is stored than so long ago, and when the pool is full at that rate. */
+function growthFact(growth: Space['growth'][number], nowMs: number): [string, string] {
+  const { periodMs, bytes, isWritten, softMs, hardMs } = growth;
+  const name = `last ${periodName(periodMs)}`;
+  if (bytes === undefined) return [name, 'not enough history yet'];
+  const what = isWritten === true ? ' written (what was given back meanwhile is not known)' : '';
+  const sign = bytes < 0 ? '-' : '+';
+  const limits = [
+    ...(softMs === undefined ? [] : [`the soft limit is reached ${aheadText(softMs - nowMs)}`]),
+    ...(hardMs === undefined ? [] : [`the hard one ${aheadText(hardMs - nowMs)}`]),
+  ];
+  const ahead = limits.length === 0 ? 'no limit in sight' : limits.join(', ');
+  return [name, `${sign}${formatSize(Math.abs(bytes))}${what}; at that rate ${ahead}`];
+}
+
+function periodName(periodMs: number): string {
+  if (periodMs < DAY_MS) return 'hour';
+  return periodMs === DAY_MS ? 'day' : 'week';
+}
+
+/** A time that lies ahead. */
+function aheadText(aheadMs: number): string {
+  const hours = Math.max(0, aheadMs) / HOUR_MS;
+  if (hours < 2) return `in ${Math.round(hours * 60)} min`;
+  return hours < 48 ? `in ${Math.round(hours)} h` : `in ${Math.round(hours / 24)} days`;
 }
 
 function volumesText(volumes: readonly VolumeSpace[]): string {

@@ -2,7 +2,15 @@
 import { type Command, Option } from 'commander';
 import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
-import type { Ack, Deleted, Volume, VolumeList, VolumeSet } from '../contract/volume.ts';
+import type {
+  Ack,
+  Deleted,
+  Provisioning,
+  Volume,
+  VolumeCreate,
+  VolumeList,
+  VolumeSet,
+} from '../contract/volume.ts';
 import { ackFacts, ackOption, riskLine } from './ack.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
@@ -49,13 +57,18 @@ function addReading(volume: Command, session: () => Session): void {
 function addMaking(volume: Command, session: () => Session): void {
   volume
     .command('create <name>')
-    .description('make a thin volume')
+    .description('make a volume: thin, or one that the pool keeps space for')
     .requiredOption('--size <size>', sizeHelp)
     .addOption(ackOption())
-    .action(async (name: string, options: { size: string; ack?: Ack }) => {
-      const { size, ack } = options;
-      const wanted = { name, sizeBytes: sizeArgument(size) };
-      await volumeCreate(session(), ack === undefined ? wanted : { ...wanted, ack });
+    .option('--thick', 'keep space for all of it: its writes are not refused when the pool is full')
+    .action(async (name: string, options: { size: string; ack?: Ack; thick?: true }) => {
+      const { size, ack, thick } = options;
+      await volumeCreate(session(), {
+        name,
+        sizeBytes: sizeArgument(size),
+        ...(ack === undefined ? {} : { ack }),
+        ...(thick === undefined ? {} : { provisioning: 'thick' }),
+      });
     });
   volume
     .command('clone <name> <new-name>')
@@ -71,8 +84,11 @@ function addMaking(volume: Command, session: () => Session): void {
 function addChanging(volume: Command, session: () => Session): void {
   volume
     .command('set <name>')
-    .description('change when writes are answered, or how reservations go; clients stay connected')
+    .description(
+      'change when writes are answered, whether space is kept, how reservations go; clients stay connected',
+    )
     .addOption(ackOption())
+    .addOption(provisioningOption())
     .addOption(isidOption())
     .action(async (name: string, options: SetOptions) => {
       await volumeSet(session(), name, options);
@@ -135,10 +151,7 @@ async function volumeList(session: Session): Promise<void> {
   });
 }
 
-async function volumeCreate(
-  session: Session,
-  wanted: { readonly name: string; readonly sizeBytes: number; readonly ack?: Ack },
-): Promise<void> {
+async function volumeCreate(session: Session, wanted: VolumeCreate): Promise<void> {
   const volume = await session.send<Volume>('POST', '/v1/volumes', wanted);
   session.show(volume, (made) => `volume ${made.name} made${madeText(made)}`);
 }
@@ -151,7 +164,16 @@ export function madeText(made: Pick<Volume, 'sizeBytes' | 'nbdUris' | 'ack'>): s
 
 interface SetOptions {
   readonly ack?: Ack;
+  readonly provisioning?: Provisioning;
   readonly prIgnoreIsid?: 'on' | 'off';
+}
+
+/** `--provisioning thin|thick` */
+function provisioningOption(): Option {
+  const kinds: Provisioning[] = ['thin', 'thick'];
+  return new Option('--provisioning <kind>', 'thick: the pool keeps space for all of it').choices(
+    kinds,
+  );
 }
 
 /** `--pr-ignore-isid on|off` */
@@ -163,18 +185,20 @@ function isidOption(): Option {
 }
 
 async function volumeSet(session: Session, name: string, options: SetOptions): Promise<void> {
-  const { ack, prIgnoreIsid } = options;
-  if (ack === undefined && prIgnoreIsid === undefined) {
+  const { ack, provisioning, prIgnoreIsid } = options;
+  if (ack === undefined && prIgnoreIsid === undefined && provisioning === undefined) {
     throw usageFailure('nothing to change', 'tidemark volume set --help shows what can be');
   }
   const change: VolumeSet = {
     ...(ack === undefined ? {} : { ack }),
+    ...(provisioning === undefined ? {} : { provisioning }),
     ...(prIgnoreIsid === undefined ? {} : { prIgnoresIsid: prIgnoreIsid === 'on' }),
   };
   const volume = await session.send<Volume>('POST', `${volumePath(name)}/set`, change);
   session.show(volume, (set) =>
     [
       ...(ack === undefined ? [] : [ackText(set)]),
+      ...(provisioning === undefined ? [] : [`${set.kind} ${set.name}: ${provisioningText(set)}`]),
       ...(prIgnoreIsid === undefined ? [] : [`${set.kind} ${set.name}: ${isidText(set)}`]),
     ].join('\n'),
   );
@@ -183,6 +207,12 @@ async function volumeSet(session: Session, name: string, options: SetOptions): P
 function ackText({ kind, name, ack }: Volume): string {
   const when = ack === 'durable' ? 'durable' : 'written';
   return `${kind} ${name} answers writes when they are ${when}${riskLine(ack)}`;
+}
+
+function provisioningText({ provisioning }: Pick<Volume, 'provisioning'>): string {
+  return provisioning === 'thin'
+    ? 'thin: takes space as it is written'
+    : 'thick: the pool keeps space for all of it';
 }
 
 function isidText({ prIgnoresIsid }: Pick<Volume, 'prIgnoresIsid'>): string {
@@ -236,6 +266,7 @@ export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [strin
     ['name', volume.name],
     ['size', exactSize(volume.sizeBytes)],
     ['mapped', mappedText(volume)],
+    ['provisioning', provisioningText(volume)],
     ...ackFacts(volume.ack),
     ['created', formatTime(volume.createdMs, nowMs)],
     ['snapshots', String(volume.snapshotCount)],

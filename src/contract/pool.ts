@@ -10,10 +10,39 @@ export const Pool = Type.Object({
   /** Why it is read-only, in a sentence. */
   stateReason: Type.Optional(Type.String()),
   capacityBytes: Type.Number(),
-  /** Bytes of the capacity that the log takes. */
+  /** Bytes of the capacity that the pool takes on disk, with what waits to be written. */
   usedBytes: Type.Number(),
-  /** Writes are refused from here on. */
+  /** What is written, by kind of file. */
+  stored: Type.Object({
+    segmentBytes: Type.Number(),
+    packBytes: Type.Number(),
+    runBytes: Type.Number(),
+    manifestBytes: Type.Number(),
+  }),
+  /** Hosts are told that space is short, and writes are slowed down, from here on. */
+  softLimitBytes: Type.Number(),
+  /** Thin volumes take no new data from here on. */
   writeLimitBytes: Type.Number(),
+  /** Kept for what thick volumes have not written yet. */
+  reservedBytes: Type.Number(),
+  /** What was done about too little space, oldest first. */
+  relief: Type.Array(
+    Type.Object({
+      step: Type.String(),
+      text: Type.String(),
+      beganMs: TimeMs,
+      /** Absent: it still goes on. */
+      endedMs: Type.Optional(TimeMs),
+    }),
+  ),
+  /** Volumes and views whose writes are slowed down now, and to what. */
+  throttled: Type.Array(
+    Type.Object({
+      volume: Type.String(),
+      bytesPerSecond: Type.Number(),
+      waitingCount: Type.Number(),
+    }),
+  ),
   /** Present while new writes are refused for lack of space. */
   fullReason: Type.Optional(Type.String()),
   fileSystemFreeBytes: Type.Number(),
@@ -69,6 +98,16 @@ export const PoolResize = Type.Object(
   { additionalProperties: false },
 );
 export type PoolResize = Static<typeof PoolResize>;
+
+/** Percent of the capacity. */
+const Percent = Type.Number({ minimum: 0, maximum: 100 });
+
+/** Limits of use. */
+export const PoolSetLimits = Type.Object(
+  { softPercent: Percent, hardPercent: Percent },
+  { additionalProperties: false },
+);
+export type PoolSetLimits = Static<typeof PoolSetLimits>;
 
 export const PoolVerifyResult = Type.Object({
   segmentsChecked: Type.Number(),

@@ -66,6 +66,19 @@ export const Space = Type.Object({
   volumes: Type.Array(VolumeSpace),
   /** Of the volume that was asked for, oldest first. */
   snapshots: Type.Array(SnapshotSpace),
+  /** How much more is stored than an hour, a day and a week ago. */
+  growth: Type.Array(
+    Type.Object({
+      periodMs: Type.Number(),
+      /** Absent: the pool is younger than the period. */
+      bytes: Type.Optional(Type.Number()),
+      /** What was written in the period, for it is not known what was given back then. */
+      isWritten: Type.Optional(Type.Literal(true)),
+      /** When the limits of use are reached at that rate. */
+      softMs: Type.Optional(TimeMs),
+      hardMs: Type.Optional(TimeMs),
+    }),
+  ),
   whatIf: Type.Optional(
     Type.Object({
       deleted: Type.Array(Type.String()),

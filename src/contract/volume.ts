@@ -6,6 +6,10 @@ import { Moment, Name, SizeBytes, TimeMs } from './common.ts';
 const Ack = Type.Union([Type.Literal('durable'), Type.Literal('write-back')]);
 export type Ack = Static<typeof Ack>;
 
+/** Thick: the pool keeps space for the whole volume, so that its writes are not refused while that lasts. */
+const Provisioning = Type.Union([Type.Literal('thin'), Type.Literal('thick')]);
+export type Provisioning = Static<typeof Provisioning>;
+
 /** What a volume and a view have in common. */
 export const volumeFields = {
   name: Type.String(),
@@ -18,6 +22,7 @@ export const volumeFields = {
   /** Present: it is at least that; the map was not looked at in full since the pool was opened. */
   isMappedPartial: Type.Optional(Type.Literal(true)),
   ack: Ack,
+  provisioning: Provisioning,
   createdMs: TimeMs,
   snapshotCount: Type.Number(),
   /** NBD clients that have it open now. */
@@ -50,7 +55,12 @@ export const VolumeList = Type.Object({ volumes: Type.Array(Volume) });
 export type VolumeList = Static<typeof VolumeList>;
 
 export const VolumeCreate = Type.Object(
-  { name: Name, sizeBytes: SizeBytes, ack: Type.Optional(Ack) },
+  {
+    name: Name,
+    sizeBytes: SizeBytes,
+    ack: Type.Optional(Ack),
+    provisioning: Type.Optional(Provisioning),
+  },
   { additionalProperties: false },
 );
 export type VolumeCreate = Static<typeof VolumeCreate>;
@@ -67,7 +77,11 @@ export type VolumeResize = Static<typeof VolumeResize>;
 
 /** What is absent stays. */
 export const VolumeSet = Type.Object(
-  { ack: Type.Optional(Ack), prIgnoresIsid: Type.Optional(Type.Boolean()) },
+  {
+    ack: Type.Optional(Ack),
+    prIgnoresIsid: Type.Optional(Type.Boolean()),
+    provisioning: Type.Optional(Provisioning),
+  },
   { additionalProperties: false, minProperties: 1 },
 );
 export type VolumeSet = Static<typeof VolumeSet>;

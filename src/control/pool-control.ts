@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/ports.ts';
 import type { Operation } from '../contract/operation.ts';
-import type { Pool } from '../contract/pool.ts';
+import type { Pool, PoolSetLimits } from '../contract/pool.ts';
 import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
 import type { SpaceQuestion } from '../contract/space.ts';
 import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
@@ -61,6 +61,12 @@ export class PoolControl {
     return this.#pool(await this.#engine.call('poolResize', { capacityBytes }));
   }
 
+  async poolSetLimits({ softPercent, hardPercent }: PoolSetLimits): Promise<Pool> {
+    const softPermille = Math.round(softPercent * 10);
+    const hardPermille = Math.round(hardPercent * 10);
+    return this.#pool(await this.#engine.call('poolSetLimits', { softPermille, hardPermille }));
+  }
+
   poolVerify(): Operation {
     return this.operations.start('pool-verify', async (onProgress) => {
       const result = await this.#callLong('poolVerify', onProgress);
@@ -83,7 +89,8 @@ export class PoolControl {
         ...noLimit,
         onProgress,
       });
-      const result = { ...space, volumes: [...space.volumes], snapshots: [...space.snapshots] };
+      const lists = { volumes: [...space.volumes], snapshots: [...space.snapshots] };
+      const result = { ...space, ...lists, growth: [...space.growth] };
       if (whatIf === undefined) return result;
       return { ...result, whatIf: { ...whatIf, deleted: [...whatIf.deleted] } };
     });
@@ -204,6 +211,8 @@ export class PoolControl {
       .map(({ address, port, group }) => ({ address, port, group }));
     return {
       ...status,
+      relief: [...status.relief],
+      throttled: [...status.throttled],
       engine: { pid, startedMs, restartCount },
       nbd,
       iscsi: { targetName, portals: open },

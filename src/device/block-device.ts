@@ -126,6 +126,8 @@ export interface BlockDevice {
   readonly isReadOnly: boolean;
   /** Answers writes before they are durable; FLUSH and FUA wait for the disk. May change while open. */
   readonly isWriteBack: boolean;
+  /** Space is kept for all of it. May change while open. */
+  readonly isThick: boolean;
   readonly identity: DeviceIdentity;
   /**
    * What `saveLuState` saved last for this identity, on whatever device; undefined = nothing yet (new volumes, views and

@@ -18,7 +18,14 @@ import {
 } from './history-handlers.ts';
 import type { IscsiFront } from './iscsi-front.ts';
 import type { NbdListeners } from './listeners.ts';
-import type { LineInfo, PoolStatus, SnapshotInfo, ViewInfo, VolumeInfo } from './protocol.ts';
+import type {
+  LineInfo,
+  PoolStatus,
+  ProvisioningName,
+  SnapshotInfo,
+  ViewInfo,
+  VolumeInfo,
+} from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
 import { scrubHandlers } from './scrub-handlers.ts';
 import { spaceHandlers } from './space-handlers.ts';
@@ -42,6 +49,7 @@ const engineVersion = '0.1.0';
 
 /** Numbers of the on-disk format (AckMode). */
 const ackModeByName = { durable: 0, 'write-back': 1 } as const;
+const provisioningByName = { thin: 0, thick: 1 } as const;
 
 type Volume = ReturnType<Pool['volume']>;
 type Snapshot = ReturnType<Pool['snapshot']>;
@@ -82,7 +90,7 @@ type Picked<K extends keyof EngineHandlers> = Pick<EngineHandlers, K>;
 
 function poolHandlers(
   parts: EngineParts,
-): Picked<'poolStatus' | 'poolResize' | 'poolVerify' | 'poolRebuild'> {
+): Picked<'poolStatus' | 'poolResize' | 'poolSetLimits' | 'poolVerify' | 'poolRebuild'> {
   const { pool } = parts.opened;
   const { clock } = parts;
   return {
@@ -90,6 +98,12 @@ function poolHandlers(
     poolResize: async ({ capacityBytes }) => {
       await ask<undefined>((done) => {
         pool.settings.resize(capacityBytes, done);
+      });
+      return poolStatus(parts);
+    },
+    poolSetLimits: async ({ softPermille, hardPermille }) => {
+      await ask<undefined>((done) => {
+        pool.settings.setLimits({ soft: softPermille / 1000, hard: hardPermille / 1000 }, done);
       });
       return poolStatus(parts);
     },
@@ -129,14 +143,17 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
     },
     volumeShow: async ({ name }) => await Promise.resolve(volumeInfo(parts, pool.volume(name))),
     volumeHistory: async ({ name }) => await Promise.resolve(historyOf(pool.volume(name))),
-    volumeCreate: async ({ name, sizeBytes, ack }) =>
+    volumeCreate: async ({ name, sizeBytes, ack = 'durable', provisioning = 'thin' }) =>
       await info((done) => {
-        pool.volumeCreate({ name, sizeBytes, ack: ackModeByName[ack ?? 'durable'] }, done);
+        const modes = { ack: ackModeByName[ack], provisioning: provisioningByName[provisioning] };
+        pool.volumeCreate({ name, sizeBytes, ...modes }, done);
       }),
-    volumeSet: async ({ name, ack, prIgnoresIsid }) => {
+    volumeSet: async ({ name, ack, prIgnoresIsid, provisioning }) => {
       const { uuid, ack: before } = pool.volume(name);
       const { units } = parts.iscsi;
       const volumeId = uuidText(uuid);
+      // First, for it may be refused.
+      if (provisioning !== undefined) await setProvisioning(parts, name, provisioning);
       if (prIgnoresIsid !== undefined) await units.setIgnoresIsid(volumeId, prIgnoresIsid);
       if (ack === undefined) return volumeInfo(parts, pool.volume(name));
       const set = await info((done) => {
@@ -183,6 +200,21 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       return await deleteVolume(parts, name, force);
     },
   };
+}
+
+async function setProvisioning(
+  parts: EngineParts,
+  name: string,
+  wanted: ProvisioningName,
+): Promise<void> {
+  const { pool } = parts.opened;
+  const provisioning = provisioningByName[wanted];
+  const volume = pool.volume(name);
+  if (volume.provisioning === provisioning) return;
+  await ask<Volume>((done) => {
+    pool.volumeSetProvisioning({ name, provisioning }, done);
+  });
+  parts.iscsi.units.provisioningChanged(uuidText(volume.uuid));
 }
 
 function viewHandlers(parts: EngineParts): Picked<ViewMethod> {
@@ -296,7 +328,15 @@ function poolStatus(parts: EngineParts): PoolStatus {
     ...(pool.readOnlyReason === undefined ? {} : { stateReason: pool.readOnlyReason }),
     capacityBytes: space.capacityBytes,
     usedBytes: space.usedBytes,
+    stored: space.stored,
+    softLimitBytes: space.softLimitBytes,
     writeLimitBytes: space.writeLimitBytes,
+    reservedBytes: space.reservedBytes,
+    relief: space.relief,
+    throttled: space.throttled.map(({ line, ...lane }) => ({
+      volume: pool.volumes().find((volume) => volume.line === line)?.name ?? '',
+      ...lane,
+    })),
     ...(space.fullReason === undefined ? {} : { fullReason: space.fullReason }),
     fileSystemFreeBytes: space.fileSystemFreeBytes,
     segmentCount: space.segmentCount,
@@ -329,6 +369,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     mappedBytes: parts.opened.pool.mappedBytes(volume),
     ...(parts.opened.pool.isMappedPartial(volume) ? { isMappedPartial: true as const } : {}),
     ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
+    provisioning: volume.provisioning === provisioningByName.thin ? 'thin' : 'thick',
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,

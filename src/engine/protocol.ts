@@ -4,11 +4,16 @@
  * Sizes are bytes, times are milliseconds since 1970.
  */
 import type { ErrorCode } from '../base/errors.ts';
+import type { ReliefEvent } from '../volume/core/relief.ts';
+import type { StoredBytes } from '../volume/core/stored-bytes.ts';
 import type { Changes, Rate } from '../volume/history.ts';
 import type { PoolSpace, RebuildReport, ScrubStatus, VerifyReport } from '../volume/reports.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
+
+/** Thick: the pool keeps space for the whole volume. */
+export type ProvisioningName = 'thin' | 'thick';
 
 export interface VolumeInfo {
   readonly name: string;
@@ -24,6 +29,7 @@ export interface VolumeInfo {
   /** Present: it is at least `mappedBytes`; the map was not looked at in full since the pool was opened. */
   readonly isMappedPartial?: true;
   readonly ack: AckName;
+  readonly provisioning: ProvisioningName;
   readonly createdMs: number;
   readonly snapshotCount: number;
   /** NBD connections that have it open now. */
@@ -110,10 +116,23 @@ export interface PoolStatus {
   /** Why it is read-only, in a sentence; absent when online. */
   readonly stateReason?: string;
   readonly capacityBytes: number;
-  /** Bytes of the capacity that the log takes. */
+  /** Bytes of the capacity that the pool takes on disk, with what waits to be written; `stored` is what is written. */
   readonly usedBytes: number;
-  /** Writes are refused from here on. */
+  readonly stored: StoredBytes;
+  /** Hosts are told that space is short, and writes are slowed down, from here on. */
+  readonly softLimitBytes: number;
+  /** Thin volumes take no new data from here on. */
   readonly writeLimitBytes: number;
+  /** Kept for what thick volumes have not written yet. */
+  readonly reservedBytes: number;
+  /** What was done about too little space, oldest first. */
+  readonly relief: readonly ReliefEvent[];
+  /** Volumes and views whose writes are slowed down now. */
+  readonly throttled: readonly {
+    readonly volume: string;
+    readonly bytesPerSecond: number;
+    readonly waitingCount: number;
+  }[];
   /** Present while new writes are refused for lack of space. */
   readonly fullReason?: string;
   readonly fileSystemFreeBytes: number;
@@ -281,6 +300,11 @@ export interface EngineMethods {
   sessionDrop: { params: { ids: readonly number[] }; result: { droppedCount: number } };
   poolStatus: { params: Record<string, never>; result: PoolStatus };
   poolResize: { params: { capacityBytes: number }; result: PoolStatus };
+  /** Limits of use in thousandths of the capacity. */
+  poolSetLimits: {
+    params: { softPermille: number; hardPermille: number };
+    result: PoolStatus;
+  };
   /** Long: progress comes as `progress` events with the request's id. */
   poolVerify: { params: Record<string, never>; result: VerifyResult };
   /** Long. `deleted`: what if these (VOL@SNAPSHOT, or VOL) were deleted. */
@@ -296,7 +320,7 @@ export interface EngineMethods {
   volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
   volumeShow: { params: { name: string }; result: VolumeInfo };
   volumeCreate: {
-    params: { name: string; sizeBytes: number; ack?: AckName };
+    params: { name: string; sizeBytes: number; ack?: AckName; provisioning?: ProvisioningName };
     result: VolumeInfo;
   };
   /**
@@ -304,7 +328,12 @@ export interface EngineMethods {
    * `prIgnoresIsid` false is a conflict while somebody is registered without ISID.
    */
   volumeSet: {
-    params: { name: string; ack?: AckName; prIgnoresIsid?: boolean };
+    params: {
+      name: string;
+      ack?: AckName;
+      prIgnoresIsid?: boolean;
+      provisioning?: ProvisioningName;
+    };
     result: VolumeInfo;
   };
   /** An independent volume with the present content of `source`; copies nothing. */

@@ -118,6 +118,7 @@ type ParamKind =
   | 'iscsi'
   | 'ids'
   | 'optional ack'
+  | 'optional provisioning'
   | 'optional flag'
   | 'optional text'
   | 'optional size'
@@ -133,6 +134,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   sessionDrop: { ids: 'ids' },
   poolStatus: {},
   poolResize: { capacityBytes: 'size' },
+  poolSetLimits: { softPermille: 'size', hardPermille: 'size' },
   poolVerify: {},
   poolSpace: { volume: 'optional text', deleted: 'texts' },
   poolRebuild: {},
@@ -141,8 +143,18 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   scrubPause: {},
   volumeList: {},
   volumeShow: { name: 'text' },
-  volumeCreate: { name: 'text', sizeBytes: 'size', ack: 'optional ack' },
-  volumeSet: { name: 'text', ack: 'optional ack', prIgnoresIsid: 'optional flag' },
+  volumeCreate: {
+    name: 'text',
+    sizeBytes: 'size',
+    ack: 'optional ack',
+    provisioning: 'optional provisioning',
+  },
+  volumeSet: {
+    name: 'text',
+    ack: 'optional ack',
+    prIgnoresIsid: 'optional flag',
+    provisioning: 'optional provisioning',
+  },
   volumeClone: { source: 'text', name: 'text' },
   volumeRollback: { name: 'text', to: 'text', disconnect: 'flag' },
   volumeUndoRollback: { name: 'text', disconnect: 'flag' },
@@ -346,6 +358,7 @@ const isOfKindByKind: Readonly<Record<ParamKind, (value: unknown) => boolean>> =
   iscsi: isIscsiWanted,
   ids: isIds,
   'optional ack': (value) => value === undefined || isAck(value),
+  'optional provisioning': (value) => value === undefined || value === 'thin' || value === 'thick',
   'optional flag': (value) => value === undefined || isOfKind(value, 'flag'),
   'optional text': (value) => value === undefined || isOfKind(value, 'text'),
   'optional size': (value) => value === undefined || isCount(value),

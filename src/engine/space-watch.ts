@@ -1,10 +1,11 @@
 /** Watches how full the pool is, and has hosts told when it gets full: once each time that it passes the threshold. */
 import type { Log, Timer, Timers } from '../base/ports.ts';
-import { SPACE_CHECK_MS, SPACE_LOW_SHARE, SPACE_RECOVERED_SHARE } from './limits.ts';
+import { SPACE_CHECK_MS, SPACE_RECOVERED_SHARE } from './limits.ts';
 
 interface WatchedSpace {
   readonly usedBytes: number;
   readonly capacityBytes: number;
+  readonly softLimitBytes: number;
 }
 
 /** Who is told. */
@@ -37,13 +38,13 @@ export class SpaceWatch {
   }
 
   #look(): void {
-    const { usedBytes, capacityBytes } = this.#host.space();
-    const share = usedBytes / capacityBytes;
-    if (!this.#isLow && share >= SPACE_LOW_SHARE) {
+    const { usedBytes, capacityBytes, softLimitBytes } = this.#host.space();
+    const recoveredBytes = softLimitBytes - capacityBytes * SPACE_RECOVERED_SHARE;
+    if (!this.#isLow && usedBytes >= softLimitBytes) {
       this.#isLow = true;
       this.#host.log.warn('space runs short: hosts are told', { usedBytes, capacityBytes });
       this.#listener.spaceLow();
-    } else if (this.#isLow && share < SPACE_RECOVERED_SHARE) {
+    } else if (this.#isLow && usedBytes < recoveredBytes) {
       this.#isLow = false;
       this.#host.log.info('there is space again', { usedBytes, capacityBytes });
       this.#listener.spaceRecovered();

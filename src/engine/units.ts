@@ -133,6 +133,11 @@ export class Units {
     this.#unitById.get(volumeId)?.raise(SenseCode.modeParametersChanged);
   }
 
+  /** The volume is thin or thick as it was not before. */
+  provisioningChanged(volumeId: string): void {
+    this.#unitById.get(volumeId)?.provisioningChanged();
+  }
+
   resized(volumeId: string): void {
     this.#unitById.get(volumeId)?.resized();
   }

@@ -39,9 +39,10 @@ export function logSense(command: Command): void {
   const pointer = u16At(cdb, 5);
   const allocationLength = u16At(cdb, 7);
   if (code === supportedPage && (subpage === 0 || subpage === allSubpages)) {
-    if (pointer === 0) command.sendParameters(supportedPages(subpage), allocationLength);
-    else command.check(SenseCode.invalidFieldInCdb, { keySpecific: cdbField(5, 7) });
-  } else if (code === provisioningPage && subpage === 0) {
+    if (pointer === 0) {
+      command.sendParameters(supportedPages(command.unit, subpage), allocationLength);
+    } else command.check(SenseCode.invalidFieldInCdb, { keySpecific: cdbField(5, 7) });
+  } else if (code === provisioningPage && subpage === 0 && !command.unit.device.isThick) {
     if (pointer <= ParameterCode.used) {
       command.sendParameters(provisioning(command.unit, pointer), allocationLength);
     } else {
@@ -52,12 +53,12 @@ export function logSense(command: Command): void {
   }
 }
 
-/** Page 00h lists page codes; its subpage FFh lists pairs of page and subpage. */
-function supportedPages(subpage: number): Uint8Array {
+/** Page 00h lists page codes; its subpage FFh lists pairs of page and subpage. What is left is of interest to thin units only. */
+function supportedPages(unit: LogicalUnit, subpage: number): Uint8Array {
   const isPairs = subpage === allSubpages;
-  const list = isPairs
-    ? [supportedPage, 0, supportedPage, allSubpages, provisioningPage, 0]
-    : [supportedPage, provisioningPage];
+  const pages = isPairs ? [supportedPage, 0, supportedPage, allSubpages] : [supportedPage];
+  const thinPages = isPairs ? [provisioningPage, 0] : [provisioningPage];
+  const list = unit.device.isThick ? pages : [...pages, ...thinPages];
   const page = new Uint8Array(headerBytes + list.length);
   const view = viewOf(page);
   header.code.set(view, 0, supportedPage | (isPairs ? subpageFormat : 0));

@@ -107,11 +107,20 @@ export class LogicalUnit implements ReservationHost {
     this.raise(SenseCode.capacityChanged);
   }
 
+  /** The device is thin or thick as it was not before: hosts are told. */
+  provisioningChanged(): void {
+    this.raise(SenseCode.inquiryDataChanged);
+    if (!this.#isSpaceLow) return;
+    if (!this.#device.isThick) this.raise(SenseCode.softThresholdReached);
+    else for (const place of this.nexuses) place.attentions.drop(SenseCode.softThresholdReached);
+  }
+
   /** The pool passed its soft limit: every nexus is told once, those that come later too, until `spaceRecovered`. */
   spaceLow(): void {
     if (this.#isSpaceLow) return;
     this.#isSpaceLow = true;
-    this.raise(SenseCode.softThresholdReached);
+    // Who has space of his own need not care.
+    if (!this.#device.isThick) this.raise(SenseCode.softThresholdReached);
   }
 
   spaceRecovered(): void {
@@ -170,7 +179,8 @@ export class LogicalUnit implements ReservationHost {
   /** A nexus sees the unit from now on. */
   attach(place: NexusLun): void {
     place.attentions.add(SenseCode.powerOnOrReset);
-    if (this.#isSpaceLow) place.attentions.add(SenseCode.softThresholdReached);
+    if (this.#isSpaceLow && !this.#device.isThick)
+      place.attentions.add(SenseCode.softThresholdReached);
     this.nexuses.add(place);
   }
 

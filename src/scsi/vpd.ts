@@ -187,13 +187,16 @@ const provisioningBytes = 4;
 const provisioningPage = { thresholdExponent: u8(0), flags: u8(1), type: u8(2) } as const;
 /** LBPU, LBPWS, LBPWS10 and LBPRZ: all three ways to unmap, and what was unmapped reads as zero. */
 const unmapWays = 0xe4;
-const thin = 2;
+/** PROVISIONING TYPE. Resource provisioned: thick, and what is unmapped is given back all the same. */
+const ProvisioningType = { resource: 1, thin: 2 } as const;
 
-function provisioning(): Uint8Array {
+function provisioning({ unit }: NexusLun): Uint8Array {
+  const { isThick } = unit.device;
   const page = new Uint8Array(provisioningBytes);
   const view = viewOf(page);
-  provisioningPage.thresholdExponent.set(view, 0, thresholdExponent);
+  // Thresholds are of thin units only.
+  provisioningPage.thresholdExponent.set(view, 0, isThick ? 0 : thresholdExponent);
   provisioningPage.flags.set(view, 0, unmapWays);
-  provisioningPage.type.set(view, 0, thin);
+  provisioningPage.type.set(view, 0, isThick ? ProvisioningType.resource : ProvisioningType.thin);
   return page;
 }

@@ -192,7 +192,10 @@ export class Pool {
 
   /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
   spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
-    answerSpace(this.#operator, { question, progress }, done);
+    answerSpace(this.#operator, { question, progress }, (outcome) => {
+      const growth = this.#space.forecast();
+      done(outcome.ok ? success({ ...outcome.value, growth }) : outcome);
+    });
   }
 
   /** By name order. What it returns is live: read it, keep nothing. */
@@ -232,6 +235,9 @@ export class Pool {
     const view = {
       get name(): string {
         return volume.name;
+      },
+      get isThick(): boolean {
+        return volume.provisioning === Provisioning.thick;
       },
       get luState(): Uint8Array | undefined {
         return volume.luState;

@@ -66,8 +66,22 @@ export interface PoolSpace {
   readonly volumes: readonly VolumeSpace[];
   /** Of the volume that was asked for, oldest first. */
   readonly snapshots: readonly SnapshotSpace[];
+  /** Over the last hour, day and week. */
+  readonly growth: readonly Growth[];
   /** Present when it was asked what deletions would free. */
   readonly whatIf?: WhatIf;
+}
+
+/** How much more is stored than a while ago, and when the pool is full at that rate. */
+export interface Growth {
+  readonly periodMs: number;
+  /** Absent: the pool is younger than the period. */
+  readonly bytes?: number;
+  /** What was written in the period, for it is not known what was given back then. */
+  readonly isWritten?: true;
+  /** When the limits are reached at that rate; absent when they are not, or not within ten years. */
+  readonly softMs?: number;
+  readonly hardMs?: number;
 }
 
 export interface SpaceQuestion {

@@ -23,6 +23,7 @@ type ViewPart = Pick<ViewInfo, 'sourceUuid' | 'at'>;
 
 export interface FakeState {
   capacityBytes: number;
+  limits: { softPermille: number; hardPermille: number };
   /** Volumes and views. */
   volumes: VolumeInfo[];
   /** By the view's uuid. */
@@ -65,7 +66,8 @@ export class FakePool {
   ) {
     this.name = options.name;
     const { capacityBytes } = options;
-    this.state = { capacityBytes, volumes: [], views: {}, lines: {}, snapshots: [] };
+    const limits = { softPermille: 850, hardPermille: 950 };
+    this.state = { capacityBytes, limits, volumes: [], views: {}, lines: {}, snapshots: [] };
     this.#onChange = onChange;
   }
 
@@ -84,6 +86,11 @@ export class FakePool {
     poolResize: async ({ capacityBytes }) => {
       this.state.capacityBytes = capacityBytes;
       this.#onChange();
+      return await answer(this.#status());
+    },
+    poolSetLimits: async ({ softPermille, hardPermille }) => {
+      if (softPermille >= hardPermille) throw new OperationError('invalid', 'limits do not do');
+      this.state.limits = { softPermille, hardPermille };
       return await answer(this.#status());
     },
     poolVerify: async (_params, progress) => {
@@ -131,8 +138,11 @@ export class FakePool {
           .map((each) => this.#counted(each)),
       ),
     volumeShow: async ({ name }) => await answer(this.#volume(name)),
-    volumeCreate: async ({ name, sizeBytes, ack }) =>
-      await answer(this.volumeCreate(name, sizeBytes, ack)),
+    volumeCreate: async ({ name, sizeBytes, ack, provisioning }) => {
+      this.volumeCreate(name, sizeBytes, ack);
+      this.#replace(name, { provisioning: provisioning ?? 'thin' });
+      return await answer(this.#volume(name));
+    },
     volumeSet: async ({ name, ...change }) => {
       this.#replace(name, change);
       return await answer(this.#volume(name));
@@ -319,6 +329,7 @@ export class FakePool {
       sizeBytes,
       mappedBytes: this.volumeBytes,
       ack,
+      provisioning: 'thin',
       createdMs: Date.now(),
       snapshotCount: 0,
       connectionCount: 0,
@@ -436,13 +447,19 @@ export class FakePool {
   }
 
   #status(): PoolStatus {
+    const { limits } = this.state;
     return {
       name: this.name,
       uuid: '00000000-0000-4000-8000-000000000000',
       state: 'online',
       capacityBytes: this.state.capacityBytes,
       usedBytes: 32 * 1024 ** 2,
-      writeLimitBytes: Math.trunc(this.state.capacityBytes * 0.95),
+      stored: { segmentBytes: 33_554_432, packBytes: 0, runBytes: 4096, manifestBytes: 8192 },
+      softLimitBytes: Math.trunc((this.state.capacityBytes * limits.softPermille) / 1000),
+      writeLimitBytes: Math.trunc((this.state.capacityBytes * limits.hardPermille) / 1000),
+      reservedBytes: 0,
+      relief: [],
+      throttled: [],
       fileSystemFreeBytes: 200 * 1024 ** 3,
       segmentCount: 1,
       readySegmentCount: 1,

@@ -13,7 +13,10 @@ export const fakeScrub: ScrubStatus = {
   findings: [],
 };
 
-export function scrubSummary({ findings: _findings, ...summary }: ScrubStatus): PoolStatus['scrub'] {
+export function scrubSummary({
+  findings: _findings,
+  ...summary
+}: ScrubStatus): PoolStatus['scrub'] {
   return summary;
 }
 
@@ -37,6 +40,11 @@ export function fakeSpace(
     headerBytes: 16_384,
     unwrittenBytes: 131_072,
     footerBytes: 1000,
+    growth: [
+      { periodMs: 3_600_000, bytes: 2 ** 30, softMs: momentMs + 7_200_000, hardMs: momentMs + 9e6 },
+      { periodMs: 86_400_000, bytes: -4096, isWritten: true },
+      { periodMs: 604_800_000 },
+    ],
     volumes: volumes.map(({ name, kind, uuid, sizeBytes, mappedBytes, snapshotCount }) => ({
       name,
       kind,

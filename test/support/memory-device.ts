@@ -56,6 +56,7 @@ export class MemoryDevice implements BlockDevice {
   readonly identity: DeviceIdentity;
   isReadOnly: boolean;
   isWriteBack: boolean;
+  isThick = false;
   sizeBytes: number;
   luState: Uint8Array | undefined;
   /** Requests are done only when `release` is called. */

@@ -8,6 +8,7 @@
  * here, and the growth is what was written, as though nothing had been given back.
  */
 import { addressOf, slotSizeBytes } from '../format/address.ts';
+import type { Growth } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 
 const minuteMs = 60_000;
@@ -23,17 +24,6 @@ const forecastMsMax = 10 * 365 * dayMs;
 interface Sample {
   readonly timeMs: number;
   readonly bytes: number;
-}
-
-export interface Growth {
-  readonly periodMs: number;
-  /** Absent: the pool is younger than the period. */
-  readonly bytes?: number;
-  /** What was written in the period, for it is not known what was given back then. */
-  readonly isWritten?: true;
-  /** When the limits are reached at that rate; absent when they are not, or not within ten years. */
-  readonly softMs?: number;
-  readonly hardMs?: number;
 }
 
 export class GrowthRecord {

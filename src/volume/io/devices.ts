@@ -172,6 +172,7 @@ function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: nu
 export interface VolumeView extends DeviceIdentity {
   readonly name: string;
   readonly line: Line;
+  readonly isThick: boolean;
   readonly luState: Uint8Array | undefined;
   /** As BlockDevice says; also when the line is gone. */
   saveLuState(state: Uint8Array, done: (status: IoStatus) => void): void;
@@ -198,6 +199,10 @@ export class VolumeDevice implements BlockDevice {
 
   get isWriteBack(): boolean {
     return this.#volume.line.isWriteBack;
+  }
+
+  get isThick(): boolean {
+    return this.#volume.isThick;
   }
 
   get identity(): DeviceIdentity {
@@ -289,6 +294,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly sizeBytes: number;
   readonly isReadOnly = true;
   readonly isWriteBack = false;
+  readonly isThick = false;
   readonly luState = undefined;
   readonly identity: DeviceIdentity;
   readonly #map: BlockMap;

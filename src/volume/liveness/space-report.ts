@@ -26,7 +26,7 @@ import { accountSpace, type SpaceAccount } from './space-account.ts';
 export function answerSpace(
   operator: Operator,
   { question, progress }: { readonly question: SpaceQuestion; readonly progress: Progress },
-  done: Done<PoolSpace>,
+  done: Done<Omit<PoolSpace, 'growth'>>,
 ): void {
   operator.attempt(done, () => {
     checkQuestion(operator, question);
@@ -57,7 +57,7 @@ function spaceReport(
   account: SpaceAccount,
   question: SpaceQuestion,
   segmentSlots: number,
-): PoolSpace {
+): Omit<PoolSpace, 'growth'> {
   const index = new AccountIndex(account);
   const held = sum(account.held.map(({ blocks }) => blocks));
   const history = sum(account.pastBlocks);
