@@ -67,7 +67,7 @@ export class Space implements WriteGate {
   /** `release` takes a write back that was held. */
   constructor(
     parts: PoolParts,
-    files: { readonly runs: RunList; readonly packs: PackList | undefined },
+    files: { readonly runs: RunList; readonly packs: PackList },
     release: (request: IoRequest, line: Line) => void,
   ) {
     this.#parts = parts;

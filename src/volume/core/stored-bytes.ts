@@ -44,7 +44,7 @@ export interface PackList {
 export class StoredCount {
   readonly #parts: PoolParts;
   readonly #runs: RunList;
-  readonly #packs: PackList | undefined;
+  readonly #packs: PackList;
   readonly #segmentBytes: number;
   #counted: StoredBytes = { segmentBytes: 0, packBytes: 0, runBytes: 0, manifestBytes: 0 };
   /** Sum of what was counted. */
@@ -56,7 +56,7 @@ export class StoredCount {
   #runBytesByName = new Map<string, number>();
   #runsVersion = -1;
 
-  constructor(parts: PoolParts, { runs, packs }: { runs: RunList; packs: PackList | undefined }) {
+  constructor(parts: PoolParts, { runs, packs }: { runs: RunList; packs: PackList }) {
     this.#parts = parts;
     this.#runs = runs;
     this.#packs = packs;
@@ -88,7 +88,7 @@ export class StoredCount {
     const segments = this.#segments();
     const runBytes = this.#runBytes();
     const manifestBytes = this.#manifestBytes();
-    const packBytes = this.#packs?.packedBytes ?? 0;
+    const packBytes = this.#packs.packedBytes;
     this.#counted = { segmentBytes: segments.bytes, packBytes, runBytes, manifestBytes };
     this.#countedTotal = segments.bytes + packBytes + runBytes + manifestBytes;
     this.#openedSince = 0;
@@ -99,7 +99,7 @@ export class StoredCount {
 
   get #state(): string {
     const { size } = this.#parts.segmentById;
-    return `${size} ${this.#packs?.packedBytes ?? 0} ${this.#runs.version}`;
+    return `${size} ${this.#packs.packedBytes} ${this.#runs.version}`;
   }
 
   /** Segments with files of their own, but the one that is being written. */
@@ -109,7 +109,7 @@ export class StoredCount {
     let bytes = 0;
     let isSealed = true;
     for (const segment of segmentById.values()) {
-      if (segment.segId === current || this.#packs?.find(segment.segId) !== undefined) continue;
+      if (segment.segId === current || this.#packs.find(segment.segId) !== undefined) continue;
       bytes += this.#segmentBytes + footerBytesOf(segment, this.#segmentBytes);
       if (segment.crcPlace === undefined) isSealed = false;
     }
@@ -156,7 +156,7 @@ export class StoredCount {
 }
 
 /** Bytes of a segment's footer but for its table of frames (24 bytes for each): where its checksums lie tells the rest. */
-function footerBytesOf(
+export function footerBytesOf(
   { segId, endAddress, crcPlace }: SegmentState,
   segmentBytes: number,
 ): number {
