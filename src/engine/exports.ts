@@ -140,7 +140,9 @@ export class PoolExports implements NbdExports {
         description: `${volumeName} at ${at}, with what changed since ${since}, ${formatSize(device.sizeBytes)}`,
         dirtyBitmap: {
           name: (names?.[3] ?? '').replaceAll(/[^A-Za-z0-9._-]/g, '-'),
-          runs: (range, runsMax) => diff.runs(range, runsMax),
+          runs: (range, runsMax, tell) => {
+            diff.runs(range, runsMax, tell);
+          },
         },
         close: () => {
           this.#open.delete(opened);

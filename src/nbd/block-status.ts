@@ -1,6 +1,6 @@
 /** BLOCK_STATUS: allocation and changes of a device as descriptors, NBD protocol "Metadata contexts". */
 import { type Extent, ExtentState } from '../device/block-device.ts';
-import type { NbdDirtyBitmap } from './exports.ts';
+import type { NbdChangeRun } from './exports.ts';
 import {
   blockStatusBytes,
   blockStatusExtent,
@@ -36,7 +36,7 @@ export function allocationRuns(extents: readonly Extent[]): StatusRun[] {
   return extents.map(({ length, state }) => ({ length, status: statusByState[state] }));
 }
 
-export function dirtyRuns(runs: ReturnType<NbdDirtyBitmap['runs']>): StatusRun[] {
+export function dirtyRuns(runs: readonly NbdChangeRun[]): StatusRun[] {
   return runs.map(({ length, isChanged }) => ({ length, status: isChanged ? statusDirty : 0 }));
 }
 

@@ -7,6 +7,12 @@ export interface NbdExportInfo {
   readonly description: string;
 }
 
+/** A run of bytes that changed or did not. */
+export interface NbdChangeRun {
+  readonly length: number;
+  readonly isChanged: boolean;
+}
+
 /** What changed in a read-only export since another moment: backup tools read it as a `qemu:dirty-bitmap`. */
 export interface NbdDirtyBitmap {
   /** What follows "qemu:dirty-bitmap:"; letters, digits, dots, underscores and hyphens. */
@@ -14,11 +20,13 @@ export interface NbdDirtyBitmap {
   /**
    * Runs of bytes that changed or did not, from `offset` on, neighbours joined: at most `runsMax`, which cover at most
    * `length` bytes, often fewer; at least one when `offset` lies inside. Boundaries are multiples of 4096 or the end.
+   * `done` may run inside the call or later.
    */
   runs(
     range: { readonly offset: number; readonly length: number },
     runsMax: number,
-  ): readonly { readonly length: number; readonly isChanged: boolean }[];
+    done: (runs: readonly NbdChangeRun[]) => void,
+  ): void;
 }
 
 export interface NbdOpenExport {

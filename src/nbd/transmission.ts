@@ -368,22 +368,33 @@ export class Transmission implements RequestSink, PartOwner {
   // ---- block status
 
   #startStatus(task: Task): void {
-    const { device, sizeBytes, hasAllocationContext, dirtyBitmap } = this.#lane;
+    const { sizeBytes, dirtyBitmap } = this.#lane;
     const length = Math.min(task.length, sizeBytes - task.offset);
     const isOnlyOne = (task.flags & CommandFlag.onlyOne) !== 0;
     const runsMax = isOnlyOne ? 1 : statusExtentsMax;
-    const contexts: StatusContext[] = [];
-    if (dirtyBitmap !== undefined) {
-      const runs = dirtyRuns(dirtyBitmap.runs({ offset: task.offset, length }, runsMax));
-      contexts.push({ contextId: dirtyBitmapContextId, runs });
+    if (dirtyBitmap === undefined) {
+      this.#askAllocation(task, { length, runsMax }, []);
+      return;
     }
+    dirtyBitmap.runs({ offset: task.offset, length }, runsMax, (found) => {
+      const contexts = [{ contextId: dirtyBitmapContextId, runs: dirtyRuns(found) }];
+      // What the one does not tell about need not be asked of the other.
+      const covered = Math.min(coveredBytes(contexts), length);
+      this.#askAllocation(task, { length: covered, runsMax }, contexts);
+    });
+  }
+
+  #askAllocation(
+    task: Task,
+    { length, runsMax }: { readonly length: number; readonly runsMax: number },
+    contexts: readonly StatusContext[],
+  ): void {
+    const { device, hasAllocationContext } = this.#lane;
     if (!hasAllocationContext) {
       this.#answerStatus(task, contexts);
       return;
     }
-    // What the one does not tell about need not be asked of the other.
-    const covered = contexts.length === 0 ? length : coveredBytes(contexts);
-    device.extents(task.offset, Math.min(covered, length), runsMax, (extents) => {
+    device.extents(task.offset, length, runsMax, (extents) => {
       const runs = allocationRuns(extents);
       this.#answerStatus(task, [{ contextId: allocationContextId, runs }, ...contexts]);
     });

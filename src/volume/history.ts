@@ -128,14 +128,17 @@ export class PoolHistory {
         const pair = outcome.value;
         const { sizeBytes } = pair.to.moment;
         const page = new DiffPage(pair.diff, offset, extentsMax);
-        const step = (): void => {
-          if (page.step(sizeBytes)) {
+        const stepped = (hasMore: boolean): void => {
+          if (hasMore) {
             this.#operator.parts.host.timers.defer(step);
             return;
           }
           pair.close();
           const nextOffset = page.isFull ? page.offset : undefined;
           done(success({ from: pair.from, to: pair.to, extents: page.extents, nextOffset }));
+        };
+        const step = (): void => {
+          page.step(sizeBytes, stepped);
         };
         step();
       });
@@ -247,7 +250,9 @@ export class PoolHistory {
           done(failure(momentUnreadable()));
           return;
         }
-        const diff = new MapDiff(first.map, second.map, to.moment.sizeBytes);
+        const changes = moments.changes(from.moment, to.moment);
+        const maps = { from: first.map, to: second.map };
+        const diff = new MapDiff(maps, to.moment.sizeBytes, changes);
         const close = (): void => {
           first.release();
           second.release();

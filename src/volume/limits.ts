@@ -86,8 +86,10 @@ export const limits = {
   momentLeasesMax: 4096,
   /** Entries of the segment being written that are remembered for questions about history (80 B each). */
   rememberedEntriesMax: 100_000,
-  /** A diff looks at this many leaves (2 MiB of a volume each) at once; those that two moments share cost nothing. */
-  diffLeavesPerCall: 512,
+  /** An answer of a diff ends after so many steps: each is up to 1 GiB of a volume of which that many leaves (2 MiB) were
+   *  compared. A step for which a leaf was made counts four times. */
+  diffStepsPerCall: 256,
+  diffLeavesPerStep: 2,
   /** Extents of one page of a diff. */
   diffExtentsMax: 65_536,
   /** Buckets of a rate of change, and quiet gaps that are told. */
@@ -103,6 +105,11 @@ export const limits = {
   runBlockBytes: 16 * 2 ** 20,
   segmentIndexBytes: 32 * 2 ** 20,
   runFilesOpenMax: 64,
+  /** Leaves of maps looked up off the main thread at once: the reads of data share the disk's thread pool with them. */
+  leafLookupsMax: 16,
+  /** One answer about extents: so many leaves made for it (2 MiB of a volume each, about 50 us), and pages (2 GiB) looked at. */
+  extentLeavesMade: 32,
+  extentPagesLooked: 16,
   /** How often it is looked whether maps take more memory than they may, and what they keep of it then. */
   mapBudgetCheckMs: 100,
   mapBudgetKeptShare: 0.9,

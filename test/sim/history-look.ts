@@ -7,6 +7,7 @@ import {
   IoRequest,
   IoStatus,
 } from '../../src/device/block-device.ts';
+import type { ChangeRun } from '../../src/volume/history/diff.ts';
 import type { Diff, DiffOptions } from '../../src/volume/history.ts';
 import type { OpenChanges } from '../../src/volume/pool.ts';
 import { Violation } from './oracle.ts';
@@ -40,6 +41,7 @@ export function readNumbers(process: StoreProcess, device: BlockDevice): number[
 
 /** Changed blocks by the dirty bitmap, asked for in random portions. */
 export function bitmapBlocks(
+  process: StoreProcess,
   diff: OpenChanges['diff'],
   blockCount: number,
   random: SeededRandom,
@@ -48,7 +50,12 @@ export function bitmapBlocks(
   const end = blockCount * blockSizeBytes;
   let offset = 0;
   while (offset < end) {
-    const runs = diff.runs({ offset, length: end - offset }, random.between(1, 5));
+    const answers: (readonly ChangeRun[])[] = [];
+    diff.runs({ offset, length: end - offset }, random.between(1, 5), (found) => {
+      answers.push(found);
+    });
+    process.runUntil(() => answers.length > 0, eventsMax, 'runs of a bitmap');
+    const [runs = []] = answers;
     if (runs.length === 0) throw new Violation(`no runs at ${offset}`);
     for (const { length, isChanged } of runs) {
       if (isChanged) changed.push(...blocksOf({ offset, length }));

@@ -356,7 +356,7 @@ class HistoryRun {
     this.#require(opened.device, after.blocks);
     const expected = changedBlocks(before.blocks, after.blocks);
     this.#requireBlocks(
-      bitmapBlocks(opened.diff, after.blocks.length, this.#random),
+      bitmapBlocks(this.#process, opened.diff, after.blocks.length, this.#random),
       expected,
       'bitmap',
     );

@@ -9,6 +9,7 @@ import { limits } from '../limits.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
 import { durableEndOf } from './segment-end.ts';
+import { fetchSegment } from './segment-fetch.ts';
 
 export interface PoolIndex {
   readonly runs: RunSet;
@@ -50,9 +51,11 @@ export function openPoolIndex(
       visit: (segId, visit) => {
         reading.visit(segId, visit);
       },
+      fetch: (segId) => fetchSegment(parts, reading, segId),
     },
     log: host.log,
     segmentIndexBytes: limits.segmentIndexBytes,
+    lookupsMax: limits.leafLookupsMax,
     onBadRun,
   });
   return { runs, reader, log };

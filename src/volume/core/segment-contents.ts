@@ -59,6 +59,11 @@ export class SegmentReading {
     }
   }
 
+  /** Frames of a segment without a footer that lie before this address are remembered. */
+  readThrough(segId: number): number {
+    return this.#newest?.segId === segId ? this.#newest.endAddress : addressOf(segId, 1);
+  }
+
   #readFrames(source: SegmentSource, epoch: number, endAddress: number): SegmentContents {
     const { segId } = source;
     const known = this.#newest;

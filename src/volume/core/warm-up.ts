@@ -1,10 +1,14 @@
 /**
  * Warm-up: fills the maps of volumes and views behind the scenes once the pool is open, so that first touches find them in
  * memory and the mapped size is known; in slices, with pauses, and not beyond half of the memory that maps may take.
+ *
+ *     opening: a slice in place ─▶ pool serves ─▶ pause ─▶ slice: leaf by leaf, one that must be read is waited for ─▶ pause ...
  */
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import { limits } from '../limits.ts';
+import type { BlockMap } from '../map/block-map.ts';
+import { leafBlocks } from '../map/leaf-store.ts';
 import type { Done } from './operator.ts';
 import type { PoolParts } from './parts.ts';
 
@@ -17,6 +21,12 @@ export class WarmUp {
   /** Lines that were given up for lack of memory. */
   readonly #givenUp = new Set<number>();
   #isStopped = false;
+  /** What is left of a slice. */
+  #leavesLeft = 0;
+  #sliceEndMs = 0;
+  readonly #afterFill = (): void => {
+    this.#goOn();
+  };
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
@@ -25,7 +35,7 @@ export class WarmUp {
   /** Begins with a first slice, within the call: a small pool is warm then. */
   start(): void {
     this.#lines = [...this.#parts.lineById.keys()];
-    this.#slice();
+    this.#begin();
   }
 
   /** `done`, after an operation in which a volume began a new line: that is filled, too. */
@@ -59,21 +69,41 @@ export class WarmUp {
     this.#timer?.cancel();
   }
 
-  #slice(): void {
-    const { host, leaves, settings } = this.#parts;
-    const started = host.clock.monotonicMs();
+  /** Leaves in place: nobody is served yet. */
+  #begin(): void {
+    const { clock } = this.#parts.host;
+    const started = clock.monotonicMs();
     let leavesLeft: number = limits.warmUpLeavesPerSlice;
-    while (this.#lines.length > 0) {
-      if (leaves.usedBytes > settings.mapBytes / 2) {
-        for (const line of this.#lines.splice(0)) this.#givenUp.add(line);
-        return;
-      }
-      if (leavesLeft === 0 || host.clock.monotonicMs() - started > limits.sliceMs) {
+    while (leavesLeft > 0 && clock.monotonicMs() - started <= limits.sliceMs) {
+      const next = this.#next();
+      if (next === undefined) return;
+      next.fillNow(this.#leaf * leafBlocks);
+      this.#leaf += 1;
+      leavesLeft -= 1;
+    }
+    this.#pause();
+  }
+
+  #slice(): void {
+    const { clock } = this.#parts.host;
+    this.#sliceEndMs = clock.monotonicMs() + limits.sliceMs;
+    this.#leavesLeft = limits.warmUpLeavesPerSlice;
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    const { clock } = this.#parts.host;
+    while (!this.#isStopped) {
+      if (this.#leavesLeft === 0 || clock.monotonicMs() > this.#sliceEndMs) {
         this.#pause();
         return;
       }
-      leavesLeft -= 1;
-      this.#step();
+      const next = this.#next();
+      if (next === undefined) return;
+      const block = this.#leaf * leafBlocks;
+      this.#leavesLeft -= 1;
+      this.#leaf += 1;
+      if (!next.fillLater(block, this.#afterFill)) return;
     }
   }
 
@@ -84,12 +114,23 @@ export class WarmUp {
     });
   }
 
-  #step(): void {
-    const line = this.#parts.lineById.get(this.#lines[0] ?? 0);
-    const next = line?.map.fillNext(this.#leaf);
-    if (next === undefined) {
+  /** The map with a leaf to fill, which `#leaf` is the number of; undefined when all is done or memory is short. */
+  #next(): BlockMap | undefined {
+    const { leaves, settings, lineById } = this.#parts;
+    while (this.#lines.length > 0) {
+      if (leaves.usedBytes > settings.mapBytes / 2) {
+        for (const line of this.#lines.splice(0)) this.#givenUp.add(line);
+        break;
+      }
+      const map = lineById.get(this.#lines[0] ?? 0)?.map;
+      const leaf = map?.nextUnknown(this.#leaf);
+      if (leaf !== undefined) {
+        this.#leaf = leaf;
+        return map;
+      }
       this.#lines.shift();
       this.#leaf = 0;
-    } else this.#leaf = next;
+    }
+    return undefined;
   }
 }

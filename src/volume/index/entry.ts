@@ -50,6 +50,12 @@ export function nodeOf(leaf: number, level: number): number {
   return Math.floor(leaf / levelFanOut ** level);
 }
 
+/** The leaves of a node: the first one, and how many. */
+export function leavesOf(level: number, node: number): { readonly leaf: number; count: number } {
+  const count = levelFanOut ** level;
+  return { leaf: node * count, count };
+}
+
 /** Throws FormatError for data records that this version does not know. */
 function kindOf(type: number, flags: number): EntryKind {
   switch (type) {

@@ -7,15 +7,20 @@
  *
  * A run that cannot be read is done without: the segments it was made from say the same. A segment that cannot be read
  * leaves the leaf unknown, never wrong.
+ *
+ * What a client waits for is looked up in steps that read off the main thread, a bounded number of leaves at a time: the
+ * disk's thread pool serves the reads of data, too.
  */
 import { DiskError, type Log } from '../../base/ports.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import { frameAddressOf, segIdOf, slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { LeafSource } from '../map/leaf-source.ts';
+import { LeafChanges, type Stretch } from './leaf-changes.ts';
 import { type Clip, LeafPainter } from './leaf-painter.ts';
+import { type LookupSteps, runLater, runNow } from './lookup-steps.ts';
 import { describeRun, type RunPlace } from './run-format.ts';
-import type { RunReader } from './run-reader.ts';
+import { type RunReader, RunsChanged } from './run-reader.ts';
 import type { Piece, RunSet } from './run-set.ts';
 import { SegmentIndex, type SegmentVisitor } from './segment-index.ts';
 
@@ -26,6 +31,8 @@ export interface SegmentRecords {
   through(segId: number): number;
   /** Throws DiskError, FormatError. */
   visit(segId: number, ...args: Parameters<SegmentVisitor>): void;
+  /** Brings what `visit` would read into the page cache, as far as that can be; throws nothing. */
+  fetch(segId: number): LookupSteps<void>;
 }
 
 export interface LogIndexOptions {
@@ -36,13 +43,22 @@ export interface LogIndexOptions {
   readonly log: Log;
   /** RAM of segment indexes that are kept. */
   readonly segmentIndexBytes: number;
+  /** So many leaves are looked up off the main thread at once. */
+  readonly lookupsMax: number;
   /** A run was found damaged and is not used any more. */
   readonly onBadRun: (place: RunPlace) => void;
+}
+
+/** A line as it was before position `cut`. */
+interface Moment {
+  readonly line: number;
+  readonly cut: number;
 }
 
 /** A line before a position, or one that it began in before the fork. */
 interface Link {
   readonly line: number;
+  readonly createdPosition: number;
   readonly before: number;
   readonly firstSegId: number;
   readonly lastSegId: number;
@@ -58,12 +74,27 @@ interface KeptIndex {
   readonly through: number;
 }
 
+/** One leaf that is being looked up. */
+interface Lookup {
+  readonly links: () => readonly Link[];
+  readonly leaf: number;
+  readonly painter: LeafPainter;
+  /** Others go on while it reads. */
+  readonly isLater: boolean;
+}
+
+type Loaded = (values: Float64Array | undefined) => void;
+
 export class LogIndex {
   readonly #options: LogIndexOptions;
   /** In order of use, oldest first. */
   readonly #segments = new Map<number, KeptIndex>();
   #segmentBytes = 0;
   readonly #painter = new LeafPainter();
+  /** For lookups off the main thread: those in use, and those that wait for one. */
+  #lookups = 0;
+  readonly #freePainters: LeafPainter[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: LogIndexOptions) {
     this.#options = options;
@@ -88,9 +119,58 @@ export class LogIndex {
       return links;
     };
     return {
-      load: (leaf) => this.#load(ready, leaf),
-      isEmpty: (first, count) => this.#isEmpty(ready, first, count),
+      load: (leaf) =>
+        runNow(this.#load({ links: ready, leaf, painter: this.#painter, isLater: false })),
+      loadLater: (leaf, done) => {
+        this.#loadLater(ready, leaf, done);
+      },
+      isEmpty: (first, count) => this.#isEmpty(ready(), first, count),
     };
+  }
+
+  /** Which leaves can differ between two moments. Throws FormatError when there is no such line. */
+  changes(left: Moment, right: Moment): LeafChanges {
+    return new LeafChanges(
+      this.#links(left.line, left.cut),
+      this.#links(right.line, right.cut),
+      (stretch, page, bits) => this.#touched(stretch, page, bits),
+    );
+  }
+
+  /** What cannot be read may have touched everything. */
+  *#touched(stretch: Stretch, page: number, bits: Uint8Array): LookupSteps<void> {
+    const { records } = this.#options;
+    const hasSegment = (segId: number): boolean => records.has(segId);
+    const first = segIdOf(frameAddressOf(stretch.from));
+    const last = segIdOf(frameAddressOf(stretch.to - 1));
+    for (;;) {
+      const pieces = this.#runs.pieces(first, last, hasSegment);
+      try {
+        for (const piece of pieces) yield* this.#touchedBy(piece, stretch, page, bits);
+        return;
+      } catch (thrown) {
+        // There is a run less, or another: bits that are set already stay, they only make suspect.
+        if (thrown instanceof RunsChanged) continue;
+        if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+        bits.fill(0xff);
+        return;
+      }
+    }
+  }
+
+  /** Throws DiskError, FormatError, RunsChanged. */
+  *#touchedBy(piece: Piece, stretch: Stretch, page: number, bits: Uint8Array): LookupSteps<void> {
+    if (piece.kind === 'segment') {
+      const index = yield* this.#segmentSteps(piece.segId, stretch.to);
+      index.touched(stretch, page, bits);
+      return;
+    }
+    try {
+      yield* this.#options.reader.touched(piece.place, stretch, page, bits);
+    } catch (thrown) {
+      if (!(thrown instanceof RunsChanged)) this.#dropRun(piece.place, thrown);
+      throw new RunsChanged();
+    }
   }
 
   #links(line: number, position: number): Link[] {
@@ -108,6 +188,7 @@ export class LogIndex {
         .toReversed();
       links.push({
         line: id,
+        createdPosition: state.createdPosition,
         before,
         firstSegId: segIdOf(frameAddressOf(state.createdPosition)),
         lastSegId: segIdOf(frameAddressOf(Math.max(0, before - 1))),
@@ -129,44 +210,73 @@ export class LogIndex {
     }
   }
 
-  #load(ready: () => readonly Link[], leaf: number): Float64Array | undefined {
-    const painter = this.#painter;
-    const read = (): boolean => {
-      painter.begin(leaf);
-      for (const link of ready()) {
-        painter.enterLine(link.clips);
-        for (let index = link.pieces.length - 1; index >= 0 && !painter.isDone; index -= 1) {
-          const piece = link.pieces[index];
-          if (piece !== undefined && !this.#paint(piece, link, leaf)) return false;
-        }
-        if (painter.isDone) return true;
-        painter.leaveLine(link.blockCount);
+  #loadLater(links: () => readonly Link[], leaf: number, done: Loaded): void {
+    if (this.#lookups === this.#options.lookupsMax) {
+      this.#waiting.push(() => {
+        this.#loadLater(links, leaf, done);
+      });
+      return;
+    }
+    this.#lookups += 1;
+    const painter = this.#freePainters.pop() ?? new LeafPainter();
+    runLater(this.#load({ links, leaf, painter, isLater: true }), (values) => {
+      done(values);
+      this.#freePainters.push(painter);
+      this.#lookups -= 1;
+      this.#waiting.shift()?.();
+    });
+  }
+
+  *#load(lookup: Lookup): LookupSteps<Float64Array | undefined> {
+    for (;;) {
+      try {
+        // Each time it is false there is a run less.
+        if (yield* this.#paintLines(lookup)) return lookup.painter.values;
+      } catch (thrown) {
+        if (thrown instanceof RunsChanged) continue;
+        if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+        const { log } = this.#options;
+        log.error('a part of a map cannot be read', { leaf: lookup.leaf, error: thrown.message });
+        return undefined;
       }
-      painter.finish();
-      return true;
-    };
-    try {
-      // Each time it fails there is a run less.
-      while (!read());
-      return painter.values;
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
-      this.#options.log.error('a part of a map cannot be read', { leaf, error: thrown.message });
-      return undefined;
     }
   }
 
-  /** False when the piece was a run that is no longer used: to be asked again. Throws DiskError, FormatError. */
-  #paint(piece: Piece, { line, before }: Link, leaf: number): boolean {
+  *#paintLines(lookup: Lookup): LookupSteps<boolean> {
+    const { painter } = lookup;
+    painter.begin(lookup.leaf);
+    for (const link of lookup.links()) {
+      painter.enterLine(link.clips);
+      // As they are now: while this waits for the disk others may look which runs there are.
+      const { pieces } = link;
+      for (let index = pieces.length - 1; index >= 0 && !painter.isDone; index -= 1) {
+        const piece = pieces[index];
+        if (piece !== undefined && !(yield* this.#paint(piece, link, lookup))) return false;
+      }
+      if (painter.isDone) return true;
+      painter.leaveLine(link.blockCount);
+    }
+    painter.finish();
+    return true;
+  }
+
+  /** False when the piece was a run that is no longer used: to be asked again. Throws DiskError, FormatError, RunsChanged. */
+  *#paint(piece: Piece, { line, before }: Link, lookup: Lookup): LookupSteps<boolean> {
     const { reader } = this.#options;
+    const { leaf, painter, isLater } = lookup;
     if (piece.kind === 'segment') {
-      this.#segment(piece.segId, before).paint(line, leaf, before, this.#painter);
+      const { segId } = piece;
+      const index = isLater
+        ? yield* this.#segmentSteps(segId, before)
+        : this.#segment(segId, before);
+      index.paint(line, leaf, before, painter);
       return true;
     }
     try {
-      reader.paint(piece.place, { line, leaf, before }, this.#painter);
+      yield* reader.paint(piece.place, { line, leaf, before }, painter);
       return true;
     } catch (thrown) {
+      if (thrown instanceof RunsChanged) throw thrown;
       this.#dropRun(piece.place, thrown);
       return false;
     }
@@ -184,56 +294,45 @@ export class LogIndex {
     onBadRun(place);
   }
 
-  #isEmpty(ready: () => readonly Link[], first: number, count: number): boolean {
-    const look = (): boolean | undefined => {
-      for (const link of ready()) {
-        for (const piece of link.pieces) {
-          const has = this.#hasLeaves(piece, link, first, count);
-          if (has !== false) return has === undefined ? undefined : false;
-        }
-      }
-      return true;
-    };
-    let found = look();
-    while (found === undefined) found = look();
-    return found;
+  #isEmpty(links: readonly Link[], first: number, count: number): boolean {
+    return links.every((link) =>
+      link.pieces.every((piece) => this.#isWithout(piece, link, first, count)),
+    );
   }
 
-  /** Undefined when the piece was a run that is no longer used. */
-  #hasLeaves(
-    piece: Piece,
-    { line, before }: Link,
-    first: number,
-    count: number,
-  ): boolean | undefined {
-    if (piece.kind === 'run') {
-      try {
-        return this.#options.reader.tables(piece.place).hasLeaves(line, first, count);
-      } catch (thrown) {
-        this.#dropRun(piece.place, thrown);
-        return undefined;
-      }
-    }
-    try {
-      return this.#segment(piece.segId, before).hasLeaves(line, first, count);
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
-      return true;
-    }
+  /** Whether a piece surely has nothing of leaves [first, first + count), as far as memory tells. */
+  #isWithout(piece: Piece, { line, before }: Link, first: number, count: number): boolean {
+    const known =
+      piece.kind === 'run'
+        ? this.#options.reader.knownTables(piece.place)
+        : this.#knownSegment(piece.segId, before);
+    return known?.hasLeaves(line, first, count) === false;
   }
 
-  /** The index of a segment with all records before `before`. Throws DiskError, FormatError. */
-  #segment(segId: number, before: number): SegmentIndex {
-    const { records, segmentIndexBytes } = this.#options;
+  /** The index of a segment with all records before `before` when it is in memory. */
+  #knownSegment(segId: number, before: number): SegmentIndex | undefined {
     const known = this.#segments.get(segId);
-    if (known !== undefined) {
-      this.#segments.delete(segId);
-      if (known.through >= before) {
-        this.#segments.set(segId, known);
-        return known.index;
-      }
-      this.#segmentBytes -= known.index.bytes;
+    if (known === undefined || known.through < before) return undefined;
+    this.#segments.delete(segId);
+    this.#segments.set(segId, known);
+    return known.index;
+  }
+
+  /** As `segment`, reading off the main thread. */
+  *#segmentSteps(segId: number, before: number): LookupSteps<SegmentIndex> {
+    if (this.#knownSegment(segId, before) === undefined) {
+      yield* this.#options.records.fetch(segId);
     }
+    return this.#segment(segId, before);
+  }
+
+  /** As `knownSegment`, but made when it must be. Throws DiskError, FormatError. */
+  #segment(segId: number, before: number): SegmentIndex {
+    const known = this.#knownSegment(segId, before);
+    if (known !== undefined) return known;
+    const { records, segmentIndexBytes } = this.#options;
+    this.#segmentBytes -= this.#segments.get(segId)?.index.bytes ?? 0;
+    this.#segments.delete(segId);
     const through = records.through(segId);
     const index = new SegmentIndex((visit) => {
       records.visit(segId, visit);

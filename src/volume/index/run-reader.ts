@@ -1,24 +1,31 @@
 /**
  * Run reader: looks up leaves in runs. Tables of runs and blocks of entries are kept in memory as far as their budgets go;
- * files are open only while they are used.
+ * a bounded number of files is open.
+ *
+ * Lookups are made in steps: between two of them others run, and a run may get another file. So what was read is only used
+ * when no run changed since it was asked for; else RunsChanged is thrown, and the lookup begins again.
  *
  * Every block is verified when it is read. What does not verify is thrown as FormatError: the caller does without the run.
  */
-import type { Disk, DiskFile } from '../../base/ports.ts';
+import type { Disk } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
-import { entryValue, IndexEntry, nodeOf } from './entry.ts';
+import { entryValue, IndexEntry, leavesOf, nodeOf } from './entry.ts';
 import { EntryBlockReader, isEntryBlock } from './entry-block.ts';
+import { type Stretch, setBits } from './leaf-changes.ts';
 import type { LeafPainter } from './leaf-painter.ts';
+import type { LookupSteps } from './lookup-steps.ts';
+import { RunFiles } from './run-files.ts';
 import {
   describeRun,
+  pageLeavesOfBitmap,
   type RunHeader,
   type RunPlace,
   type RunSegment,
   runBlockBytes,
 } from './run-format.ts';
-import { runName, runPath } from './run-path.ts';
-import { type RunTables, readRunTables } from './run-tables.ts';
+import { runName } from './run-path.ts';
+import { type RunTables, runTableSteps } from './run-tables.ts';
 
 export interface RunReaderOptions {
   readonly disk: Disk;
@@ -31,11 +38,25 @@ export interface RunReaderOptions {
   readonly openFiles: number;
 }
 
+/** Nodes of one level, from `node` to `lastNode`, or only that one. */
+interface Nodes {
+  readonly line: number;
+  readonly level: number;
+  readonly node: number;
+  readonly lastNode?: number;
+}
+
 interface Found {
+  readonly node: number;
   readonly position: number;
   readonly within: number;
   readonly blockCount: number;
   readonly value: number;
+}
+
+/** A run got another file, or was given up, while a lookup waited for the disk: it must begin again. */
+export class RunsChanged extends Error {
+  override readonly name = 'RunsChanged';
 }
 
 export class RunReader {
@@ -43,13 +64,16 @@ export class RunReader {
   /** By name; in order of use, oldest first. */
   readonly #tables = new Map<string, RunTables>();
   #tableBytes = 0;
-  readonly #files = new Map<string, DiskFile>();
+  readonly #files: RunFiles;
+  /** Grows when a run is forgotten. */
+  #version = 0;
   /** By name and number. */
   readonly #blocks = new Map<string, Uint8Array>();
   readonly #entry = new IndexEntry();
 
   constructor(options: RunReaderOptions) {
     this.#options = options;
+    this.#files = new RunFiles(options.disk, options.openFiles);
   }
 
   /** RAM of tables and blocks. */
@@ -57,16 +81,35 @@ export class RunReader {
     return this.#tableBytes + this.#blocks.size * runBlockBytes;
   }
 
-  /** Throws DiskError, and FormatError when the run is not whole. */
-  tables(place: RunPlace): RunTables {
+  /** The tables of a run when they are in memory. */
+  knownTables(place: RunPlace): RunTables | undefined {
     const name = runName(place);
     const known = this.#tables.get(name);
-    if (known !== undefined) {
-      this.#tables.delete(name);
-      this.#tables.set(name, known);
-      return known;
+    if (known === undefined) return undefined;
+    this.#tables.delete(name);
+    this.#tables.set(name, known);
+    return known;
+  }
+
+  /** Throws DiskError, FormatError when the run is not whole or of other segments, RunsChanged. */
+  *tables(place: RunPlace): LookupSteps<RunTables> {
+    return this.knownTables(place) ?? (yield* this.#readTables(place));
+  }
+
+  *#readTables(place: RunPlace): LookupSteps<RunTables> {
+    const name = runName(place);
+    const version = this.#version;
+    const open = this.#files.acquire(place);
+    let tables: RunTables;
+    try {
+      tables = yield* runTableSteps(open.file, place, this.#options.seeds);
+    } finally {
+      this.#files.release(open);
+      this.#requireVersion(version);
     }
-    const tables = readRunTables(this.#file(place), place, this.#options.seeds);
+    // Somebody else may have waited for them, too.
+    const known = this.knownTables(place);
+    if (known !== undefined) return known;
     if (!this.#options.isOurs(tables.header, tables.segments)) {
       throw new FormatError(`run ${describeRun(place)}: of other segments`);
     }
@@ -80,20 +123,27 @@ export class RunReader {
     return tables;
   }
 
-  /** Paints what records of a line before `before` did to a leaf, newest first. Throws DiskError, FormatError. */
-  paint(
+  #requireVersion(version: number): void {
+    if (this.#version !== version) throw new RunsChanged();
+  }
+
+  /**
+   * Paints what records of a line before `before` did to a leaf, newest first. Throws as `tables`; a lookup that begins again
+   * after RunsChanged begins with an empty painter.
+   */
+  *paint(
     place: RunPlace,
     { line, leaf, before }: { readonly line: number; readonly leaf: number; before: number },
     painter: LeafPainter,
-  ): void {
-    const tables = this.tables(place);
+  ): LookupSteps<void> {
+    const tables = yield* this.tables(place);
     const levels = tables.levels(line);
     if (levels === 0) return;
-    const wide = this.#wideEntries(tables, line, leaf);
+    const wide = levels > 1 ? yield* this.#wideEntries(tables, line, leaf) : [];
     const range = tables.hasLeaf(line, leaf) ? tables.blocksOf(line, 0, leaf) : undefined;
     const first = range?.first ?? 1;
     for (let block = range?.last ?? 0; block >= first && !painter.isDone; block -= 1) {
-      const found = this.#entriesOf(tables, block, { line, level: 0, node: leaf });
+      const found = yield* this.#entriesOf(tables, block, { line, level: 0, node: leaf });
       for (const entry of found.toReversed()) {
         if (entry.position >= before) continue;
         if (wide.length > 0) paintWide(painter, wide, { downTo: entry.position, before });
@@ -104,56 +154,86 @@ export class RunReader {
   }
 
   /** Entries that cover the whole leaf with others, oldest first. */
-  #wideEntries(tables: RunTables, line: number, leaf: number): Found[] {
+  *#wideEntries(tables: RunTables, line: number, leaf: number): LookupSteps<Found[]> {
     const wide: Found[] = [];
     const levels = tables.levels(line);
     for (let level = 1; levels >>> level !== 0; level += 1) {
       const node = nodeOf(leaf, level);
       const range = (levels & (1 << level)) === 0 ? undefined : tables.blocksOf(line, level, node);
       for (let block = range?.first ?? 1; block <= (range?.last ?? 0); block += 1) {
-        wide.push(...this.#entriesOf(tables, block, { line, level, node }));
+        wide.push(...(yield* this.#entriesOf(tables, block, { line, level, node })));
       }
     }
     return wide.sort((left, right) => left.position - right.position);
   }
 
-  /** Entries of a node in one block, oldest first. */
-  #entriesOf(
-    tables: RunTables,
-    block: number,
-    wanted: { readonly line: number; readonly level: number; readonly node: number },
-  ): Found[] {
+  /** Sets the bits of leaves of a bitmap page that records of a stretch may have touched. Throws as `tables`. */
+  *touched(
+    place: RunPlace,
+    { line, from, to }: Stretch,
+    page: number,
+    bits: Uint8Array,
+  ): LookupSteps<void> {
+    const tables = yield* this.tables(place);
+    tables.addLeaves(line, page, bits);
+    const levels = tables.levels(line);
+    const firstLeaf = page * pageLeavesOfBitmap;
+    for (let level = 1; levels >>> level !== 0; level += 1) {
+      const first = nodeOf(firstLeaf, level);
+      const last = nodeOf(firstLeaf + pageLeavesOfBitmap - 1, level);
+      const range = tables.blocksOf(line, level, first, last);
+      for (let block = range?.first ?? 1; block <= (range?.last ?? 0); block += 1) {
+        const wanted = { line, level, node: first, lastNode: last };
+        for (const { node, position } of yield* this.#entriesOf(tables, block, wanted)) {
+          if (position < from || position >= to) continue;
+          const { leaf, count } = leavesOf(level, node);
+          setBits(bits, leaf - firstLeaf, leaf - firstLeaf + count);
+        }
+      }
+    }
+  }
+
+  /** Entries of nodes in one block, in order: those of one node oldest first. */
+  *#entriesOf(tables: RunTables, block: number, wanted: Nodes): LookupSteps<Found[]> {
     const reader = new EntryBlockReader(tables.header);
-    reader.open(this.#block(tables, block));
+    reader.open(this.#knownBlock(tables, block) ?? (yield* this.#readBlock(tables, block)));
     const entry = this.#entry;
     const found: Found[] = [];
     while (reader.next(entry)) {
-      const order =
-        entry.line - wanted.line || entry.level - wanted.level || entry.node - wanted.node;
-      if (order > 0) break;
-      if (order < 0) continue;
-      const { position, within, blockCount } = entry;
-      found.push({ position, within, blockCount, value: entryValue(entry.kind, entry.address) });
+      const order = entry.line - wanted.line || entry.level - wanted.level;
+      if (order > 0 || (order === 0 && entry.node > (wanted.lastNode ?? wanted.node))) break;
+      if (order < 0 || entry.node < wanted.node) continue;
+      const { node, position, within, blockCount } = entry;
+      const value = entryValue(entry.kind, entry.address);
+      found.push({ node, position, within, blockCount, value });
     }
     return found;
   }
 
-  #block(tables: RunTables, block: number): Uint8Array {
-    const { header } = tables;
-    const name = runName(header);
-    const key = `${name}/${block}`;
+  #knownBlock({ header }: RunTables, block: number): Uint8Array | undefined {
+    const key = `${runName(header)}/${block}`;
     const known = this.#blocks.get(key);
-    if (known !== undefined) {
-      this.#blocks.delete(key);
-      this.#blocks.set(key, known);
-      return known;
-    }
+    if (known === undefined) return undefined;
+    this.#blocks.delete(key);
+    this.#blocks.set(key, known);
+    return known;
+  }
+
+  *#readBlock({ header }: RunTables, block: number): LookupSteps<Uint8Array> {
+    const version = this.#version;
+    const open = this.#files.acquire(header);
     const bytes = new Uint8Array(runBlockBytes);
-    const bytesRead = this.#file(header).read(bytes, block * runBlockBytes);
+    let bytesRead: number;
+    try {
+      bytesRead = yield { file: open.file, target: bytes, position: block * runBlockBytes };
+    } finally {
+      this.#files.release(open);
+      this.#requireVersion(version);
+    }
     if (bytesRead < runBlockBytes || !isEntryBlock(bytes, header, block, this.#options.seeds)) {
       throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
     }
-    this.#blocks.set(key, bytes);
+    this.#blocks.set(`${runName(header)}/${block}`, bytes);
     if (this.#blocks.size * runBlockBytes > this.#options.blockBytes) {
       const oldest = this.#blocks.keys().next();
       if (oldest.done !== true) this.#blocks.delete(oldest.value);
@@ -161,35 +241,18 @@ export class RunReader {
     return bytes;
   }
 
-  #file(place: RunPlace): DiskFile {
-    const name = runName(place);
-    const known = this.#files.get(name);
-    if (known !== undefined) return known;
-    const file = this.#options.disk.open(runPath(place), { create: false });
-    this.#files.set(name, file);
-    if (this.#files.size > this.#options.openFiles) {
-      const oldest = this.#files.entries().next();
-      if (oldest.done !== true) {
-        this.#files.delete(oldest.value[0]);
-        oldest.value[1].close();
-      }
-    }
-    return file;
-  }
-
   /** Forgets a run: it is gone, or another file has its name. */
   forget(place: RunPlace): void {
     const name = runName(place);
+    this.#version += 1;
     this.#tableBytes -= this.#tables.get(name)?.bytes ?? 0;
     this.#tables.delete(name);
-    this.#files.get(name)?.close();
-    this.#files.delete(name);
+    this.#files.forget(place);
     for (const key of this.#blocks.keys()) if (key.startsWith(`${name}/`)) this.#blocks.delete(key);
   }
 
   close(): void {
-    for (const file of this.#files.values()) file.close();
-    this.#files.clear();
+    this.#files.close();
   }
 }
 

@@ -5,6 +5,7 @@ import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
+import { type LookupSteps, runNow } from './lookup-steps.ts';
 import {
   bitmapPageBytes,
   decodeRunHeader,
@@ -123,12 +124,22 @@ export class RunTables {
     return page !== undefined && page * pageLeavesOfBitmap < first + count;
   }
 
-  /** Blocks that hold the entries of a node, if any does. */
-  blocksOf(line: number, level: number, node: number): BlockRange | undefined {
+  /** Adds the leaves of a bitmap page that level 0 entries of the line touch to `bits`. */
+  addLeaves(lineId: number, page: number, bits: Uint8Array): void {
+    const line = this.#lines.get(lineId);
+    const index = line === undefined ? -1 : lowerBound(line.pages, page);
+    if (line?.pages[index] !== page) return;
+    for (let byte = 0; byte < bitmapPageBytes; byte += 1) {
+      bits[byte] = (bits[byte] ?? 0) | (line.bits[index * bitmapPageBytes + byte] ?? 0);
+    }
+  }
+
+  /** Blocks that hold the entries of nodes from `node` to `lastNode`, if any does. */
+  blocksOf(line: number, level: number, node: number, lastNode = node): BlockRange | undefined {
     const { blockCount } = this.header;
-    // The first fence that is not before the node, and the first that is behind it.
+    // The first fence that is not before the nodes, and the first that is behind them.
     const from = this.#firstFence(line, level, node);
-    const behind = this.#firstFence(line, level, node + 1);
+    const behind = this.#firstFence(line, level, lastNode + 1);
     const first = Math.max(1, from);
     const last = Math.min(blockCount, behind);
     return first > last ? undefined : { first, last };
@@ -180,8 +191,17 @@ function lowerBound(numbers: Uint32Array, wanted: number): number {
 
 /** Reads and verifies header, tables and trailer of a run. Throws DiskError, and FormatError when it is not whole. */
 export function readRunTables(file: DiskFile, place: RunPlace, seeds: Seeds): RunTables {
+  return runNow(runTableSteps(file, place, seeds));
+}
+
+/** As `readRunTables`; `file` stays open meanwhile. */
+export function* runTableSteps(
+  file: DiskFile,
+  place: RunPlace,
+  seeds: Seeds,
+): LookupSteps<RunTables> {
   const head = new Uint8Array(runBlockBytes);
-  const hasHead = file.read(head, 0) === runBlockBytes;
+  const hasHead = (yield { file, target: head, position: 0 }) === runBlockBytes;
   const header = hasHead ? decodeRunHeader(head, place, seeds) : undefined;
   if (header === undefined) throw new FormatError(`run ${describeRun(place)}: no valid header`);
   const totalBytes = runBytesOf(header);
@@ -192,7 +212,8 @@ export function readRunTables(file: DiskFile, place: RunPlace, seeds: Seeds): Ru
     );
   }
   const bytes = new Uint8Array(tableBytesOf(header) + runTrailerBytes);
-  if (file.read(bytes, (1 + header.blockCount) * runBlockBytes) !== bytes.length) {
+  const position = (1 + header.blockCount) * runBlockBytes;
+  if ((yield { file, target: bytes, position }) !== bytes.length) {
     throw new FormatError(`run ${describeRun(place)}: cut short`);
   }
   const tables = bytes.subarray(0, bytes.length - runTrailerBytes);

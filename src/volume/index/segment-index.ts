@@ -5,8 +5,10 @@
  *     line ─▶ (level, node) ─▶ newest entry ─▶ the one before it there ─▶ ...
  */
 import type { FooterEntry } from '../format/footer.ts';
-import { EntryKind, eachIndexEntry, entryValue, IndexEntry, nodeOf } from './entry.ts';
+import { EntryKind, eachIndexEntry, entryValue, IndexEntry, leavesOf, nodeOf } from './entry.ts';
+import { type Stretch, setBits } from './leaf-changes.ts';
 import type { LeafPainter } from './leaf-painter.ts';
+import { pageLeavesOfBitmap } from './run-format.ts';
 import type { EntrySource } from './run-merge.ts';
 
 const nodesMax = 2 ** 30;
@@ -103,6 +105,31 @@ export class SegmentIndex {
       return false;
     }
     for (const leaf of line.newest.keys()) if (leaf >= first && leaf < first + count) return true;
+    return false;
+  }
+
+  /** Sets the bits of leaves of a bitmap page that records of a stretch touched. */
+  touched({ line: lineId, from, to }: Stretch, page: number, bits: Uint8Array): void {
+    const line = this.#lines.get(lineId);
+    const firstLeaf = page * pageLeavesOfBitmap;
+    for (let level = 0; (line?.levels ?? 0) >>> level !== 0; level += 1) {
+      const last = nodeOf(firstLeaf + pageLeavesOfBitmap - 1, level);
+      for (let node = nodeOf(firstLeaf, level); node <= last; node += 1) {
+        const newest = line?.newest.get(level * nodesMax + node) ?? -1;
+        if (!this.#hasBetween(newest, from, to)) continue;
+        const { leaf, count } = leavesOf(level, node);
+        setBits(bits, leaf - firstLeaf, leaf - firstLeaf + count);
+      }
+    }
+  }
+
+  /** Whether an entry of a node has a position in [from, to). */
+  #hasBetween(newest: number, from: number, to: number): boolean {
+    for (let index = newest; index >= 0; index = this.#previous[index] ?? -1) {
+      const position = this.#positions[index] ?? 0;
+      if (position < from) return false;
+      if (position < to) return true;
+    }
     return false;
   }
 

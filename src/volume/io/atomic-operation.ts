@@ -90,7 +90,7 @@ export class AtomicOperation extends LockEntry {
       return;
     }
     if (this.end - this.start === 1) {
-      const address = line.map.lookup(this.start);
+      const address = line.map.peek(this.start);
       if (address > 0 && this.#recent.copy(address, this.#oneBlock)) {
         this.#proceed(this.#oneBlock);
         return;

@@ -47,6 +47,10 @@ export class CloneOperation {
   readonly #held: { readonly line: Line; readonly entry: LockEntry }[] = [];
   /** Blocks that are under way or done. */
   #blocksTaken = 0;
+  /** Runs of the source that the next piece is made of. */
+  readonly #runs: { count: number; readonly value: number }[] = [];
+  /** Block of the source whose leaf was waited for last. */
+  #madeBlock = -1;
 
   constructor(context: WriteContext, onFinished: (operation: CloneOperation) => void) {
     this.#context = context;
@@ -135,26 +139,68 @@ export class CloneOperation {
     this.#appendPiece();
   }
 
-  /** As many runs as one frame may hold. */
+  /** As many runs as one frame may hold. Leaves that are not in memory are waited for, under the locks. */
   #appendPiece(): void {
-    const { offset, length, sourceOffset, writer, fua } = this.#request;
-    const line = this.#lineNow;
-    const blockCount = length / slotSizeBytes;
-    const parts: DataPart[] = [];
-    const unknown: number[] = [];
-    this.#sourceNow.map.visit(
+    this.#runs.length = 0;
+    this.#madeBlock = -1;
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    const { map } = this.#sourceNow;
+    while (!this.#visitRuns()) {
+      const block = this.#request.sourceOffset / slotSizeBytes + this.#blocksTaken;
+      if (block === this.#madeBlock && map.lookup(block) === unknownValue) {
+        this.#finish(IoStatus.ioError);
+        return;
+      }
+      this.#madeBlock = block;
+      const isThere = map.fillLater(block, () => {
+        this.#goOn();
+      });
+      if (!isThere) return;
+    }
+    this.#append();
+  }
+
+  /** Takes runs of the source from where it stopped; false when the next block is not in memory. */
+  #visitRuns(): boolean {
+    const { length, sourceOffset } = this.#request;
+    let isKnown = true;
+    this.#sourceNow.map.visitKnown(
       sourceOffset / slotSizeBytes + this.#blocksTaken,
-      blockCount - this.#blocksTaken,
+      length / slotSizeBytes - this.#blocksTaken,
       (count, value) => {
-        if (value === unknownValue) unknown.push(value);
-        parts.push(partOf(offset / slotSizeBytes + this.#blocksTaken, count, value));
-        this.#blocksTaken += count;
-        return parts.length < limits.clonePartsMax;
+        isKnown = value !== unknownValue;
+        const isTaken = isKnown && this.#takeRun(count, value);
+        if (isTaken) this.#blocksTaken += count;
+        return isTaken;
       },
     );
-    if (unknown.length > 0) {
-      this.#finish(IoStatus.ioError);
-      return;
+    return isKnown;
+  }
+
+  /** False when the piece is full. */
+  #takeRun(count: number, value: number): boolean {
+    const last = this.#runs.at(-1);
+    const expected = last === undefined ? Number.NaN : continued(last.value, last.count);
+    if (last !== undefined && value === expected) last.count += count;
+    else if (this.#runs.length < limits.clonePartsMax) this.#runs.push({ count, value });
+    else return false;
+    return true;
+  }
+
+  #append(): void {
+    const { offset, length, writer, fua } = this.#request;
+    const line = this.#lineNow;
+    const blockCount = length / slotSizeBytes;
+    const runs = this.#runs;
+    let lba = offset / slotSizeBytes + this.#blocksTaken;
+    for (const { count } of runs) lba -= count;
+    const parts: DataPart[] = [];
+    for (const { count, value } of runs) {
+      parts.push(partOf(lba, count, value));
+      lba += count;
     }
     const mutation = this.#mutation;
     mutation.parts = parts;
@@ -184,6 +230,11 @@ export class CloneOperation {
     this.#onFinished(this);
     request.onDone(request);
   }
+}
+
+/** Value of the block behind a run. */
+function continued(value: number, count: number): number {
+  return value > 0 ? value + count : value;
 }
 
 /** The record that gives `count` blocks from `lba` on what a run of the source has. */

@@ -3,7 +3,6 @@ import {
   type BlockDevice,
   type DeviceIdentity,
   type Extent,
-  ExtentState,
   IoKind,
   type IoRequest,
   IoStatus,
@@ -12,11 +11,11 @@ import {
 } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import { limits } from '../limits.ts';
-import { type BlockMap, zeroValue } from '../map/block-map.ts';
-import { unknownValue } from '../map/leaf-store.ts';
+import type { BlockMap } from '../map/block-map.ts';
 import { AtomicOperation } from './atomic-operation.ts';
 import type { BlockReader } from './block-reader.ts';
 import { CloneOperation, type CloneSource } from './clone-operation.ts';
+import { findExtents } from './extents.ts';
 import type { Line } from './line.ts';
 import { ReadOperation } from './read-operation.ts';
 import { RecentBlocks } from './recent-blocks.ts';
@@ -140,34 +139,6 @@ function isCloneable(request: IoRequest, sourceBytes: number, isSameLine: boolea
   return isApart || !isSameLine || length === 0;
 }
 
-/** Of what cannot be read nobody may assume that it is zeros. */
-function extentState(value: number): ExtentState {
-  if (value > 0 || value === unknownValue) return ExtentState.data;
-  return value === zeroValue ? ExtentState.zero : ExtentState.hole;
-}
-
-/** Extents of [offset, offset + length) in a map, at most `extentsMax`. */
-function extentsOf(map: BlockMap, offset: number, length: number, extentsMax: number): Extent[] {
-  const first = Math.floor(offset / slotSizeBytes);
-  const end = offset + length;
-  const count = Math.ceil(end / slotSizeBytes) - first;
-  const extents: Extent[] = [];
-  let at = offset;
-  let block = first;
-  map.visit(first, count, (blockCount, value) => {
-    block += blockCount;
-    const to = Math.min(end, block * slotSizeBytes);
-    const state = extentState(value);
-    const before = extents.at(-1);
-    if (before?.state === state) before.length += to - at;
-    else if (extents.length === extentsMax) return false;
-    else extents.push({ length: to - at, state });
-    at = to;
-    return true;
-  });
-  return extents;
-}
-
 /** What a device shows of its volume. */
 export interface VolumeView extends DeviceIdentity {
   readonly name: string;
@@ -274,7 +245,8 @@ export class VolumeDevice implements BlockDevice {
   ): void {
     const { line } = this.#volume;
     const isValid = !line.isGone && offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
-    done(isValid ? extentsOf(line.map, offset, length, extentsMax) : []);
+    if (isValid) findExtents(line.map, { offset, length, extentsMax }, done);
+    else done([]);
   }
 
   /** Durable volumes answer every write after the flush, so whatever was answered is durable already. */
@@ -344,7 +316,8 @@ export class SnapshotDevice implements BlockDevice {
     done: (extents: readonly Extent[]) => void,
   ): void {
     const isValid = offset >= 0 && length > 0 && offset + length <= this.sizeBytes;
-    done(isValid ? extentsOf(this.#map, offset, length, extentsMax) : []);
+    if (isValid) findExtents(this.#map, { offset, length, extentsMax }, done);
+    else done([]);
   }
 }
 

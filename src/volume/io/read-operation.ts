@@ -1,28 +1,48 @@
 /**
  * ReadOperation: serves one read request from a map. Whole blocks go straight into the caller's target; the ragged ends of
  * unaligned reads pass through scratch blocks, because a checksum covers whole blocks.
+ *
+ *     runs of the map ─▶ data: read · hole: nothing · leaf not in memory: wait until it was made, go on there
+ *
+ * Parts that waited see what was published when their leaf was there.
  */
 import { IoRequest, IoStatus } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { BlockMap } from '../map/block-map.ts';
-import { unknownValue } from '../map/leaf-store.ts';
+import { leafBlocks, unknownValue } from '../map/leaf-store.ts';
 import type { BlockReader } from './block-reader.ts';
+
+/** A leaf that was made may be dropped again before it is looked at; one that cannot be read is asked for in vain so often. */
+const leafMakesMax = 3;
 
 export class ReadOperation {
   readonly #reader: BlockReader;
   /** One block for each ragged end; made by the first request that has one. */
   #scratch: Uint8Array | undefined;
   #request: IoRequest = idle;
+  /** While there is a request. */
+  #map: BlockMap | undefined;
   #outstanding = 0;
   #cursor = 0;
+  /** First block behind the request. */
+  #end = 0;
   #hasData = false;
+  /** The block at the cursor is not in memory. */
+  #isMissing = false;
+  /** Leaf that was made for this request last, and how often. */
+  #madeLeaf = -1;
+  #madeCount = 0;
   readonly #visit: (blockCount: number, value: number) => boolean;
+  readonly #goOn: () => void;
   readonly #onFinished: (operation: ReadOperation) => void;
 
   constructor(reader: BlockReader, onFinished: (operation: ReadOperation) => void) {
     this.#reader = reader;
     this.#onFinished = onFinished;
     this.#visit = (blockCount, value) => this.#readPart(blockCount, value);
+    this.#goOn = () => {
+      this.#advance();
+    };
   }
 
   /** `request` is valid and inside the device. Its `onDone` runs when all parts are in. */
@@ -33,20 +53,46 @@ export class ReadOperation {
     request.status = IoStatus.ok;
     const first = Math.floor(request.offset / slotSizeBytes);
     const last = Math.floor((request.offset + request.length - 1) / slotSizeBytes);
+    this.#map = map;
     this.#cursor = first;
+    this.#end = last + 1;
+    this.#madeLeaf = -1;
     this.#outstanding = 1;
-    if (first === last) {
-      this.#visit(1, map.lookup(first));
-    } else {
-      map.visit(first, last - first + 1, this.#visit);
-    }
-    request.isHole = !this.#hasData;
-    this.#partDone();
+    this.#advance();
+  }
+
+  /** Visits the map from the cursor on, again after each leaf that is made within the call. */
+  #advance(): void {
+    const map = this.#map;
+    if (map === undefined) return;
+    do {
+      this.#isMissing = false;
+      const count = this.#end - this.#cursor;
+      if (count === 1) this.#visit(1, map.peek(this.#cursor));
+      else map.visitKnown(this.#cursor, count, this.#visit);
+      if (!this.#isMissing) {
+        this.#request.isHole = !this.#hasData;
+        this.#partDone();
+        return;
+      }
+    } while (map.fillLater(this.#cursor, this.#goOn));
+  }
+
+  /** Whether the leaf at the cursor is to be made: not when that was in vain. */
+  #mustMake(): boolean {
+    const leaf = Math.floor(this.#cursor / leafBlocks);
+    this.#madeCount = leaf === this.#madeLeaf ? this.#madeCount + 1 : 0;
+    this.#madeLeaf = leaf;
+    return this.#madeCount < leafMakesMax;
   }
 
   /** One run of the map. Holes are left for later: when the whole range is one, nobody needs to write zeros. */
   #readPart(blockCount: number, value: number): boolean {
     const block = this.#cursor;
+    if (value === unknownValue && this.#mustMake()) {
+      this.#isMissing = true;
+      return false;
+    }
     this.#cursor += blockCount;
     if (value === unknownValue) {
       this.#hasData = true;
@@ -149,7 +195,12 @@ export class ReadOperation {
     this.#outstanding -= 1;
     if (this.#outstanding > 0) return;
     const request = this.#request;
+    // The volume is gone, and its map with it: that is no fault of the disk.
+    if (request.status !== IoStatus.ok && this.#map?.isReleased === true) {
+      request.status = IoStatus.shuttingDown;
+    }
     this.#request = idle;
+    this.#map = undefined;
     this.#onFinished(this);
     request.onDone(request);
   }

@@ -136,6 +136,16 @@ export class WriteOperation extends LockEntry {
 
   /** Present content of one block into `scratch`. */
   #readBlock(block: number, scratch: Uint8Array, done: (isGood: boolean) => void): void {
+    const { map } = this.#lineNow;
+    const isLater =
+      map.peek(block) === unknownValue &&
+      !map.fillLater(block, () => {
+        this.#readKnown(block, scratch, done);
+      });
+    if (!isLater) this.#readKnown(block, scratch, done);
+  }
+
+  #readKnown(block: number, scratch: Uint8Array, done: (isGood: boolean) => void): void {
     const value = this.#lineNow.map.lookup(block);
     if (value === unknownValue) {
       done(false);
@@ -188,6 +198,21 @@ export class WriteOperation extends LockEntry {
 
   /** Writes zeros into the covered part of one partial block. */
   #zeroEdge(block: number): void {
+    const { map } = this.#lineNow;
+    // One that waits for its leaf keeps the request open.
+    this.#outstanding += 1;
+    const isLater =
+      map.peek(block) === unknownValue &&
+      !map.fillLater(block, () => {
+        this.#zeroKnownEdge(block);
+        this.#partDone();
+      });
+    if (isLater) return;
+    this.#zeroKnownEdge(block);
+    this.#partDone();
+  }
+
+  #zeroKnownEdge(block: number): void {
     const value = this.#lineNow.map.lookup(block);
     if (value <= 0 && value !== unknownValue) {
       this.#awaitZero();
@@ -225,7 +250,7 @@ export class WriteOperation extends LockEntry {
   #retryEdgeLater(block: number): void {
     this.#outstanding += 1;
     this.#context.staging.whenFree(() => {
-      this.#zeroEdge(block);
+      this.#zeroKnownEdge(block);
       this.#partDone();
     });
   }

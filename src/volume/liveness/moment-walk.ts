@@ -14,6 +14,7 @@ import { momentUnreadable } from '../core/view-operations.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import { limits } from '../limits.ts';
 import { BlockMap, zeroValue } from '../map/block-map.ts';
+import { compareMaps } from '../map/compare-maps.ts';
 import { livenessLimits } from './limits.ts';
 import type { Root } from './roots.ts';
 import type { BlockRange, TouchedBlocks } from './touched.ts';
@@ -172,7 +173,7 @@ class Walk {
     const before = this.#before.map;
     let at = block;
     const range = { block, count, leavesMax: livenessLimits.walkLeavesPerCall };
-    return before.compare(next.map, range, (length, isDifferent) => {
+    return compareMaps(before, next.map, range, (length, isDifferent) => {
       if (isDifferent) {
         this.#visit(before, at, length, (address, blocks) => {
           this.#mappedBlocks -= blocks;

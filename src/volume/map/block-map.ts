@@ -12,18 +12,30 @@
  * writing it over in large pieces makes it small again.
  *
  * A map with a source begins with all leaves unknown. A write to an unknown leaf sets its blocks and leaves the others
- * unknown; whoever looks at an unknown block has the leaf filled from the source first, in place. Leaves that a later source
- * tells of can be dropped again: their page names that source from then on, whichever maps share it.
+ * unknown; nothing is read for it. Leaves that a later source tells of can be dropped again: their page names that source
+ * from then on, whichever maps share it. Who looks at an unknown block has its leaf filled from the source first:
+ *
+ *     what a client waits for:   peek, visitKnown ─▶ unknown ─▶ fillLater, which reads off the main thread ─▶ again
+ *     tools, background slices:  lookup, visit, compare fill in place
  *
  * Invariants
  * 1. Runs of a small leaf cover its 512 blocks without gap, the first starts at block 0.
  * 2. A page or leaf with more than one user is never changed: it is copied first, the page before the leaf. Filling what is
  *    unknown is no change: all users of a page have the same content, known or not.
- * 3. An unknown block has not changed since the position that the source stands for.
+ * 3. An unknown block has not changed since the position that the source stands for. So what a source told is put in only
+ *    while it is still the leaf's source: meanwhile the leaf may have been changed and dropped again.
  */
 import { assert } from '../../base/assert.ts';
-import { CompareRuns } from './compare-runs.ts';
-import { type DropFrom, dropLeaves, hasUnknown, mappedIn, takeCount } from './leaf-content.ts';
+import {
+  type DropFrom,
+  dropLeaves,
+  hasUnknown,
+  mappedIn,
+  runLengthIn,
+  takeCount,
+  valueIn,
+} from './leaf-content.ts';
+import { LeafFills } from './leaf-fills.ts';
 import { LeafRuns, runsMax } from './leaf-runs.ts';
 import type { LeafSource } from './leaf-source.ts';
 import {
@@ -39,8 +51,6 @@ import {
 export const holeValue = 0;
 export const zeroValue = -1;
 
-/** Filling a leaf takes as long as comparing so many. */
-const fillCost = 8;
 /** A full leaf may have become small when at least this many of its blocks were set at once. */
 const shrinkProbeBlocks = 128;
 
@@ -55,6 +65,12 @@ export class BlockMap {
   #leafCount: number;
   /** From this leaf on nothing is unknown: the map ended here once. */
   #sourceLeaves: number;
+  readonly #fills = new LeafFills(
+    (leaf) => this.#sourceOf(leaf),
+    (leaf, values) => {
+      this.#install(leaf, values);
+    },
+  );
   /** Position of the record that changes the map now; 0 = nobody keeps count, so nothing may be dropped. */
   changedAt = 0;
   #replacedBlocks = 0;
@@ -89,6 +105,11 @@ export class BlockMap {
     copy.#pages = [...this.#pages];
     for (const page of copy.#pages) if (page !== undefined) page.users += 1;
     return copy;
+  }
+
+  /** Whether the map was given back. */
+  get isReleased(): boolean {
+    return this.#sourceLeaves === Number.POSITIVE_INFINITY;
   }
 
   /** Gives all leaves back. Nothing is known afterwards: whoever still reads gets an error, no zeros. */
@@ -131,41 +152,84 @@ export class BlockMap {
     return page;
   }
 
-  /** A page of what is not in memory. */
+  /** A page of what is not in memory; nothing is read for it. */
   #newPage(index: number): TopPage {
     const page = this.#store.allocatePage();
-    const first = index * pageLeaves;
-    const unknown = Math.min(pageLeaves, this.#sourceLeaves - first);
-    if (unknown > 0 && this.#source?.isEmpty(first, unknown) === false) {
-      page.entries.fill(unknownLeafEntry, 0, unknown);
-    }
+    const unknown = this.#unknownLeaves(index);
+    if (unknown > 0 && !this.#isEmptyPage(index)) page.entries.fill(unknownLeafEntry, 0, unknown);
     return page;
   }
 
-  /** Fills what is unknown of a leaf; it stays so when the source cannot be read. */
-  #fill(leaf: number): void {
+  /** Leaves of a page that is not in memory of which nothing is known. */
+  #unknownLeaves(index: number): number {
+    return Math.min(pageLeaves, this.#sourceLeaves - index * pageLeaves);
+  }
+
+  /** Whether nothing is surely mapped in a page that is not in memory. */
+  #isEmptyPage(index: number): boolean {
+    const unknown = this.#unknownLeaves(index);
+    return unknown > 0 && this.#source?.isEmpty(index * pageLeaves, unknown) === true;
+  }
+
+  /** Whether the whole leaf of a block is in memory. */
+  isKnown(block: number): boolean {
+    return !hasUnknown(this.#store, this.#entry(Math.floor(block / leafBlocks)));
+  }
+
+  /** Where what is unknown of a leaf comes from; undefined: nothing is, or nobody knows it any more. */
+  #sourceOf(leaf: number): LeafSource | undefined {
+    if (this.isKnown(leaf * leafBlocks)) return undefined;
+    return this.#pages[Math.floor(leaf / pageLeaves)]?.source ?? this.#source;
+  }
+
+  /** Fills what is unknown of the leaf of `block`, in place; it stays so when the source cannot be read. */
+  fillNow(block: number): void {
+    const leaf = Math.floor(block / leafBlocks);
+    if (this.#skipEmptyPage(leaf)) return;
+    const loaded = this.#sourceOf(leaf)?.load(leaf);
+    if (loaded !== undefined) this.#install(leaf, loaded);
+  }
+
+  /** A page that is not in memory and surely has nothing mapped becomes the page of holes, which costs nothing. */
+  #skipEmptyPage(leaf: number): boolean {
+    const index = Math.floor(leaf / pageLeaves);
+    if (this.#pages[index] !== undefined || !this.#isEmptyPage(index)) return false;
+    this.#pages[index] = this.#store.holePage();
+    return true;
+  }
+
+  /**
+   * Fills what is unknown of the leaf of `block`, reading off the main thread. True: it is done, as far as it can be, and
+   * `done` is not called. False: `done` is called later; whoever finds a block still unknown then may not read it, or asks
+   * again when other leaves took the memory.
+   */
+  fillLater(block: number, done: () => void): boolean {
+    const leaf = Math.floor(block / leafBlocks);
+    if (this.#skipEmptyPage(leaf)) return true;
+    return this.#fills.later(leaf, done);
+  }
+
+  /** Puts what the source told into the unknown blocks of a leaf. */
+  #install(leaf: number, loaded: Float64Array): void {
     const index = Math.floor(leaf / pageLeaves);
     const page = this.#pages[index] ?? this.#newPage(index);
     this.#pages[index] = page;
+    if (this.isKnown(leaf * leafBlocks)) return;
     const entry = this.#entry(leaf);
-    if (entry === 0) return;
-    const loaded = (page.source ?? this.#source)?.load(leaf);
-    if (loaded === undefined) return;
     const values = fillScratch;
     for (let block = 0; block < leafBlocks; block += 1) {
-      const value = this.#valueIn(entry, block);
+      const value = valueIn(this.#store, entry, block);
       values[block] = value === unknownValue ? (loaded[block] ?? holeValue) : value;
     }
     this.#replace(page, leaf, values);
   }
 
-  /** Fills the first leaf from `leaf` on of which something is unknown; the leaf to go on with, undefined: none is left. */
-  fillNext(leaf: number): number | undefined {
+  /** The first leaf from `leaf` on of which something is unknown; undefined: none is left. */
+  nextUnknown(leaf: number): number | undefined {
     const end = Math.min(this.#sourceLeaves, this.#leafCount);
     for (let at = leaf; at < end; at += 1) {
-      if (!hasUnknown(this.#store, this.#entry(at))) continue;
-      this.#fill(at);
-      return at + 1;
+      if (this.#skipEmptyPage(at)) at = (Math.floor(at / pageLeaves) + 1) * pageLeaves - 1;
+      else if (!this.isKnown(at * leafBlocks)) return at;
     }
     return undefined;
   }
@@ -208,49 +272,44 @@ export class BlockMap {
     this.#ownPage(leaf).entries[leaf % pageLeaves] = entry;
   }
 
-  /** Value of one block; unknownValue when it cannot be read. Blocks beyond the end are holes. */
-  lookup(block: number): number {
+  /** Value of one block, unknownValue when its leaf is not in memory. Blocks beyond the end are holes. */
+  peek(block: number): number {
     const leaf = Math.floor(block / leafBlocks);
-    const within = block - leaf * leafBlocks;
-    const value = this.#valueIn(this.#entry(leaf), within);
+    return valueIn(this.#store, this.#entry(leaf), block - leaf * leafBlocks);
+  }
+
+  /** As `peek`, but fills the leaf in place: unknownValue when it cannot be read. */
+  lookup(block: number): number {
+    const value = this.peek(block);
     if (value !== unknownValue) return value;
-    this.#fill(leaf);
-    return this.#valueIn(this.#entry(leaf), within);
+    this.fillNow(block);
+    return this.peek(block);
   }
 
-  #valueIn(entry: number, within: number): number {
-    if (entry === 0) return holeValue;
-    if (entry > 0) {
-      const ref = entry - 1;
-      return this.#store.slab(ref)[this.#store.indexOf(ref) + within] ?? holeValue;
-    }
-    return this.#lookupSmall(-entry - 1, within);
-  }
-
-  #lookupSmall(ref: number, within: number): number {
-    const slab = this.#store.slab(ref);
-    const at = this.#store.indexOf(ref);
-    let run = slab[at] ?? 0;
-    let start = 0;
-    do {
-      run -= 1;
-      start = slab[at + 2 + run * 2] ?? 0;
-    } while (start > within);
-    const value = slab[at + 3 + run * 2] ?? 0;
-    return value > 0 ? value + within - start : value;
-  }
-
-  /** Runs of [block, block + count), neighbours that continue each other joined. */
+  /** Runs of [block, block + count), neighbours that continue each other joined; fills leaves in place. */
   visit(block: number, count: number, visitor: RunVisitor): void {
+    this.#visit(block, count, { fills: true, visitor });
+  }
+
+  /** As `visit`, of what is in memory: a run of unknownValue is one whose leaf is not, and ends with the leaf. */
+  visitKnown(block: number, count: number, visitor: RunVisitor): void {
+    this.#visit(block, count, { fills: false, visitor });
+  }
+
+  #visit(
+    block: number,
+    count: number,
+    { fills, visitor }: { readonly fills: boolean; readonly visitor: RunVisitor },
+  ): void {
     let runCount = 0;
     let runValue = holeValue;
     let at = block;
     const end = block + count;
     while (at < end) {
-      const value = this.lookup(at);
+      const value = fills ? this.lookup(at) : this.peek(at);
       const length = Math.min(end - at, this.#runLength(at, value));
       const expected = runValue > 0 ? runValue + runCount : runValue;
-      if (runCount > 0 && value === expected) {
+      if (runCount > 0 && value === expected && value !== unknownValue) {
         runCount += length;
       } else {
         if (runCount > 0 && !visitor(runCount, runValue)) return;
@@ -262,48 +321,22 @@ export class BlockMap {
     if (runCount > 0) visitor(runCount, runValue);
   }
 
-  /**
-   * Runs of [block, block + count) in which this map and `other` differ or do not, neighbours joined, until `leavesMax`
-   * leaves were compared: those that both share cost nothing. Returns how many blocks were looked at.
-   */
-  compare(
-    other: BlockMap,
-    {
-      block,
-      count,
-      leavesMax,
-    }: { readonly block: number; readonly count: number; leavesMax: number },
-    visitor: (blockCount: number, isDifferent: boolean) => boolean,
-  ): number {
-    const runs = new CompareRuns(visitor);
-    const end = block + count;
-    let leavesLeft = leavesMax;
-    let at = block;
-    while (at < end && leavesLeft > 0 && !runs.isEnough()) {
-      let same = this.#sharedBlocks(other, at);
-      if (same === 0) {
-        leavesLeft -= this.#know(at) + other.#know(at);
-        same = this.#sharedBlocks(other, at);
-      }
-      if (same > 0) {
-        const length = Math.min(end - at, same);
-        runs.add(length, false);
-        at += length;
-        continue;
-      }
-      leavesLeft -= 1;
-      const leafEnd = Math.min(end, (Math.floor(at / leafBlocks) + 1) * leafBlocks);
-      for (; at < leafEnd && !runs.isEnough(); at += 1) {
-        const value = this.lookup(at);
-        runs.add(1, value !== other.lookup(at) || value === unknownValue);
-      }
-    }
-    runs.end();
-    return runs.blocksTold;
+  /** How many blocks from `block` on, within its leaf or a page of holes, surely continue `value`. */
+  #runLength(block: number, value: number): number {
+    const leaf = Math.floor(block / leafBlocks);
+    const index = Math.floor(leaf / pageLeaves);
+    if (this.#isHolePage(index)) return (index + 1) * pageLeaves * leafBlocks - block;
+    return runLengthIn(this.#store, this.#entry(leaf), block - leaf * leafBlocks, value);
   }
 
-  /** How many blocks from `block` on lie in pages or leaves that both maps share, or that both lack. */
-  #sharedBlocks(other: BlockMap, block: number): number {
+  #isHolePage(index: number): boolean {
+    const page = this.#pages[index];
+    if (page === undefined) return index * pageLeaves >= this.#sourceLeaves;
+    return this.#store.isHolePage(page);
+  }
+
+  /** How many blocks from `block` on surely are the same in `other`: in pages or leaves that both share, or that both lack. */
+  sharedBlocks(other: BlockMap, block: number): number {
     const pageBlocks = pageLeaves * leafBlocks;
     const index = Math.floor(block / pageBlocks);
     const page = this.#pages[index];
@@ -314,39 +347,6 @@ export class BlockMap {
     const entry = this.#entry(leaf);
     const isShared = entry === other.#entry(leaf) && !isUnknownLeaf(entry);
     return isShared ? (leaf + 1) * leafBlocks - block : 0;
-  }
-
-  /** Sees to it that the leaf of a block is not all unknown; returns what that cost, in leaves compared. */
-  #know(block: number): number {
-    const leaf = Math.floor(block / leafBlocks);
-    if (!isUnknownLeaf(this.#entry(leaf))) return 0;
-    this.#fill(leaf);
-    return fillCost;
-  }
-
-  /** How many blocks from `block` on, within its leaf, surely continue `value`. */
-  #runLength(block: number, value: number): number {
-    const leaf = Math.floor(block / leafBlocks);
-    const within = block - leaf * leafBlocks;
-    const entry = this.#entry(leaf);
-    if (entry === 0) return leafBlocks - within;
-    const ref = Math.abs(entry) - 1;
-    const slab = this.#store.slab(ref);
-    const at = this.#store.indexOf(ref);
-    if (entry < 0) {
-      const runs = slab[at] ?? 0;
-      for (let run = 0; run < runs; run += 1) {
-        const start = slab[at + 2 + run * 2] ?? 0;
-        if (start > within) return start - within;
-      }
-      return leafBlocks - within;
-    }
-    const step = value > 0 ? 1 : 0;
-    let length = 1;
-    while (within + length < leafBlocks && slab[at + within + length] === value + step * length) {
-      length += 1;
-    }
-    return length;
   }
 
   /** Sets [block, block + count) to `value` (addresses count up). The range must lie inside the map. */
@@ -385,7 +385,7 @@ export class BlockMap {
       this.#runs.push(0, value);
       this.#storeRuns(leaf);
     } else {
-      this.#paintRuns(entry, within, count, value);
+      this.#runs.takePainted(this.#store, entry, { within, count, value });
       if (this.#runs.count <= runsMax) this.#storeRuns(leaf);
       else this.#paintFull(this.#promote(leaf, entry), within, count, value);
     }
@@ -438,37 +438,6 @@ export class BlockMap {
     if (isSmall) this.#storeRuns(leaf);
   }
 
-  /** Runs of a small (or empty) leaf with [within, within + count) painted, into the scratch. */
-  #paintRuns(entry: number, within: number, count: number, value: number): void {
-    const painted = this.#runs;
-    painted.clear();
-    const end = within + count;
-    if (entry === 0) {
-      if (within > 0) painted.push(0, holeValue);
-      painted.push(within, value);
-      if (end < leafBlocks) painted.push(end, holeValue);
-      return;
-    }
-    const slab = this.#store.slab(-entry - 1);
-    const at = this.#store.indexOf(-entry - 1);
-    const oldRuns = slab[at] ?? 0;
-    let isPainted = false;
-    for (let run = 0; run < oldRuns; run += 1) {
-      const start = slab[at + 2 + run * 2] ?? 0;
-      const next = run + 1 < oldRuns ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
-      const old = slab[at + 3 + run * 2] ?? holeValue;
-      if (start < within) painted.push(start, old);
-      if (!isPainted && next > within) {
-        painted.push(within, value);
-        isPainted = true;
-      }
-      if (next > end) {
-        const from = Math.max(start, end);
-        painted.push(from, old > 0 ? old + from - start : old);
-      }
-    }
-  }
-
   /** Makes the leaf a small one with the runs in the scratch (or empty). */
   #storeRuns(leaf: number): void {
     const entry = this.#entry(leaf);
@@ -491,7 +460,7 @@ export class BlockMap {
     const slab = this.#store.slab(full);
     const at = this.#store.indexOf(full);
     for (let block = 0; block < leafBlocks; block += 1) {
-      slab[at + block] = this.#lookupSmall(-entry - 1, block);
+      slab[at + block] = valueIn(this.#store, entry, block);
     }
     this.#store.release(-entry - 1, false);
     this.#setEntry(leaf, full + 1);

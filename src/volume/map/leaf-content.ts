@@ -10,6 +10,50 @@ import {
   unknownValue,
 } from './leaf-store.ts';
 
+/** Value of block `within` of the leaf. */
+export function valueIn(store: LeafStore, entry: number, within: number): number {
+  if (entry === 0) return 0;
+  const ref = Math.abs(entry) - 1;
+  const slab = store.slab(ref);
+  const at = store.indexOf(ref);
+  if (entry > 0) return slab[at + within] ?? 0;
+  let run = slab[at] ?? 0;
+  let start = 0;
+  do {
+    run -= 1;
+    start = slab[at + 2 + run * 2] ?? 0;
+  } while (start > within);
+  const value = slab[at + 3 + run * 2] ?? 0;
+  return value > 0 ? value + within - start : value;
+}
+
+/** How many blocks of the leaf from `within` on surely continue `value`, which is the value of that one. */
+export function runLengthIn(
+  store: LeafStore,
+  entry: number,
+  within: number,
+  value: number,
+): number {
+  if (entry === 0) return leafBlocks - within;
+  const ref = Math.abs(entry) - 1;
+  const slab = store.slab(ref);
+  const at = store.indexOf(ref);
+  if (entry < 0) {
+    const runs = slab[at] ?? 0;
+    for (let run = 0; run < runs; run += 1) {
+      const start = slab[at + 2 + run * 2] ?? 0;
+      if (start > within) return start - within;
+    }
+    return leafBlocks - within;
+  }
+  const step = value > 0 ? 1 : 0;
+  let length = 1;
+  while (within + length < leafBlocks && slab[at + within + length] === value + step * length) {
+    length += 1;
+  }
+  return length;
+}
+
 /** Whether some block of the leaf is unknown. */
 export function hasUnknown(store: LeafStore, entry: number): boolean {
   if (entry === 0) return false;

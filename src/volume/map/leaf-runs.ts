@@ -52,6 +52,40 @@ export class LeafRuns {
     return true;
   }
 
+  /** Takes the runs of a small (or empty) leaf with [within, within + count) painted over; `entry` as in a page of a map. */
+  takePainted(
+    store: LeafStore,
+    entry: number,
+    { within, count, value }: { readonly within: number; readonly count: number; value: number },
+  ): void {
+    this.clear();
+    const end = within + count;
+    if (entry === 0) {
+      if (within > 0) this.push(0, 0);
+      this.push(within, value);
+      if (end < leafBlocks) this.push(end, 0);
+      return;
+    }
+    const slab = store.slab(-entry - 1);
+    const at = store.indexOf(-entry - 1);
+    const oldRuns = slab[at] ?? 0;
+    let isPainted = false;
+    for (let run = 0; run < oldRuns; run += 1) {
+      const start = slab[at + 2 + run * 2] ?? 0;
+      const next = run + 1 < oldRuns ? (slab[at + 4 + run * 2] ?? leafBlocks) : leafBlocks;
+      const old = slab[at + 3 + run * 2] ?? 0;
+      if (start < within) this.push(start, old);
+      if (!isPainted && next > within) {
+        this.push(within, value);
+        isPainted = true;
+      }
+      if (next > end) {
+        const from = Math.max(start, end);
+        this.push(from, old > 0 ? old + from - start : old);
+      }
+    }
+  }
+
   /** Into a small leaf; there are at most `runsMax`. */
   writeTo(store: LeafStore, ref: number): void {
     const slab = store.slab(ref);

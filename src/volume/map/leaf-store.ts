@@ -52,6 +52,8 @@ export class LeafStore {
   readonly #users: Uint32Array[] = [];
   readonly #freeFull: number[] = [];
   readonly #freeSmall: number[] = [];
+  /** Nothing is mapped in its leaves: shared by all maps, its one user of its own keeps anyone from changing it. */
+  readonly #holePage: TopPage;
   #nextRef = 0;
   #usedNumbers = 0;
 
@@ -60,6 +62,7 @@ export class LeafStore {
     assert(ref === unknownLeaf, 'the unknown leaf is the first one');
     this.slab(ref)[this.indexOf(ref)] = 1;
     this.slab(ref)[this.indexOf(ref) + 3] = unknownValue;
+    this.#holePage = this.allocatePage();
     this.#usedNumbers = 0;
   }
 
@@ -79,6 +82,16 @@ export class LeafStore {
       dropped: undefined,
       source: undefined,
     };
+  }
+
+  /** The page without data, for one user more; as for any shared page, whoever changes it copies it first. */
+  holePage(): TopPage {
+    this.#holePage.users += 1;
+    return this.#holePage;
+  }
+
+  isHolePage(page: TopPage): boolean {
+    return page === this.#holePage;
   }
 
   /** A page of its own for one user of a shared one: all its leaves get another user. */

@@ -19,7 +19,7 @@ const onlyOne = 1 << 3;
 function stripes(stretch: number, perCall = sizeBytes): NbdDirtyBitmap {
   return {
     name: 'monday',
-    runs: ({ offset, length }, runsMax) => {
+    runs: ({ offset, length }, runsMax, done) => {
       const runs: { length: number; isChanged: boolean }[] = [];
       const end = Math.min(offset + length, offset + perCall, sizeBytes);
       let at = offset;
@@ -29,7 +29,7 @@ function stripes(stretch: number, perCall = sizeBytes): NbdDirtyBitmap {
         runs.push({ length: next - at, isChanged: index % 2 === 1 });
         at = next;
       }
-      return runs;
+      done(runs);
     },
   };
 }

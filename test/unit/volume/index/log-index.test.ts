@@ -329,9 +329,11 @@ describe('log index', () => {
                 visit: (segId, visit) => {
                   for (const record of log.segment(segId)) visit(record, 0);
                 },
+                fetch: function* () {},
               },
               log: { info: () => undefined, warn: () => undefined, error: () => undefined },
               segmentIndexBytes: 100_000,
+              lookupsMax: 2,
               onBadRun: (place) => {
                 bad.push(place);
               },
