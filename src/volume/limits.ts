@@ -18,6 +18,8 @@ export interface StoreSettings {
   readonly runFanOut: number;
   /** Rate of the scrubber; 0 = it begins only when it is told to. */
   readonly scrubBytesPerSecond: number;
+  /** How often windows are looked at, and the least that a horizon moves. */
+  readonly retentionStepMs: number;
   /** Where the manifest database lives; ':memory:' in the simulator. */
   readonly manifestPath: string;
 }
@@ -31,6 +33,7 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   mapBytes: 2 ** 30,
   runFanOut: 8,
   scrubBytesPerSecond: 20 * 2 ** 20,
+  retentionStepMs: 10_000,
 };
 
 export const limits = {

@@ -11,6 +11,7 @@
  * 3. After a failed write or flush nothing is published or answered any more; `onFailed` tells the engine to stop.
  */
 import { present } from '../base/assert.ts';
+import type { CdpPolicy } from '../base/cdp-policy.ts';
 import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
 import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
@@ -57,6 +58,7 @@ import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
+import { RetentionSteward } from './retention/steward.ts';
 import { Scrubber } from './scrub/scrubber.ts';
 
 export interface OpenSnapshot {
@@ -85,6 +87,8 @@ export class Pool {
   readonly mark: LivenessMark;
   /** Past moments of volumes, and what happened between them. */
   readonly history: PoolHistory;
+  /** How much of the past is kept. */
+  readonly retention: RetentionSteward;
   #bytesAtCheckpoint = 0;
   #isOpen = false;
   /** Why the pool is read-only; undefined = it is not. */
@@ -141,6 +145,7 @@ export class Pool {
       },
     });
     this.history = new PoolHistory(this.#operator);
+    this.retention = new RetentionSteward(this.#operator);
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
@@ -303,6 +308,8 @@ export class Pool {
       readonly sizeBytes: number;
       readonly ack?: AckMode;
       readonly provisioning?: Provisioning;
+      /** Without one everything is kept. */
+      readonly policy?: CdpPolicy;
     },
     done: Done<VolumeState>,
   ): void {
@@ -441,6 +448,7 @@ export class Pool {
     this.#isOpen = true;
     this.segmentOpened();
     this.scrubber.open();
+    this.retention.start();
   }
 
   /** Logs the whole catalogue. */
@@ -470,6 +478,7 @@ export class Pool {
     const { writer, keeper, files } = this.#parts;
     this.#space.stop();
     this.#upkeep.stop();
+    this.retention.stop();
     this.warmUp.stop();
     this.#budget.stop();
     this.scrubber.close();

@@ -161,6 +161,7 @@ function viewRecords(
     name: options.name,
     sizeBytes: named.moment?.sizeBytes ?? source.sizeBytes,
     ack: source.ack,
+    policy: source.policy,
     createdMs: Math.floor(host.clock.wallMs()),
     parentLine: named.moment?.line ?? source.line,
     forkPosition: named.moment?.cut,

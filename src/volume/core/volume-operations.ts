@@ -1,5 +1,6 @@
 /** Catalogue operations on volumes and snapshots. */
 import { present } from '../../base/assert.ts';
+import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
 import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
@@ -64,11 +65,12 @@ export function volumeCreate(
     readonly ack: AckMode;
     readonly provisioning: Provisioning;
     readonly room: ReserveRoom;
+    readonly policy?: CdpPolicy;
   },
   done: Done<VolumeState>,
 ): void {
   operator.operate(done, (finish) => {
-    const { name, sizeBytes, ack, provisioning, room } = options;
+    const { name, sizeBytes, ack, provisioning, room, policy } = options;
     checkName('volume', name);
     checkSize(sizeBytes);
     operator.checkNameFree(name);
@@ -85,6 +87,7 @@ export function volumeCreate(
       ack,
       createdMs: Math.floor(host.clock.wallMs()),
       ...(isThick ? { provisioning } : {}),
+      ...(policy === undefined ? {} : { policy }),
     };
     operator.commit([record], () => {
       finish(success(operator.volume(name)));

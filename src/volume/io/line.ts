@@ -8,6 +8,8 @@ export class Line {
   readonly lock = new RangeLock();
   /** Position of the newest mutation of the map. */
   lastPosition = 0;
+  /** 4 KiB blocks written since the line was opened or began. */
+  writtenBlocks = 0;
   /** Writes are answered when written; FLUSH and FUA wait for the disk. */
   isWriteBack = false;
   /** The volume was deleted: whatever still arrives is refused. */

@@ -320,6 +320,7 @@ export function applyToMap(line: Line, mutation: Mutation): void {
   const { parts, type, lba, blockCount, address } = mutation;
   line.lastPosition = mutation.position + mutation.descriptorCount - 1;
   line.map.changedAt = line.lastPosition;
+  if (type === RecordType.write) line.writtenBlocks += blockCount;
   if (parts !== undefined) {
     for (const part of parts) {
       line.map.set(part.lba, part.blockCount, mapValue(part.type, part.flags, part.address));

@@ -1,0 +1,11 @@
+/** Maxima of retention. */
+export const retentionLimits = {
+  /** A window moves in steps of this part of its length: each is a record, and a little more is kept meanwhile. */
+  windowSteps: 32,
+  /** Records of one frame may be later than its header says by 0.66 s, and the wall clock is ahead of the pool's by 2 ms at most. */
+  anchorMarginMs: 5,
+  segmentMarginMs: 700,
+  /** Pins that are looked through, and removed, at once. */
+  pinsLookedAtMax: 100_000,
+  unpinsAtOnceMax: 8000,
+} as const;

@@ -1,0 +1,310 @@
+/**
+ * Steward: decides now and then which moments are pinned, which pins have had their time, and how far the horizon moves, and
+ * logs it: a few records for all volumes together.
+ *
+ *     every while ─▶ who changed since its last pin, and a minute began?   PIN      ┐
+ *                 ─▶ which pins does the policy not keep any more?         UNPIN    ├ one frame, in this order
+ *                 ─▶ what is older than the window?                        HORIZON  ┘
+ *
+ * Invariants
+ * 1. The horizon moves forward only, to positions that are durable, and everything that is told of it is read from the
+ *    catalogue, where it is only once its record is durable.
+ * 2. Pins are made while every moment around them is kept, long before the horizon passes.
+ * 3. Nothing is logged for a volume that did not change (but once after each opening: what it did before nobody has looked at).
+ * 4. Time comes from the pool's clock, which never goes back; age from one that does not jump ahead either.
+ */
+import type { CdpPolicy } from '../../base/cdp-policy.ts';
+import { success } from '../../base/errors.ts';
+import type { Timer } from '../../base/ports.ts';
+import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { HorizonState } from '../catalogue/kept-moments.ts';
+import type { CatalogueRecord } from '../catalogue/records.ts';
+import {
+  type HorizonMove,
+  HorizonReason,
+  retentionEntriesMax,
+  type Unpin,
+} from '../catalogue/retention-records.ts';
+import type { Done, Operator } from '../core/operator.ts';
+import { addressOf, positionOf } from '../format/address.ts';
+import { volumeAt } from '../history/volume-at.ts';
+import { type Anchor, Anchors } from './anchors.ts';
+import { ByteBudget } from './byte-budget.ts';
+import { retentionLimits as limits } from './limits.ts';
+import { RetentionClock } from './retention-clock.ts';
+import { expiredPins, isPinDue } from './thinning.ts';
+
+type UnpinnedState = Unpin['pins'][number];
+
+interface Plan {
+  /** Volumes that get a pin. */
+  readonly pinned: readonly VolumeState[];
+  readonly unpinned: readonly UnpinnedState[];
+  readonly moves: readonly HorizonMove[];
+}
+
+interface Times {
+  /** Of the pool; milliseconds, whole. */
+  readonly poolMs: number;
+  /** By which moments are old. */
+  readonly ageMs: number;
+}
+
+/** What is remembered of a volume. */
+interface Notes {
+  readonly budget: ByteBudget;
+  /** When its pins are looked through next. */
+  thinMs: number;
+}
+
+export class RetentionSteward {
+  readonly #operator: Operator;
+  readonly #clock: RetentionClock;
+  readonly #anchors = new Anchors();
+  readonly #notes = new WeakMap<VolumeState, Notes>();
+  #timer: Timer | undefined;
+  #isDeciding = false;
+  #isStopped = false;
+
+  constructor(operator: Operator) {
+    this.#operator = operator;
+    const { host, superblock, segmentById } = operator.parts;
+    this.#clock = new RetentionClock(host.clock, superblock.hlcMsHighWater);
+    // What was written before the pool was opened is known as well as where segments begin.
+    for (const { segId, hlcMs } of segmentById.values()) {
+      const position = positionOf(addressOf(segId, 0), 0);
+      this.#anchors.add({ position, timeMs: hlcMs + limits.segmentMarginMs });
+    }
+  }
+
+  /** Begins to look; a read-only pool has nothing to decide. */
+  start(): void {
+    if (this.#operator.parts.writer === undefined || this.#isStopped) return;
+    this.#look();
+    this.#timer = this.#operator.parts.host.timers.after(this.#stepMs, () => {
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  /** From now on this much is kept; what was given up before does not come back. Errors: not-found, read-only. */
+  setPolicy(
+    { volume: name, policy }: { readonly volume: string; readonly policy: CdpPolicy },
+    done: Done<VolumeState>,
+  ): void {
+    this.#operator.operate(done, (finish) => {
+      const volume = this.#operator.volume(name);
+      const { uuid, line } = volume;
+      this.#operator.commit([{ kind: 'vol-set', line, uuid, policy }], () => {
+        this.#notes.delete(volume);
+        finish(success(volume));
+      });
+    });
+  }
+
+  /**
+   * Gives up every moment of a volume that is older than `keepMs` and not pinned, whatever its window: what a full pool needs.
+   * `done` gets where its horizon is then; undefined = nothing was given up yet. Errors: not-found, read-only.
+   */
+  advanceHorizon(
+    { volume: name, keepMs, reason }: AdvanceOptions,
+    done: Done<HorizonState | undefined>,
+  ): void {
+    this.#operator.operate(done, (finish) => {
+      const volume = this.#operator.volume(name);
+      const { ageMs } = this.#times();
+      const target = this.#anchors.at(ageMs - keepMs);
+      const isAhead = (target?.position ?? -1) > this.#oldest(volume);
+      if (target === undefined || !isAhead) {
+        finish(success(volume.horizon));
+        return;
+      }
+      const move = { line: volume.line, ...target, reason };
+      this.#operator.commit([{ kind: 'horizon', moves: [move] }], () => {
+        finish(success(volume.horizon));
+      });
+    });
+  }
+
+  /** Removes the automatic pins of a volume that are older than `keepMs`; `done` gets how many they were. Errors: not-found, read-only. */
+  expirePins(
+    { volume: name, keepMs }: { readonly volume: string; readonly keepMs: number },
+    done: Done<number>,
+  ): void {
+    this.#operator.operate(done, (finish) => {
+      const volume = this.#operator.volume(name);
+      const { ageMs } = this.#times();
+      const old = volume.pins.filter(({ timeMs }) => ageMs - timeMs > keepMs);
+      const pins = old
+        .slice(0, limits.unpinsAtOnceMax)
+        .map(({ cut }) => this.#stateAt(volume, cut));
+      if (pins.length === 0) {
+        finish(success(0));
+        return;
+      }
+      const records = chunks(pins).map((list) => ({ kind: 'unpin' as const, pins: list }));
+      this.#operator.commit(records, () => {
+        finish(success(pins.length));
+      });
+    });
+  }
+
+  get #stepMs(): number {
+    return this.#operator.parts.settings.retentionStepMs;
+  }
+
+  #times(): Times {
+    const { host, writer } = this.#operator.parts;
+    const poolMs = Math.ceil(Math.max(host.clock.wallMs(), writer?.log.lastHlcMs ?? 0));
+    return { poolMs, ageMs: this.#clock.now(poolMs) };
+  }
+
+  #look(): void {
+    const { parts, timeline } = this.#operator;
+    const times = this.#times();
+    const jumpMs = this.#clock.newJump(times.poolMs);
+    if (jumpMs > 0) {
+      parts.host.log.warn(
+        'the clock is far ahead of the log: history is kept until that is made up',
+        {
+          hours: Math.round(jumpMs / 3_600_000),
+        },
+      );
+    }
+    const anchor = { position: timeline.end(), timeMs: times.poolMs + limits.anchorMarginMs };
+    this.#anchors.add(anchor);
+    this.#countBytes(anchor);
+    if (this.#isDeciding || isEmpty(this.#plan(times, false))) return;
+    this.#isDeciding = true;
+    this.#operator.operate<undefined>(
+      (outcome) => {
+        this.#isDeciding = false;
+        if (!outcome.ok) {
+          parts.host.log.warn('windows were not moved', { error: outcome.error.message });
+        }
+      },
+      (finish) => {
+        // What waited before has changed what there is to decide.
+        const records = this.#records(this.#plan(times, true), times);
+        if (records.length === 0) finish(success(undefined));
+        else {
+          this.#operator.commit(records, () => {
+            finish(success(undefined));
+          });
+        }
+      },
+    );
+  }
+
+  #countBytes(anchor: Anchor): void {
+    const { catalogue, lineById } = this.#operator.parts;
+    for (const volume of catalogue.volumes()) {
+      const line = lineById.get(volume.line);
+      if (volume.policy.windowBytes === undefined || line === undefined) continue;
+      this.#notesOf(volume).budget.look(line, anchor);
+    }
+  }
+
+  /** `isFinal`: what is looked through now need not be so soon again. */
+  #plan(times: Times, isFinal: boolean): Plan {
+    const pinned: VolumeState[] = [];
+    const unpinned: UnpinnedState[] = [];
+    const moves: HorizonMove[] = [];
+    let room: number = limits.pinsLookedAtMax;
+    for (const volume of this.#operator.parts.catalogue.volumes()) {
+      const { policy, pins } = volume;
+      const lastMs = pins.at(-1)?.timeMs ?? volume.createdMs;
+      const isDue = isPinDue(policy, lastMs, times.poolMs);
+      if (isDue && this.#hasChanged(volume, pins.at(-1)?.cut)) pinned.push(volume);
+      const move = this.#moveOf(volume, times);
+      if (move !== undefined) moves.push(move);
+      const notes = this.#notesOf(volume);
+      if (pins.length === 0 || times.ageMs < notes.thinMs || room <= 0) continue;
+      room -= pins.length;
+      if (unpinned.length >= limits.unpinsAtOnceMax) continue;
+      const old = expiredPins(pins, policy, times.ageMs);
+      unpinned.push(...old.map(({ cut }) => this.#stateAt(volume, cut)));
+      if (isFinal || old.length === 0) {
+        notes.thinMs = times.ageMs + Math.max(this.#stepMs, policy.tiers[0]?.everyMs ?? 0);
+      }
+    }
+    return { pinned, unpinned, moves };
+  }
+
+  /** Whether anything was written to the volume at `position` or behind; undefined = since it was made. */
+  #hasChanged(volume: VolumeState, position: number | undefined): boolean {
+    const last = this.#operator.parts.lineById.get(volume.line)?.lastPosition ?? 0;
+    return last >= (position ?? volume.createdPosition + 1);
+  }
+
+  #moveOf(volume: VolumeState, { ageMs }: Times): HorizonMove | undefined {
+    const { policy, horizon, line } = volume;
+    const { windowMs, windowBytes } = policy;
+    const oldest = this.#oldest(volume);
+    // Nothing was written since: there is nothing to give up.
+    if (!this.#hasChanged(volume, horizon?.position)) return undefined;
+    const byAge = Number.isFinite(windowMs) ? this.#anchors.at(ageMs - windowMs) : undefined;
+    const byBytes =
+      windowBytes === undefined ? undefined : this.#notesOf(volume).budget.horizon(windowBytes);
+    const isBudget = (byBytes?.position ?? -1) > (byAge?.position ?? -1);
+    const target = isBudget ? byBytes : byAge;
+    if (target === undefined || target.position <= oldest) return undefined;
+    const stepMs = Math.max(this.#stepMs, isBudget ? 0 : windowMs / limits.windowSteps);
+    if (target.timeMs - (horizon?.timeMs ?? volume.createdMs) < stepMs) return undefined;
+    return { line, ...target, reason: isBudget ? HorizonReason.budget : HorizonReason.age };
+  }
+
+  /** Everything of the volume before it is given up already, or was never there. */
+  #oldest({ horizon, createdPosition }: VolumeState): number {
+    return horizon?.position ?? createdPosition;
+  }
+
+  #stateAt(volume: VolumeState, cut: number): UnpinnedState {
+    const line = volumeAt(this.#operator.parts.catalogue, volume, cut)?.line ?? volume.line;
+    return { line, cut };
+  }
+
+  #notesOf(volume: VolumeState): Notes {
+    const known = this.#notes.get(volume);
+    if (known !== undefined) return known;
+    const notes = { budget: new ByteBudget(), thinMs: 0 };
+    this.#notes.set(volume, notes);
+    return notes;
+  }
+
+  #records({ pinned, unpinned, moves }: Plan, { poolMs }: Times): CatalogueRecord[] {
+    const newestMs = pinned.reduce(
+      (most, { pins }) => Math.max(most, pins.at(-1)?.timeMs ?? 0),
+      poolMs,
+    );
+    const lines = pinned.map(({ line }) => line);
+    return [
+      ...chunks(lines).map((list) => ({ kind: 'pin' as const, timeMs: newestMs, lines: list })),
+      ...chunks(unpinned).map((list) => ({ kind: 'unpin' as const, pins: list })),
+      ...chunks(moves).map((list) => ({ kind: 'horizon' as const, moves: list })),
+    ];
+  }
+}
+
+export interface AdvanceOptions {
+  readonly volume: string;
+  readonly keepMs: number;
+  readonly reason: HorizonReason;
+}
+
+function isEmpty({ pinned, unpinned, moves }: Plan): boolean {
+  return pinned.length + unpinned.length + moves.length === 0;
+}
+
+/** Lists as long as a record can take. */
+function chunks<T>(items: readonly T[]): T[][] {
+  const lists: T[][] = [];
+  for (let at = 0; at < items.length; at += retentionEntriesMax) {
+    lists.push(items.slice(at, at + retentionEntriesMax));
+  }
+  return lists;
+}
