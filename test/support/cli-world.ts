@@ -2,14 +2,14 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { FastifyInstance } from 'fastify';
-import { buildApi } from '../../src/api/server.ts';
+import { afterAll } from 'vitest';
 import { runCommandLine } from '../../src/cli/program.ts';
 import type { CommandRunner } from '../../src/host/command.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { routesOf } from './api-routes.ts';
 import { controlPlane, type TestPlane } from './control-plane.ts';
 import { MemoryEngine } from './memory-engine.ts';
+import { SharedApi } from './shared-api.ts';
 import { tlsIn } from './tls.ts';
 import { VirtualTime } from './virtual-time.ts';
 
@@ -67,12 +67,45 @@ export async function commandsOf(noun: string): Promise<string[]> {
   return names.filter((name) => name !== 'help');
 }
 
+/** The API of all worlds of a file, which listens in a folder of its own: each world's `run` is a link to it. */
+class Listener {
+  readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-run-'));
+  readonly api = new SharedApi();
+  #coverage: CliCoverage | undefined;
+
+  async serve(world: CliWorld, coverage: CliCoverage): Promise<void> {
+    const isFirst = this.#coverage === undefined;
+    this.#coverage = coverage;
+    const line = (message: string): void => void world.lines.push(message);
+    this.api.serve(world.plane.controls, { info: line, warn: line, error: line });
+    const { app } = this.api;
+    if (isFirst) {
+      app.addHook('onRequest', async (request) => {
+        this.#coverage?.usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
+        await Promise.resolve();
+      });
+      await app.listen({ path: path.join(this.folder, 'daemon.sock') });
+    }
+    for (const route of routesOf(app)) coverage.routes.add(route);
+  }
+
+  async close(): Promise<void> {
+    if (this.#coverage !== undefined) await this.api.app.close();
+    fs.rmSync(this.folder, { recursive: true });
+  }
+}
+
+const listener = new Listener();
+
+afterAll(async () => {
+  await listener.close();
+});
+
 /** A daemon's folder with an API that answers there. */
 export class CliWorld {
   readonly folder: string;
   readonly engine: MemoryEngine;
   readonly plane: TestPlane;
-  readonly api: FastifyInstance;
   /** What the API logged. */
   readonly lines: string[] = [];
   readonly #coverage: CliCoverage;
@@ -87,27 +120,24 @@ export class CliWorld {
     this.engine = engine;
     this.plane = plane;
     this.#coverage = coverage;
-    const line = (message: string): void => void this.lines.push(message);
-    this.api = buildApi(plane.controls, { info: line, warn: line, error: line });
   }
 
   static async start(coverage: CliCoverage): Promise<CliWorld> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
-    fs.mkdirSync(path.join(folder, 'run'));
+    fs.symlinkSync(listener.folder, path.join(folder, 'run'));
     const engine = new MemoryEngine();
     const plane = await controlPlane(engine, tlsIn(folder));
     const world = new CliWorld(folder, engine, plane, coverage);
-    world.api.addHook('onRequest', async (request) => {
-      coverage.usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
-      await Promise.resolve();
-    });
-    for (const route of routesOf(world.api)) coverage.routes.add(route);
-    await world.api.listen({ path: path.join(folder, 'run/daemon.sock') });
+    await listener.serve(world, coverage);
     return world;
   }
 
-  async end(): Promise<void> {
-    await this.api.close();
+  /** No daemon answers any more. */
+  stopDaemon(): void {
+    fs.unlinkSync(path.join(this.folder, 'run'));
+  }
+
+  end(): void {
     fs.rmSync(this.folder, { recursive: true });
   }
 

@@ -1,20 +1,20 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { buildApi } from '../../../src/api/server.ts';
 import { ErrorCode, OperationError } from '../../../src/base/errors.ts';
 import { momentRule } from '../../../src/base/moment.ts';
 import { controlPlane } from '../../support/control-plane.ts';
 import { containing } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
 import { sleep } from '../../support/run.ts';
+import { SharedApi } from '../../support/shared-api.ts';
 import { tlsIn } from '../../support/tls.ts';
 
 let folder: string;
 let engine: MemoryEngine;
-let api: FastifyInstance;
+const api = new SharedApi();
+const send = api.send.bind(api);
 const logged: string[] = [];
 const log = {
   info: (message: string): void => void logged.push(message),
@@ -32,27 +32,9 @@ afterAll(() => {
 
 beforeEach(async () => {
   engine = new MemoryEngine();
-  api = buildApi((await controlPlane(engine, tlsIn(folder))).controls, log);
+  api.serve((await controlPlane(engine, tlsIn(folder))).controls, log);
   logged.length = 0;
 });
-
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-async function send(
-  method: 'GET' | 'POST' | 'DELETE',
-  url: string,
-  body?: object,
-): Promise<Answer> {
-  const answer = await api.inject({
-    method,
-    url,
-    ...(body === undefined ? {} : { payload: body }),
-  });
-  return { status: answer.statusCode, body: answer.json() };
-}
 
 describe('errors of the API', () => {
   /** Typed, so that a code which is added must be given its answer here. */
@@ -115,10 +97,10 @@ describe('errors of the API', () => {
 
   it('refuse what is not JSON, and a body that is too large', async () => {
     const headers = { 'content-type': 'application/json' };
-    const bad = await api.inject({ method: 'POST', url: '/v1/volumes', headers, payload: '{' });
+    const bad = await api.app.inject({ method: 'POST', url: '/v1/volumes', headers, payload: '{' });
     expect([bad.statusCode, bad.json().error.code]).toEqual([400, 'invalid']);
     const payload = JSON.stringify({ name: 'x'.repeat(70_000) });
-    const large = await api.inject({ method: 'POST', url: '/v1/volumes', headers, payload });
+    const large = await api.app.inject({ method: 'POST', url: '/v1/volumes', headers, payload });
     expect([large.statusCode, large.json().error.code]).toEqual([400, 'invalid']);
   });
 

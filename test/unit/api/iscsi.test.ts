@@ -1,17 +1,17 @@
-import type { FastifyInstance } from 'fastify';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { buildApi } from '../../../src/api/server.ts';
 import { controlPlane } from '../../support/control-plane.ts';
 import { oneSession } from '../../support/iscsi-session.ts';
 import { containing, matching } from '../../support/matching.ts';
 import { MemoryEngine } from '../../support/memory-engine.ts';
+import { SharedApi } from '../../support/shared-api.ts';
 import { tlsIn } from '../../support/tls.ts';
 
 const esx = 'iqn.1998-01.com.vmware:esx1';
 const secret = 'correct-horse-battery';
 const logged: string[] = [];
 let engine: MemoryEngine;
-let api: FastifyInstance;
+const api = new SharedApi();
+const send = api.send.bind(api);
 
 beforeEach(async () => {
   engine = new MemoryEngine();
@@ -19,23 +19,8 @@ beforeEach(async () => {
   logged.length = 0;
   const line = (...parts: unknown[]): void => void logged.push(JSON.stringify(parts));
   const { controls } = await controlPlane(engine, tlsIn('/nowhere'));
-  api = buildApi(controls, { info: line, warn: line, error: line });
+  api.serve(controls, { info: line, warn: line, error: line });
 });
-
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-async function send(
-  method: 'GET' | 'POST' | 'DELETE',
-  url: string,
-  body?: object,
-): Promise<Answer> {
-  const payload = body === undefined ? {} : { payload: body };
-  const answer = await api.inject({ method, url, ...payload });
-  return { status: answer.statusCode, body: answer.json() };
-}
 
 describe('/v1/hosts', () => {
   it('makes a host, shows it with what it sees, changes and deletes it', async () => {
@@ -106,7 +91,7 @@ describe('/v1/hosts', () => {
     expect(answers.map(({ status }) => status)).toEqual([201, 409, 200, 400, 400]);
     const headers = { 'content-type': 'application/json' };
     const payload = `{"name":"b","chapIn":{"secret":"${secret}"`;
-    const cut = await api.inject({ method: 'POST', url: '/v1/hosts', headers, payload });
+    const cut = await api.app.inject({ method: 'POST', url: '/v1/hosts', headers, payload });
     expect(cut.statusCode).toBe(400);
     const text = JSON.stringify([answers, cut.body, logged]);
     expect(text).not.toContain(secret);

@@ -15,8 +15,8 @@ beforeEach(async () => {
   views = [];
 });
 
-afterEach(async () => {
-  await world.end();
+afterEach(() => {
+  world.end();
 });
 
 const changeEvery = 10;

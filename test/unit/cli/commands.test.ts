@@ -14,8 +14,8 @@ beforeEach(async () => {
   engine = world.engine;
 });
 
-afterEach(async () => {
-  await world.end();
+afterEach(() => {
+  world.end();
 });
 
 afterAll(async () => {
@@ -377,7 +377,7 @@ describe('failures', () => {
   });
 
   it('end with 3 and say how to start it when no daemon answers', async () => {
-    await world.api.close();
+    world.stopDaemon();
     const { code, err } = await tidemark('pool status');
     expect(code).toBe(3);
     expect(err).toMatch(

@@ -16,8 +16,8 @@ beforeEach(async () => {
   world = await CliWorld.start(coverage);
 });
 
-afterEach(async () => {
-  await world.end();
+afterEach(() => {
+  world.end();
 });
 
 afterAll(async () => {

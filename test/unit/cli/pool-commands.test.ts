@@ -16,8 +16,8 @@ beforeEach(async () => {
   engine = world.engine;
 });
 
-afterEach(async () => {
-  await world.end();
+afterEach(() => {
+  world.end();
 });
 
 afterAll(async () => {

@@ -8,8 +8,8 @@ beforeEach(async () => {
   world = await CliWorld.start(new CliCoverage());
 });
 
-afterEach(async () => {
-  await world.end();
+afterEach(() => {
+  world.end();
 });
 
 describe('tidemark pool scrub', () => {

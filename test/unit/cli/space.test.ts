@@ -13,8 +13,8 @@ describe('tidemark space', () => {
     await world.tidemark('snapshot create lun0 a');
   });
 
-  afterEach(async () => {
-    await world.end();
+  afterEach(() => {
+    world.end();
   });
 
   it('says what the bytes of the pool are there for', async () => {
