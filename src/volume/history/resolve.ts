@@ -163,18 +163,26 @@ function resolveCut(
   settle(operator, ticks, () => {
     finish(() => {
       const cut = operator.timeline.cutAt(ticks);
-      return { label: formatMomentTime(timeMs), cut, timeMs };
+      return { label: timeLabel(volumes, timeMs, cut), cut, timeMs };
     });
   });
 }
 
-/** The time of an automatic pin names the pin, whether every moment around it is kept or not. */
+/** Before the horizon of a volume the time of one of its automatic pins names the pin. */
 function pinnedCut(volumes: readonly VolumeState[], timeMs: number): ResolvedCut | undefined {
   for (const volume of volumes) {
-    const pin = pinOfTime(volume, timeMs);
-    if (pin !== undefined) return { label: formatMomentTime(timeMs), cut: pin.cut, timeMs };
+    const cut = pinOfTime(volume, timeMs)?.cut;
+    if (cut !== undefined && cut < (volume.horizon?.position ?? 0)) {
+      return { label: `position:${cut}`, cut, timeMs };
+    }
   }
   return undefined;
+}
+
+/** A time that will name a pin one day, which may differ by what was written in the same millisecond, is no lasting name. */
+function timeLabel(volumes: readonly VolumeState[], timeMs: number, cut: number): string {
+  const isPinned = volumes.some((volume) => pinOfTime(volume, timeMs) !== undefined);
+  return isPinned ? `position:${cut}` : formatMomentTime(timeMs);
 }
 
 function positionCut(

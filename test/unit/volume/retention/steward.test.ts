@@ -1,0 +1,257 @@
+/** Windows, horizons and automatic pins over days of virtual time. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { formatMomentTime } from '../../../../src/base/moment.ts';
+import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
+import { ask, isSound } from '../pool-world.ts';
+import { KeptWorld } from './kept-world.ts';
+
+const minute = 60_000;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+let world: KeptWorld;
+
+beforeEach(async () => {
+  world = new KeptWorld();
+  await world.open();
+});
+
+afterEach(() => {
+  world.remove();
+});
+
+/** Writes a new number every `everyMs`, from 1 on; answers when each was written. */
+async function writing(name: string, everyMs: number, count: number): Promise<number[]> {
+  const times: number[] = [];
+  for (let value = 1; value <= count; value += 1) {
+    await world.write(name, value % 251);
+    times.push(world.wallMs);
+    await world.pass(everyMs);
+  }
+  return times;
+}
+
+describe('a window', () => {
+  it('keeps every moment of its length, and refuses older ones with those that are kept beside them', async () => {
+    await world.create('a', 'all:1h');
+    const times = await writing('a', 5 * minute, 30);
+    const volume = world.pool.volume('a');
+    expect(volume.pins).toEqual([]);
+    expect(volume.horizon?.reason).toBe(HorizonReason.age);
+    const ageMs = world.wallMs - (volume.horizon?.timeMs ?? 0);
+    expect(ageMs).toBeGreaterThanOrEqual(hour);
+    expect(ageMs).toBeLessThan(hour + 10 * minute);
+    for (const [index, timeMs] of times.entries()) {
+      const at = formatMomentTime(timeMs);
+      if (timeMs >= world.wallMs - hour) expect(await world.valueAt('a', at)).toBe(index + 1);
+      if (timeMs >= world.wallMs - hour - 10 * minute) continue;
+      const opening = world.valueAt('a', at);
+      await expect(opening).rejects.toMatchObject({ code: 'not-found' });
+      await expect(opening).rejects.toThrow(`a at ${at} is not kept any more`);
+      const hint = `${formatMomentTime(volume.horizon?.timeMs ?? 0)} behind it`;
+      await expect(opening).rejects.toMatchObject({ hint: expect.stringContaining(hint) });
+    }
+  });
+
+  it('of 0 keeps the present and snapshots, and nothing else', async () => {
+    await world.create('a', 'all:0');
+    await world.write('a', 1);
+    await ask((done) => {
+      world.pool.snapshotCreate([{ volume: 'a', name: 's' }], done);
+    });
+    const between = formatMomentTime(world.wallMs);
+    await writing('a', minute, 5);
+    expect(await world.valueAt('a', 'now')).toBe(5);
+    expect(await world.valueAt('a', 'snapshot:s')).toBe(1);
+    await expect(world.valueAt('a', between)).rejects.toThrow('not kept any more');
+  });
+
+  it('of a budget of bytes keeps what was written last', async () => {
+    await world.create('a', 'all:unlimited/40K');
+    await writing('a', minute, 40);
+    const { horizon } = world.pool.volume('a');
+    expect(horizon?.reason).toBe(HorizonReason.budget);
+    const age = (minutes: number): string => `-${minutes}m`;
+    // Ten blocks: the past ten minutes.
+    expect(await world.valueAt('a', age(9))).toBe(32);
+    await expect(world.valueAt('a', age(14))).rejects.toThrow('not kept any more');
+  });
+
+  it('that is endless keeps everything, and one that is made longer gets nothing back', async () => {
+    await world.create('a', 'all:unlimited');
+    await writing('a', hour, 30);
+    expect(world.pool.volume('a').horizon).toBeUndefined();
+    await world.setPolicy('a', 'all:2h');
+    await world.pass(minute);
+    const { horizon } = world.pool.volume('a');
+    expect(horizon).toBeDefined();
+    await world.setPolicy('a', 'all:1w');
+    await world.pass(minute);
+    expect(world.pool.volume('a').horizon).toEqual(horizon);
+    await expect(world.valueAt('a', '-20h')).rejects.toThrow('not kept any more');
+  });
+
+  it('is shortened on demand, and grows again', async () => {
+    await world.create('a', 'all:10h');
+    await writing('a', 10 * minute, 30);
+    expect(world.pool.volume('a').horizon).toBeUndefined();
+    const moved = await ask((done) => {
+      const options = { volume: 'a', keepMs: hour, reason: HorizonReason.poolFull };
+      world.pool.retention.advanceHorizon(options, done);
+    });
+    expect(moved).toMatchObject({ reason: HorizonReason.poolFull });
+    await expect(world.valueAt('a', '-2h')).rejects.toThrow('not kept any more');
+    const again = await ask((done) => {
+      const options = { volume: 'a', keepMs: 5 * hour, reason: HorizonReason.poolFull };
+      world.pool.retention.advanceHorizon(options, done);
+    });
+    expect(again).toEqual(moved);
+  });
+});
+
+describe('automatic pins', () => {
+  it('are one a tier, hold what the volume held, and survive a restart', async () => {
+    await world.create('a', 'all:30m,10m:6h,1h:2d,1d:10d');
+    const valueByTime = new Map<number, number>();
+    const writes = 5 * 24 * 6;
+    for (let index = 0; index < writes; index += 1) {
+      await world.write('a', (index % 250) + 1);
+      const known = world.pool.volume('a').pins.length;
+      await world.pass(10 * minute);
+      const { pins } = world.pool.volume('a');
+      const last = pins.at(-1);
+      expect(pins.length).toBeLessThan(known + 2);
+      if (last !== undefined) valueByTime.set(last.timeMs, (index % 250) + 1);
+    }
+    const check = async (): Promise<void> => {
+      const { pins } = world.pool.volume('a');
+      const ages = pins.map(({ timeMs }) => world.wallMs - timeMs);
+      const count = (from: number, to: number): number =>
+        ages.filter((age) => age > from && age <= to).length;
+      expect(count(0, 6 * hour)).toBeGreaterThanOrEqual(35);
+      expect(count(0, 6 * hour)).toBeLessThanOrEqual(37);
+      expect(count(6 * hour, 2 * day)).toBeGreaterThanOrEqual(41);
+      expect(count(6 * hour, 2 * day)).toBeLessThanOrEqual(43);
+      expect(count(2 * day, 10 * day)).toBeGreaterThanOrEqual(3);
+      expect(count(2 * day, 10 * day)).toBeLessThanOrEqual(4);
+      for (const { timeMs } of pins.filter((_, index) => index % 7 === 0)) {
+        expect(await world.valueAt('a', formatMomentTime(timeMs))).toBe(valueByTime.get(timeMs));
+      }
+    };
+    await check();
+    const text = world.pool.catalogueText();
+    await world.open();
+    await check();
+    // Behind the EPOCH record everything is as it was.
+    const [before, after] = [text, world.pool.catalogueText()].map((each) =>
+      each.slice(0, each.indexOf('"epochs"')),
+    );
+    expect(after).toBe(before);
+    expect(await isSound(world.pool)).toBe(true);
+    const [first, second] = world.pool.volume('a').pins;
+    const between = formatMomentTime(((first?.timeMs ?? 0) + (second?.timeMs ?? 0)) / 2);
+    const beside = `${formatMomentTime(first?.timeMs ?? 0)} before it and ${formatMomentTime(second?.timeMs ?? 0)} behind it`;
+    await expect(world.valueAt('a', between)).rejects.toMatchObject({
+      hint: expect.stringContaining(beside),
+    });
+  });
+
+  it('can be made views, snapshots, and the end of a rollback', async () => {
+    await world.create('a', 'all:0,1m:1h');
+    await writing('a', minute, 10);
+    const [, pin] = world.pool.volume('a').pins;
+    const at = formatMomentTime(pin?.timeMs ?? 0);
+    const value = await world.valueAt('a', at);
+    await ask((done) => {
+      world.pool.snapshotCreate([{ volume: 'a', name: 'was' }], done, at);
+    });
+    await ask((done) => {
+      world.pool.viewCreate({ source: 'a', name: 'v', at, isClone: false }, done);
+    });
+    expect(world.pool.volume('v').policy).toEqual(world.pool.volume('a').policy);
+    await ask((done) => {
+      world.pool.volumeRollback({ name: 'a', to: at }, done);
+    });
+    expect(await world.valueAt('a', 'now')).toBe(value);
+    // The pin's time is over; what was made of it is not.
+    await world.pass(2 * hour);
+    await world.pass(2 * hour);
+    await expect(world.valueAt('a', at)).rejects.toThrow('not kept any more');
+    expect(await world.valueAt('a', 'snapshot:was')).toBe(value);
+    expect(await world.valueAt('v', 'now')).toBe(value);
+  });
+
+  it('are many in one record', async () => {
+    for (let index = 0; index < 40; index += 1) await world.create(`v${index}`, 'all:1m,1m:1h');
+    for (let index = 0; index < 40; index += 1) await world.write(`v${index}`, 1);
+    const before = world.pool.durableThrough;
+    await world.pass(minute);
+    expect(world.pool.volumes().every(({ pins }) => pins.length === 1)).toBe(true);
+    // One frame: its header block.
+    expect(world.pool.durableThrough - before).toBe(1);
+  });
+
+  it('are not made of what did not change, and then nothing is logged at all', async () => {
+    await world.create('a', 'all:1h,1m:1d');
+    await writing('a', minute, 3);
+    await world.pass(minute);
+    for (let hours = 0; hours < 5; hours += 1) await world.pass(hour);
+    const { durableThrough } = world.pool;
+    for (let hours = 0; hours < 10; hours += 1) await world.pass(hour);
+    expect(world.pool.durableThrough).toBe(durableThrough);
+    expect(world.pool.volume('a').pins.length).toBe(3);
+  });
+});
+
+describe('the clock', () => {
+  it('may be set back: no horizon and no pin goes back', async () => {
+    await world.create('a', 'all:30m,1m:2h');
+    await writing('a', minute, 90);
+    const before = world.pool.volume('a').horizon;
+    world.wallOffsetMs = -3 * hour;
+    await writing('a', minute, 30);
+    const { horizon, pins } = world.pool.volume('a');
+    expect(horizon?.position).toBeGreaterThanOrEqual(before?.position ?? 0);
+    expect(pins.every(({ timeMs }, index) => timeMs >= (pins[index - 1]?.timeMs ?? 0))).toBe(true);
+    await world.open();
+    await writing('a', minute, 200);
+    expect(world.pool.volume('a').horizon?.position).toBeGreaterThan(horizon?.position ?? 0);
+    expect(await isSound(world.pool)).toBe(true);
+  });
+
+  it('may jump ahead: history does not go at once', async () => {
+    await world.create('a', 'all:2h,1m:1d');
+    const times = await writing('a', 5 * minute, 12);
+    const at = formatMomentTime(times[3] ?? 0);
+    world.wallOffsetMs = 30 * day;
+    await world.pass(minute);
+    await world.write('a', 99);
+    await world.pass(minute);
+    expect(await world.valueAt('a', at)).toBe(4);
+    await world.open();
+    await world.pass(minute);
+    expect(await world.valueAt('a', at)).toBe(4);
+    // It is right after all: in days, not months, it is believed.
+    for (let hours = 0; hours < 80; hours += 1) await world.pass(hour);
+    await expect(world.valueAt('a', at)).rejects.toThrow('not kept any more');
+  });
+});
+
+describe('a moment that somebody asked for', () => {
+  it('stays readable for a while when the horizon passes it', async () => {
+    await world.create('a', 'all:5m');
+    await writing('a', minute, 4);
+    const page = await ask<{ from: { label: string } }>((done) => {
+      const options = { volume: 'a', from: '-3m', to: 'now', offset: 0, extentsMax: 1 };
+      world.pool.history.diff(options, done);
+    });
+    const { label } = page.from;
+    const value = await world.valueAt('a', label);
+    await writing('a', minute, 9);
+    expect(world.pool.volume('a').horizon?.timeMs).toBeGreaterThan(Date.parse(label));
+    expect(await world.valueAt('a', label)).toBe(value);
+    // Nobody asks for it any more.
+    await world.pass(11 * minute);
+    await expect(world.valueAt('a', label)).rejects.toThrow('not kept any more');
+  });
+});
