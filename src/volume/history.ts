@@ -51,7 +51,7 @@ export interface OpenPair {
 
 export interface RateOptions {
   readonly volume: string;
-  /** A moment; undefined, or before the volume was made: since then. */
+  /** A moment; undefined, or one that is not kept: since the beginning of the window. */
   readonly from: string | undefined;
   /** A moment; undefined: until now. */
   readonly to: string | undefined;
@@ -60,7 +60,7 @@ export interface RateOptions {
 }
 
 export interface Rate {
-  /** From here on every moment can be opened: nothing is forgotten yet, so since the volume was made. */
+  /** From here on every moment can be opened. */
   readonly windowFromMs: number;
   readonly fromMs: number;
   readonly toMs: number;
@@ -203,8 +203,13 @@ export class PoolHistory {
       checkRate(bucketCount, gapsMax);
       const { timeline, reading } = this.#operator;
       const volume = this.#operator.volume(name);
-      const fromMs = start?.timeMs ?? volume.createdMs;
-      const fromCut = start?.moment.cut ?? volume.createdPosition;
+      // What was written before the window may be gone, with its records.
+      const { horizon } = volume;
+      const windowCut = horizon?.position ?? volume.createdPosition;
+      const windowMs = horizon?.timeMs ?? volume.createdMs;
+      const isInside = start !== undefined && start.moment.cut >= windowCut;
+      const fromMs = isInside ? start.timeMs : windowMs;
+      const fromCut = isInside ? start.moment.cut : windowCut;
       const toMs = Math.max(fromMs, end.timeMs);
       const toCut = end.moment.cut;
       const rate = new RateOfChange({ fromMs, toMs, bucketCount, gapsMax }, fromCut);
@@ -220,7 +225,7 @@ export class PoolHistory {
       eachSegment(this.#operator, { segIds, visit, progress }, (finished) => {
         rate.finish();
         const { buckets, gaps } = rate;
-        const windowFromMs = volume.createdMs;
+        const windowFromMs = windowMs;
         done(finished.ok ? success({ windowFromMs, fromMs, toMs, buckets, gaps }) : finished);
       });
     });

@@ -7,12 +7,15 @@ import type { FooterEntry } from '../format/footer.ts';
 import { RecordType } from '../format/frame.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
 import type { Progress } from '../reports.ts';
+import { keptMoments } from '../retention/kept.ts';
 import type { ResolvedMoment } from './resolve.ts';
 import { eachSegment } from './sliced.ts';
 
-export type ChangeKind = 'write' | 'zero' | 'trim' | 'clone' | 'resize' | 'revert';
+/** several: before the horizon, everything from one kept moment to the next counts as one change. */
+export type ChangeKind = 'write' | 'zero' | 'trim' | 'clone' | 'resize' | 'revert' | 'several';
 
 export interface VolumeChange {
+  /** The state behind it is everything before the next position. */
   readonly position: number;
   readonly timeMs: number;
   readonly kind: ChangeKind;
@@ -62,12 +65,14 @@ export function changesBetween(
     return;
   }
   const { timeline, reading } = operator;
-  const segIds = timeline.segmentsBetween(fromCut, toCut);
+  const steps = keptSteps(volume, fromCut, toCut);
+  const start = Math.max(fromCut, volume.horizon?.position ?? 0);
+  const segIds = start < toCut ? timeline.segmentsBetween(start, toCut) : [];
   const lines = linesOf(volume);
   const isOne = (entry: FooterEntry): boolean =>
-    entry.position >= fromCut && lines.has(entry.line) && kindByType.has(entry.type);
+    entry.position >= start && lines.has(entry.line) && kindByType.has(entry.type);
   const countById = new Map<number, number>();
-  let changeCount = 0;
+  let changeCount = steps.length;
   const count = (segId: number): void => {
     let here = 0;
     reading.visit(segId, (entry) => {
@@ -84,6 +89,12 @@ export function changesBetween(
       return;
     }
     let left = Math.ceil(changeCount / 2);
+    const step = steps[left - 1];
+    if (step !== undefined) {
+      done(success({ changeCount, middle: step }));
+      return;
+    }
+    left -= steps.length;
     const segId = segIds.find((id) => {
       const here = countById.get(id) ?? 0;
       if (left <= here) return true;
@@ -104,6 +115,24 @@ export function changesBetween(
       done(found.ok ? success({ changeCount, middle }) : found);
     });
   });
+}
+
+/** The changes of which only what they led to is kept: one for each kept moment before the window. */
+function keptSteps(volume: VolumeState, fromCut: number, toCut: number): VolumeChange[] {
+  const windowStart = volume.horizon?.position ?? 0;
+  if (fromCut >= windowStart) return [];
+  const steps = keptMoments(volume).filter(({ cut }) => cut > fromCut && cut <= toCut);
+  const last = steps.at(-1);
+  const isReached = toCut >= windowStart || last?.cut === toCut;
+  // What it ends with is open to somebody just now.
+  const ends = isReached ? steps : [...steps, { cut: toCut, timeMs: last?.timeMs ?? 0 }];
+  return ends.map(({ cut, timeMs }) => ({
+    position: cut - 1,
+    timeMs,
+    kind: 'several',
+    offset: 0,
+    length: 0,
+  }));
 }
 
 function changeOf(entry: FooterEntry, ticks: number): VolumeChange {

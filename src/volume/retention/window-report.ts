@@ -1,0 +1,42 @@
+/** How much of a volume's past can be opened, beside what its policy asks for, and why the two differ. */
+import type { VolumeState } from '../catalogue/catalogue.ts';
+import { HorizonReason } from '../catalogue/retention-records.ts';
+
+/**
+ * unlimited: everything is kept. requested: as the policy says. young: nothing was old enough to be given up yet. idle: nothing was
+ * written since, so there is more than that. growing: what is missing was given up before. budget, pool-full: shortened.
+ */
+export type WindowReason =
+  | 'unlimited'
+  | 'requested'
+  | 'young'
+  | 'idle'
+  | 'growing'
+  | 'budget'
+  | 'pool-full';
+
+export interface WindowReport {
+  /** Every moment since then can be opened. */
+  readonly fromMs: number;
+  readonly reason: WindowReason;
+}
+
+/** A window moves in steps: so much, in parts of it and at least, is no difference. */
+const toleratedShare = 1 / 8;
+const toleratedMs = 60_000;
+
+export function windowOf(volume: VolumeState, nowMs: number): WindowReport {
+  const { policy, horizon, createdMs } = volume;
+  const { windowMs } = policy;
+  if (horizon === undefined) {
+    const isEndless = windowMs === Number.POSITIVE_INFINITY && policy.windowBytes === undefined;
+    return { fromMs: createdMs, reason: isEndless ? 'unlimited' : 'young' };
+  }
+  const { timeMs: fromMs, reason } = horizon;
+  const slackMs = windowMs * toleratedShare + toleratedMs;
+  const missingMs = windowMs - (nowMs - fromMs);
+  const isMet = Number.isFinite(windowMs) && missingMs <= slackMs;
+  if (isMet) return { fromMs, reason: -missingMs > slackMs ? 'idle' : 'requested' };
+  if (reason === HorizonReason.poolFull) return { fromMs, reason: 'pool-full' };
+  return { fromMs, reason: policy.windowBytes === undefined ? 'growing' : 'budget' };
+}
