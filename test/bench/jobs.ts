@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { run } from '../support/run.ts';
+import { runEncrypted } from './encrypted-jobs.ts';
 import { deviceSizeBytes, jobTimeoutMs } from './limits.ts';
 import { runTimed } from './timed-run.ts';
 
@@ -11,10 +12,14 @@ export interface Job {
   readonly writes: boolean;
   /** Arguments of fio; absent for nbdcopy. */
   readonly fio?: readonly string[];
+  /** The same for other clients; absent for nbdcopy. */
+  readonly io?: { readonly blockBytes: number; readonly depth: number };
   /** Ends after this many bytes; otherwise fio jobs end after the time that the run gives them. */
   readonly burstBytes?: number;
   readonly copy?: 'in' | 'out';
 }
+
+const mebi = 1 << 20;
 
 function fioJob(name: string, direction: 'read' | 'write', size: '4k' | '1m', depth: number): Job {
   const mode = size === '4k' ? `rand${direction}` : direction;
@@ -23,6 +28,7 @@ function fioJob(name: string, direction: 'read' | 'write', size: '4k' | '1m', de
     unit: size === '4k' ? 'IO/s' : 'MiB/s',
     writes: direction === 'write',
     fio: [`--rw=${mode}`, `--bs=${size}`, `--iodepth=${depth}`],
+    io: { blockBytes: size === '4k' ? 4096 : mebi, depth },
   };
 }
 
@@ -86,8 +92,6 @@ interface FioOutput {
   ];
 }
 
-const mebi = 1 << 20;
-
 function lengthOf(job: Job, target: JobTarget): readonly string[] {
   if (job.burstBytes !== undefined) return [`--io_size=${job.burstBytes}`];
   return ['--time_based', `--runtime=${target.seconds}s`];
@@ -132,5 +136,6 @@ async function runCopy(direction: 'in' | 'out', target: JobTarget): Promise<Meas
 
 export async function runJob(job: Job, target: JobTarget): Promise<Measured> {
   if (job.copy !== undefined) return await runCopy(job.copy, target);
+  if (target.uri.startsWith('nbds:')) return await runEncrypted(job, target);
   return await runFio(job, job.fio ?? [], target);
 }
