@@ -8,6 +8,7 @@
  * here, and the growth is what was written, as though nothing had been given back.
  */
 import { addressOf, slotSizeBytes } from '../format/address.ts';
+import type { PoolHost } from '../ports.ts';
 import type { Growth } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 
@@ -26,13 +27,18 @@ interface Sample {
   readonly bytes: number;
 }
 
+/** What it needs of the pool. */
+type GrowthParts = Pick<PoolParts, 'superblock' | 'segmentById'> & {
+  readonly host: Pick<PoolHost, 'clock'>;
+};
+
 export class GrowthRecord {
-  readonly #parts: PoolParts;
+  readonly #parts: GrowthParts;
   readonly #openedMs: number;
   #samples: Sample[] = [];
 
   /** Takes the past from the log. */
-  constructor(parts: PoolParts, storedBytes: number) {
+  constructor(parts: GrowthParts, storedBytes: number) {
     this.#parts = parts;
     this.#openedMs = parts.host.clock.wallMs();
     this.#samples = samplesOfLog(parts, this.#openedMs, storedBytes);
@@ -92,7 +98,7 @@ function reachedAt<K extends string>(
 }
 
 /** What was stored at each full hour and minute of the past, had nothing been given back since. */
-function samplesOfLog(parts: PoolParts, nowMs: number, storedBytes: number): Sample[] {
+function samplesOfLog(parts: GrowthParts, nowMs: number, storedBytes: number): Sample[] {
   const timesMs: number[] = [];
   for (let ageMs = 0; ageMs <= keptMs; ageMs += ageMs < fineMs ? minuteMs : hourMs) {
     timesMs.push(nowMs - ageMs);

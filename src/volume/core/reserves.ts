@@ -2,14 +2,15 @@
  * Reserves: the space that the pool keeps for thick volumes.
  *
  *     reserve = size + 1/8 for headers, index and what waits to be cleaned
- *     claim   = reserve - what the volume has stored - what it took beyond its due
+ *     claim   = reserve - what the volume has stored - what it took beyond that while space was short
  *
  *     thin volumes:  used + all claims        must stay below what thick volumes may take
  *     a thick one:   used + claims of others  must stay below it
  *
  * A block that a thick volume writes for the first time moves from its claim to what is used: others notice nothing. A block
- * that it writes again takes new space until the old one is cleaned, and snapshots and windows keep the old one for long: while
- * the pool has space for all claims that comes out of the rest of the pool, else out of the volume's own claim.
+ * that it writes again takes new space until the old one is cleaned, and snapshots and windows keep the old one for long; small
+ * writes take headers besides. While the pool has space for all claims that comes out of the rest of the pool, else out of the
+ * volume's own claim, until cleaning has given it back.
  *
  * Invariant: as long as a thick volume has a claim there is space for its writes, whatever others do.
  */
@@ -23,17 +24,23 @@ import type { PoolParts } from './parts.ts';
 const overheadShare = 1 / 8;
 
 interface Reserve {
-  reserveBytes: number;
   claimBytes: number;
-  /** Taken out of the claim by blocks that were written again. */
+  /** Taken out of the claim while space was short. */
   overdraftBytes: number;
-  replacedBefore: number;
+}
+
+/** Counts of a line as they were at the last look. */
+interface LineCount {
+  writtenBlocks: number;
+  replacedBlocks: number;
 }
 
 export class Reserves {
   readonly #parts: PoolParts;
   readonly #reserveByLine = new Map<number, Reserve>();
+  readonly #countByLine = new Map<number, LineCount>();
   #claimBytes = 0;
+  #freeBefore = 0;
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
@@ -56,6 +63,21 @@ export class Reserves {
 
   /** Finds claims again. `freeBytes`: what thick volumes may still take. */
   look(freeBytes: number): void {
+    const wantedBytes = this.#findReserves();
+    if (this.isAny) {
+      this.#charge(Math.max(0, this.#freeBefore - freeBytes));
+      this.#forgive(Math.max(0, wantedBytes - freeBytes));
+    }
+    this.#freeBefore = freeBytes;
+    this.#claimBytes = 0;
+    for (const reserve of this.#reserveByLine.values()) {
+      reserve.claimBytes = Math.max(0, reserve.claimBytes - reserve.overdraftBytes);
+      this.#claimBytes += reserve.claimBytes;
+    }
+  }
+
+  /** All that thick volumes have not stored yet of their reserves. */
+  #findReserves(): number {
     const { catalogue, lineById } = this.#parts;
     const thick = new Set<number>();
     let wantedBytes = 0;
@@ -63,48 +85,49 @@ export class Reserves {
       const line = lineById.get(volume.line);
       if (volume.provisioning !== Provisioning.thick || line === undefined) continue;
       thick.add(line.id);
-      const reserve = this.#reserveOf(line);
-      reserve.reserveBytes = reserveBytesOf(volume.sizeBytes);
-      reserve.claimBytes = unfilledBytes(reserve.reserveBytes, line);
-      wantedBytes += reserve.claimBytes;
+      const claimBytes = unfilledBytes(reserveBytesOf(volume.sizeBytes), line);
+      const { overdraftBytes = 0 } = this.#reserveByLine.get(line.id) ?? {};
+      this.#reserveByLine.set(line.id, { claimBytes, overdraftBytes });
+      wantedBytes += claimBytes;
     }
     for (const id of this.#reserveByLine.keys()) {
       if (!thick.has(id)) this.#reserveByLine.delete(id);
     }
-    this.#charge(freeBytes < wantedBytes);
+    return wantedBytes;
   }
 
-  /** Whether that much more fits beside what is used and claimed. */
-  fits(bytes: number, freeBytes: number): boolean {
-    this.look(freeBytes);
-    return this.#claimBytes + bytes <= freeBytes;
-  }
-
-  /** Who replaces blocks while there is less than all may claim pays with his own claim. */
-  #charge(isShort: boolean): void {
-    this.#claimBytes = 0;
-    for (const [id, reserve] of this.#reserveByLine) {
-      const replaced = this.#parts.lineById.get(id)?.map.replacedBlocks ?? 0;
-      const takenBytes = (replaced - reserve.replacedBefore) * slotSizeBytes;
-      reserve.overdraftBytes = isShort ? reserve.overdraftBytes + takenBytes : 0;
-      reserve.replacedBefore = replaced;
-      reserve.claimBytes = Math.max(0, reserve.claimBytes - reserve.overdraftBytes);
-      this.#claimBytes += reserve.claimBytes;
+  /** Whoever wrote since the last look pays for what was taken, by what he wrote; blocks that were new are paid for already. */
+  #charge(takenBytes: number): void {
+    const { lineById } = this.#parts;
+    const since: { readonly id: number; readonly written: number; readonly fresh: number }[] = [];
+    let writtenTotal = 0;
+    for (const [id, { writtenBlocks, map }] of lineById) {
+      const { replacedBlocks } = map;
+      const before = this.#countByLine.get(id) ?? { writtenBlocks, replacedBlocks };
+      const written = writtenBlocks - before.writtenBlocks;
+      const fresh = Math.max(0, written - (replacedBlocks - before.replacedBlocks));
+      since.push({ id, written, fresh });
+      writtenTotal += written;
+      this.#countByLine.set(id, { writtenBlocks, replacedBlocks });
+    }
+    for (const id of this.#countByLine.keys()) if (!lineById.has(id)) this.#countByLine.delete(id);
+    if (writtenTotal === 0) return;
+    for (const { id, written, fresh } of since) {
+      const reserve = this.#reserveByLine.get(id);
+      if (reserve === undefined) continue;
+      const dueBytes = (takenBytes * written) / writtenTotal - fresh * slotSizeBytes;
+      reserve.overdraftBytes += Math.max(0, dueBytes);
     }
   }
 
-  #reserveOf(line: Line): Reserve {
-    const known = this.#reserveByLine.get(line.id);
-    if (known !== undefined) return known;
-    const { replacedBlocks } = line.map;
-    const made = {
-      reserveBytes: 0,
-      claimBytes: 0,
-      overdraftBytes: 0,
-      replacedBefore: replacedBlocks,
-    };
-    this.#reserveByLine.set(line.id, made);
-    return made;
+  /** Nobody owes more than what is missing. */
+  #forgive(missingBytes: number): void {
+    let owedBytes = 0;
+    for (const { overdraftBytes } of this.#reserveByLine.values()) owedBytes += overdraftBytes;
+    if (owedBytes <= missingBytes) return;
+    for (const reserve of this.#reserveByLine.values()) {
+      reserve.overdraftBytes *= missingBytes / owedBytes;
+    }
   }
 }
 

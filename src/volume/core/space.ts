@@ -122,7 +122,8 @@ export class Space implements WriteGate {
 
   /** Whether so much more can be reserved for thick volumes. */
   canReserve(bytes: number): boolean {
-    return this.#reserves.fits(bytes, this.#limits.hardBytes - this.#usedBytes);
+    this.#look();
+    return this.#usedBytes + this.#reserves.claimBytes + bytes <= this.#limits.hardBytes;
   }
 
   /** What making the volume thick, or giving it this size as a thick one, would reserve beyond what it has. */

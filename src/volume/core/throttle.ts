@@ -18,6 +18,7 @@ import type { IoRequest } from '../../device/block-device.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
+import type { PoolHost } from '../ports.ts';
 import type { PoolParts } from './parts.ts';
 
 interface Lane {
@@ -42,8 +43,13 @@ export interface LaneReport {
   readonly waitingCount: number;
 }
 
+/** What it needs of the pool. */
+type ThrottleParts = Pick<PoolParts, 'lineById' | 'staging'> & {
+  readonly host: Pick<PoolHost, 'clock' | 'timers'>;
+};
+
 export class Throttle {
-  readonly #parts: PoolParts;
+  readonly #parts: ThrottleParts;
   readonly #release: (request: IoRequest, line: Line) => void;
   readonly #laneByLine = new Map<number, Lane>();
   #isOn = false;
@@ -53,7 +59,7 @@ export class Throttle {
   #heldCount = 0;
 
   /** `release` takes a write back that may go on. */
-  constructor(parts: PoolParts, release: (request: IoRequest, line: Line) => void) {
+  constructor(parts: ThrottleParts, release: (request: IoRequest, line: Line) => void) {
     this.#parts = parts;
     this.#release = release;
   }

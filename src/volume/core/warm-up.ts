@@ -1,11 +1,13 @@
 /**
  * Warm-up: fills the maps of volumes and views behind the scenes once the pool is open, so that first touches find them in
- * memory and the mapped size is known; in slices, with pauses, and not beyond half of the memory that maps may take.
+ * memory and the mapped size is known; in slices, with pauses, and not beyond half of the memory that maps may take. Thick volumes
+ * come first, and are looked at in full whatever the memory: what the pool must keep for them follows from it.
  *
  *     opening: a slice in place ─▶ pool serves ─▶ pause ─▶ slice: leaf by leaf, one that must be read is waited for ─▶ pause ...
  */
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import { Provisioning } from '../catalogue/records.ts';
 import { limits } from '../limits.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { leafBlocks } from '../map/leaf-store.ts';
@@ -34,7 +36,9 @@ export class WarmUp {
 
   /** Begins with a first slice, within the call: a small pool is warm then. */
   start(): void {
-    this.#lines = [...this.#parts.lineById.keys()];
+    const ids = [...this.#parts.lineById.keys()];
+    const thick = this.#thickLines();
+    this.#lines = ids.sort((left, right) => Number(thick.has(right)) - Number(thick.has(left)));
     this.#begin();
   }
 
@@ -118,9 +122,11 @@ export class WarmUp {
   #next(): BlockMap | undefined {
     const { leaves, settings, lineById } = this.#parts;
     while (this.#lines.length > 0) {
-      if (leaves.usedBytes > settings.mapBytes / 2) {
-        for (const line of this.#lines.splice(0)) this.#givenUp.add(line);
-        break;
+      if (leaves.usedBytes > settings.mapBytes / 2) this.#giveUp();
+      if (leaves.usedBytes > settings.mapBytes) {
+        // Until others have given up theirs.
+        if (this.#lines.length > 0) this.#pause();
+        return undefined;
       }
       const map = lineById.get(this.#lines[0] ?? 0)?.map;
       const leaf = map?.nextUnknown(this.#leaf);
@@ -132,5 +138,19 @@ export class WarmUp {
       this.#leaf = 0;
     }
     return undefined;
+  }
+
+  #giveUp(): void {
+    const thick = this.#thickLines();
+    for (const line of this.#lines) if (!thick.has(line)) this.#givenUp.add(line);
+    const before = this.#lines[0];
+    this.#lines = this.#lines.filter((line) => thick.has(line));
+    if (this.#lines[0] !== before) this.#leaf = 0;
+  }
+
+  #thickLines(): Set<number> {
+    const volumes = this.#parts.catalogue.volumes();
+    const thick = volumes.filter(({ provisioning }) => provisioning === Provisioning.thick);
+    return new Set(thick.map(({ line }) => line));
   }
 }

@@ -68,6 +68,17 @@ describe('tidemark pool', () => {
     expect(await json('pool resize 60G')).toMatchObject({ capacityBytes: 60 * 1024 ** 3 });
   });
 
+  it('has limits of use', async () => {
+    expect((await tidemark('pool limits 80 90')).out).toBe(
+      'pool main: writes are slowed down from 80 GiB on, and refused for thin volumes from 90 GiB on\n',
+    );
+    expect(await json('pool limits 82.5 93')).toMatchObject({
+      softLimitBytes: 0.825 * 2 ** 30 * 100,
+    });
+    expect((await tidemark('pool limits 90 80')).code).not.toBe(0);
+    expect((await tidemark('pool limits low high')).err).toContain('percent of the capacity');
+  });
+
   it('tells what its bytes are there for', async () => {
     expect((await tidemark('space')).out).toContain('held       64 KiB by volumes');
   });
