@@ -58,6 +58,8 @@ export interface StoreProcessOptions {
 
 const eventsMax = 50_000;
 const manifestLagMs = 1000;
+/** States of each window that are compared with the liveness mark. */
+const auditStates = 40;
 const smallSettings: StoreSettings = {
   ...defaultSettings,
   segmentSlots: 64,
@@ -299,6 +301,18 @@ export class StoreProcess {
     );
     this.runUntil(() => faults !== undefined, eventsMax, 'the verification');
     return faults ?? [];
+  }
+
+  /**
+   * Reads the whole log and asks for every block of many states that are kept whether the liveness mark has it. Throws
+   * Violation when it has not.
+   */
+  requireSoundMark(): void {
+    const { auditStatesPerWindow } = livenessLimits;
+    Object.assign(livenessLimits, { auditStatesPerWindow: auditStates });
+    const faults = this.verify();
+    Object.assign(livenessLimits, { auditStatesPerWindow });
+    if (faults.length > 0) throw new Violation(faults.join('\n'));
   }
 
   /** Rebuild, scrubber and account of space. Throws Violation when one of them contradicts what is there. */
