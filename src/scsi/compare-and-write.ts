@@ -4,14 +4,13 @@
  *
  *     data-out   ├── expected, n blocks ──┼── to write, n blocks ──┤
  */
-import { IoKind, IoStatus } from '../device/block-device.ts';
+import { IoKind, type IoRequest } from '../device/block-device.ts';
+import type { Payload } from '../device/staging.ts';
 import { range16, takeRange } from './block-range.ts';
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
-import { Mover } from './mover.ts';
-import type { Part } from './part.ts';
-import { refuseReserved } from './refuse-reserved.ts';
 import { cdbField, SenseCode } from './sense.ts';
+import { StagedMover } from './staged-mover.ts';
 
 const fuaMask = 0x0a;
 const blocksAt = 13;
@@ -36,11 +35,9 @@ export function compareAndWrite(command: Command): void {
   });
 }
 
-class CompareAndWrite extends Mover {
+class CompareAndWrite extends StagedMover {
   readonly #data: Uint8Array;
   readonly #length: number;
-  #isWaiting = false;
-  #isSubmitted = false;
 
   constructor(data: Uint8Array) {
     super();
@@ -48,57 +45,14 @@ class CompareAndWrite extends Mover {
     this.#length = data.length / 2;
   }
 
-  override settled(command: Command): void {
-    if (this.#isSubmitted) command.succeed();
-    else if (!this.#isWaiting && !command.isAborting) this.#start(command);
+  override pieceBytes(command: Command): number {
+    return this.#length - command.cursor;
   }
 
-  override partDone(command: Command, part: Part): void {
-    if (part.io.status !== IoStatus.ok) command.noteFailure(part.io);
-    part.io.payload = undefined;
-    command.services.parts.give(part);
-  }
-
-  override retry(command: Command): boolean {
-    const { staging } = command.services;
-    const payload = staging.allocateForWaiter(command.offset, this.#length);
-    if (payload === undefined) return false;
-    // The payload is not kept over the turn: the device gets it at once, or nobody.
-    this.#isWaiting = false;
-    this.#submit(command, payload);
-    return true;
-  }
-
-  override cleanup(command: Command): void {
-    if (this.#isWaiting) command.services.staging.leave(command);
-  }
-
-  #start(command: Command): void {
-    const { staging } = command.services;
-    const payload = staging.allocate(command.offset, this.#length);
-    if (payload !== undefined) {
-      this.#submit(command, payload);
-      return;
-    }
-    this.#isWaiting = true;
-    staging.wait(command, this.#length);
-  }
-
-  #submit(command: Command, payload: NonNullable<Part['io']['payload']>): void {
-    if (refuseReserved(command)) {
-      payload.release();
-      return;
-    }
+  override fill(payload: Payload, io: IoRequest, command: Command): void {
     payload.fill(0, this.#data, this.#length, 2 * this.#length);
-    this.#isSubmitted = true;
-    const part = command.services.parts.take(command);
-    const { io } = part;
     io.kind = IoKind.compareAndWrite;
-    io.offset = command.offset;
-    io.length = this.#length;
     io.expected = this.#data.subarray(0, this.#length);
-    io.payload = payload;
     io.fua = command.fua;
-    command.submit(part);
   }
 }

@@ -2,18 +2,16 @@
  * WRITE SAME(10) and (16), SBC-3 5.48 and 5.49: one block repeated. Zeros are one record in the log however long the range
  * is; any other pattern is really written, with bounded memory.
  */
-import { IoKind, IoStatus, writeAtomicBytes } from '../device/block-device.ts';
+import { IoKind, type IoRequest, writeAtomicBytes } from '../device/block-device.ts';
 import type { Payload } from '../device/staging.ts';
 import { type RangeFields, range10, range16, takeRange } from './block-range.ts';
 import { byteAt } from './bytes.ts';
 import type { Command } from './command.ts';
 import type { Handler } from './command-row.ts';
 import { logicalBlockBytes, writeSameBlocksMax } from './limits.ts';
-import { Mover } from './mover.ts';
-import type { Part } from './part.ts';
 import { RangeWork } from './range-work.ts';
-import { refuseReserved } from './refuse-reserved.ts';
 import { cdbField, SenseCode } from './sense.ts';
+import { StagedMover } from './staged-mover.ts';
 
 const unmapMask = 0x08;
 const noDataMask = 0x01;
@@ -62,10 +60,9 @@ function startZero(command: Command, length: number, isUnmap: boolean): void {
 const patternBytes = 32 * 1024;
 
 /** Writes the block over and over, one payload at a time. */
-class PatternWrite extends Mover {
+class PatternWrite extends StagedMover {
   readonly #pattern = new Uint8Array(patternBytes);
   readonly #length: number;
-  #isWaiting = false;
 
   constructor(block: Uint8Array, length: number) {
     super();
@@ -73,65 +70,17 @@ class PatternWrite extends Mover {
     for (let at = 0; at < patternBytes; at += block.length) this.#pattern.set(block, at);
   }
 
-  override settled(command: Command): void {
-    if (command.cursor === this.#length) {
-      command.succeed();
-      return;
-    }
-    if (command.isAborting || this.#isWaiting) return;
-    const { staging } = command.services;
-    const payload = staging.allocate(command.offset + command.cursor, this.#pieceBytes(command));
-    if (payload !== undefined) {
-      this.#submit(command, payload);
-      return;
-    }
-    this.#isWaiting = true;
-    staging.wait(command, this.#pieceBytes(command));
-  }
-
-  override partDone(command: Command, part: Part): void {
-    const { io } = part;
-    if (io.status !== IoStatus.ok) command.noteFailure(io);
-    io.payload = undefined;
-    command.services.parts.give(part);
-  }
-
-  override retry(command: Command): boolean {
-    const { staging } = command.services;
-    const at = command.offset + command.cursor;
-    const payload = staging.allocateForWaiter(at, this.#pieceBytes(command));
-    if (payload === undefined) return false;
-    this.#isWaiting = false;
-    this.#submit(command, payload);
-    return true;
-  }
-
-  override cleanup(command: Command): void {
-    if (this.#isWaiting) command.services.staging.leave(command);
-  }
-
   /** Pieces end on multiples of the largest write, so that only the ends of the range can be ragged. */
-  #pieceBytes(command: Command): number {
+  override pieceBytes(command: Command): number {
     const at = command.offset + command.cursor;
     return Math.min(this.#length - command.cursor, writeAtomicBytes - (at % writeAtomicBytes));
   }
 
-  #submit(command: Command, payload: Payload): void {
-    if (refuseReserved(command)) {
-      payload.release();
-      return;
-    }
+  override fill(payload: Payload, io: IoRequest): void {
     const { length } = payload;
     for (let at = 0; at < length; at += patternBytes) {
       payload.fill(at, this.#pattern, 0, Math.min(patternBytes, length - at));
     }
-    const part = command.services.parts.take(command);
-    const { io } = part;
     io.kind = IoKind.write;
-    io.offset = command.offset + command.cursor;
-    io.length = length;
-    io.payload = payload;
-    command.cursor += length;
-    command.submit(part);
   }
 }
