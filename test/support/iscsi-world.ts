@@ -1,6 +1,4 @@
 /** An iSCSI server and a SCSI target over memory devices, memory streams and manual time: everything happens when a test says so. */
-import type { Log } from '../../src/base/ports.ts';
-import { Staging } from '../../src/device/staging.ts';
 import { StagingDoor } from '../../src/device/staging-door.ts';
 import { IscsiServer } from '../../src/iscsi/server.ts';
 import type { IscsiLimits } from '../../src/iscsi/server-limits.ts';
@@ -10,11 +8,8 @@ import { TargetGroups } from '../../src/scsi/target-groups.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { IscsiInitiator, type LoginShape } from './iscsi-initiator.ts';
 import { MemoryHosts } from './login-world.ts';
-import { ManualTimers } from './manual-timers.ts';
 import { MemoryDevice } from './memory-device.ts';
-import { MemoryStream } from './memory-stream.ts';
-
-const roundsMax = 1_000_000;
+import { ServerWorld } from './server-world.ts';
 
 export interface IscsiWorldOptions {
   readonly sizeBytes?: number;
@@ -22,32 +17,19 @@ export interface IscsiWorldOptions {
   readonly limits?: Partial<IscsiLimits>;
 }
 
-export class IscsiWorld {
-  readonly staging: Staging;
-  readonly timers = new ManualTimers();
+export class IscsiWorld extends ServerWorld {
   readonly hosts = new MemoryHosts();
   readonly target: ScsiTarget;
   readonly server: IscsiServer;
   /** LUN 0. */
   readonly device: MemoryDevice;
   readonly luns = new Map<number, MappedLun>();
-  readonly warnings: string[] = [];
-  readonly #streams = new Set<MemoryStream>();
   readonly #clock = { wallMs: () => 1_700_000_000_000, monotonicMs: () => 0 };
 
   constructor(options: IscsiWorldOptions = {}) {
-    this.staging = new Staging(new SharedArrayBuffer(options.slabBytes ?? 32 << 20));
+    super(options.slabBytes ?? 32 << 20);
     this.device = this.addLun(0, options.sizeBytes ?? 64 << 20);
-    const log: Log = {
-      info: () => undefined,
-      warn: (message, fields) => {
-        this.warnings.push(`${message} ${JSON.stringify(fields)}`);
-      },
-      error: (message) => {
-        throw new Error(message);
-      },
-    };
-    const { timers, hosts, luns } = this;
+    const { timers, hosts, log, luns } = this;
     const state = { state: 0, isPreferred: false } as const;
     this.target = new ScsiTarget({
       lunMap: { luns: () => luns },
@@ -80,8 +62,7 @@ export class IscsiWorld {
 
   /** A connection on which nothing was said yet. */
   connect(relativePort = 1): IscsiInitiator {
-    const stream = new MemoryStream();
-    this.#streams.add(stream);
+    const stream = this.stream();
     const portal = { address: '127.0.0.1', port: 3259 + relativePort, group: 1, relativePort };
     this.server.accept(stream, portal);
     return new IscsiInitiator(stream, () => {
@@ -95,16 +76,6 @@ export class IscsiWorld {
     initiator.login(shape);
     for (const lun of this.luns.keys()) initiator.execute({ cdb: new Uint8Array(6), lun });
     return initiator;
-  }
-
-  /** Lets everything happen that can happen without time passing. */
-  run(): void {
-    for (let round = 0; round < roundsMax; round += 1) {
-      let isBusy = false;
-      for (const stream of this.#streams) isBusy = stream.step() || isBusy;
-      if (!this.timers.endTurn() && !isBusy) return;
-    }
-    throw new Error('the server does not come to rest');
   }
 
   /** Time passes in steps, and everything happens. */

@@ -1,17 +1,12 @@
 /** An NBD server over memory devices, memory streams and manual time: everything happens when a test says so. */
-import type { Log } from '../../src/base/ports.ts';
-import { Staging } from '../../src/device/staging.ts';
 import { StagingDoor } from '../../src/device/staging-door.ts';
 import { type NbdDoor, plainDoor } from '../../src/nbd/door.ts';
 import type { NbdLimits } from '../../src/nbd/limits.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
-import { ManualTimers } from './manual-timers.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { MemoryExports } from './memory-exports.ts';
-import { MemoryStream } from './memory-stream.ts';
 import { NbdClient } from './nbd-client.ts';
-
-const roundsMax = 1_000_000;
+import { ServerWorld } from './server-world.ts';
 
 export interface NbdWorldOptions {
   readonly sizeBytes?: number;
@@ -19,29 +14,16 @@ export interface NbdWorldOptions {
   readonly limits?: Partial<NbdLimits>;
 }
 
-export class NbdWorld {
-  readonly staging: Staging;
-  readonly timers = new ManualTimers();
+export class NbdWorld extends ServerWorld {
   readonly exports = new MemoryExports();
   readonly server: NbdServer;
   /** The export `disk`. */
   readonly device: MemoryDevice;
-  readonly warnings: string[] = [];
-  readonly #streams: MemoryStream[] = [];
 
   constructor(options: NbdWorldOptions = {}) {
-    this.staging = new Staging(new SharedArrayBuffer(options.slabBytes ?? 16 << 20));
+    super(options.slabBytes ?? 16 << 20);
     this.device = this.addDevice('disk', options.sizeBytes ?? 64 << 20);
-    const log: Log = {
-      info: () => undefined,
-      warn: (message, fields) => {
-        this.warnings.push(`${message} ${JSON.stringify(fields)}`);
-      },
-      error: (message) => {
-        throw new Error(message);
-      },
-    };
-    const { timers, exports } = this;
+    const { timers, exports, log } = this;
     const staging = new StagingDoor(this.staging);
     const limits = options.limits ?? {};
     this.server = new NbdServer({ exports, staging, timers, log, limits });
@@ -61,9 +43,7 @@ export class NbdWorld {
 
   /** A client whose stream nobody serves yet. */
   client(): NbdClient {
-    const stream = new MemoryStream();
-    this.#streams.push(stream);
-    return new NbdClient(stream, () => {
+    return new NbdClient(this.stream(), () => {
       this.run();
     });
   }
@@ -73,16 +53,6 @@ export class NbdWorld {
     const client = this.connect();
     client.open('disk', how);
     return client;
-  }
-
-  /** Lets everything happen that can happen without time passing. */
-  run(): void {
-    for (let round = 0; round < roundsMax; round += 1) {
-      let isBusy = false;
-      for (const stream of this.#streams) isBusy = stream.step() || isBusy;
-      if (!this.timers.endTurn() && !isBusy) return;
-    }
-    throw new Error('the server does not come to rest');
   }
 
   /** Time passes, then everything happens. */
