@@ -102,6 +102,8 @@ export const limits = {
   settlePollMs: 1,
   /** Entries of an index run that the keeper merges before it looks for other work: about 10 ms. */
   runEntriesPerStep: 20_000,
+  /** Bytes of a pack that the keeper copies or reads back before it looks for other work: about 5 ms. */
+  packStepBytes: 4 * 2 ** 20,
   /** RAM of tables and blocks of index runs, and of the indexes of segments that no run covers yet. Filling a leaf asks the
    *  tables of all runs, so they should fit: about 10 MiB for each TiB of log that was written in pieces of 4 KiB. */
   runTableBytes: 128 * 2 ** 20,

@@ -57,6 +57,7 @@ import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
+import { Packing } from './pack/packing.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
 import { RetentionSteward } from './retention/steward.ts';
 import { Scrubber } from './scrub/scrubber.ts';
@@ -81,6 +82,8 @@ export class Pool {
   readonly warmUp: WarmUp;
   readonly #budget: MapBudget;
   readonly scrubber: Scrubber;
+  /** What is kept of segments goes into packs. */
+  readonly packing: Packing;
   /** Capacity and limits of use. */
   readonly settings: PoolSettings;
   /** Which blocks of the log can still be reached. */
@@ -137,6 +140,7 @@ export class Pool {
     this.warmUp = new WarmUp(parts);
     this.#budget = helpers.budget;
     this.#budget.start();
+    this.packing = new Packing(parts, maintenance);
     this.scrubber = new Scrubber(parts, maintenance, () => helpers.upkeep.all());
     this.mark = new LivenessMark(this.#operator, maintenance, {
       runs: helpers.index.runs,
@@ -449,6 +453,7 @@ export class Pool {
     this.segmentOpened();
     this.scrubber.open();
     this.retention.start();
+    this.packing.start();
   }
 
   /** Logs the whole catalogue. */
@@ -482,6 +487,7 @@ export class Pool {
     this.warmUp.stop();
     this.#budget.stop();
     this.scrubber.close();
+    this.packing.stop();
     const stop = (): void => {
       writer?.commit.stop();
       keeper.stop();

@@ -16,6 +16,7 @@ import type { StoreVariant } from './broken-stores.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
+import { wantedContents } from './kept-blocks.ts';
 import { Machine } from './machine.ts';
 import type { PoolState } from './model.ts';
 import {
@@ -60,6 +61,8 @@ interface InnerPoint {
 }
 
 const eventsMax = 50_000;
+/** Seals follow the log by less than this. */
+const sealMs = 300;
 const epilogueSequence = 1_000_000;
 /** Every second recovery also checks the manifest, with a rebuild. */
 const rebuildStride = 2;
@@ -152,6 +155,9 @@ class Explorer {
     switch (step.kind) {
       case 'wait':
         life.idle();
+        break;
+      case 'pack':
+        life.pack(this.#oracle.now, this.#contents, step.every);
         break;
       case 'flush':
         life.client.flush(step.volume);
@@ -273,15 +279,33 @@ class Explorer {
 class Life {
   readonly process: StoreProcess;
   readonly client: Client;
+  #isPacking = false;
 
   constructor(process: StoreProcess, client: Client) {
     this.process = process;
     this.client = client;
   }
 
-  /** Runs until every request is answered. */
+  /** Runs until every request is answered, and what was to be packed is. */
   idle(): void {
-    this.process.runUntil(() => this.client.pendingCount === 0, eventsMax, 'answers');
+    const isIdle = (): boolean => this.client.pendingCount === 0 && !this.#isPacking;
+    this.process.runUntil(isIdle, eventsMax, 'answers');
+  }
+
+  /** Begins to pack every n-th sealed segment. Throws Violation when the store refuses. */
+  pack(state: PoolState, contents: ContentTable, every: number): void {
+    this.idle();
+    this.process.passTime(sealMs);
+    this.#isPacking = true;
+    this.process.pack(contents, wantedContents(state), {
+      isChosen: (segId) => segId % every === 0,
+      done: (outcome) => {
+        this.#isPacking = false;
+        if (outcome.ok && outcome.value.refused.length === 0) return;
+        const why = outcome.ok ? outcome.value.refused[0]?.reason : outcome.error.message;
+        throw new Violation(`not packed: ${why}`);
+      },
+    });
   }
 }
 

@@ -15,6 +15,8 @@ export type Step =
   | { readonly kind: 'op'; readonly op: StepOp }
   | { readonly kind: 'wait' }
   | { readonly kind: 'flush'; readonly volume: number }
+  /** Waits for answers and seals, then begins to pack every n-th of the sealed segments; what follows goes on beside it. */
+  | { readonly kind: 'pack'; readonly every: number }
   /** Closes the pool in order and opens it again. */
   | { readonly kind: 'reopen' }
   | { readonly kind: 'stepClock'; readonly byMs: number };
@@ -91,6 +93,10 @@ function luState(volume: number): Step {
 
 function flush(volume: number): Step {
   return { kind: 'flush', volume };
+}
+
+function pack(every: number): Step {
+  return { kind: 'pack', every };
 }
 
 function repeat(count: number, make: (index: number) => readonly Step[]): readonly Step[] {
@@ -187,6 +193,46 @@ export const programs: readonly Program[] = [
       snapshot('snapshotCreate', 'late'),
       wait,
       ...repeat(3, (index) => [write(1, index * 20, 20)]),
+      wait,
+    ],
+  },
+  {
+    name: 'packs',
+    steps: [
+      create(1, 'a', 64),
+      wait,
+      ...repeat(3, (index) => [write(1, index * 16, 24)]),
+      wait,
+      snapshot('snapshotCreate', 's'),
+      wait,
+      ...repeat(6, () => [write(1, 0, 40)]),
+      wait,
+      pack(1),
+      write(1, 50, 3),
+      clear('trim', 30, 4),
+      wait,
+      ...repeat(4, (index) => [write(1, index * 10, 30)]),
+      wait,
+    ],
+  },
+  {
+    name: 'packs-of-packs',
+    steps: [
+      create(1, 'a', 64),
+      wait,
+      ...repeat(5, (index) => [write(1, index * 5, 40)]),
+      snapshot('snapshotCreate', 's'),
+      wait,
+      pack(2),
+      wait,
+      ...repeat(4, () => [write(1, 3, 40)]),
+      snapshot('snapshotDelete', 's'),
+      wait,
+      reopen,
+      pack(1),
+      write(1, 0, 20),
+      wait,
+      pack(3),
       wait,
     ],
   },

@@ -19,12 +19,14 @@ import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
 import { livenessLimits } from '../../src/volume/liveness/limits.ts';
+import type { PackReport } from '../../src/volume/pack/packing.ts';
 import type { OpenSnapshot, Pool } from '../../src/volume/pool.ts';
 import { openPool } from '../../src/volume/pool-open.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 import type { PoolSpace } from '../../src/volume/reports.ts';
 import { brokenDisk, type StoreVariant } from './broken-stores.ts';
-import type { ContentTable } from './content.ts';
+import type { ContentId, ContentTable } from './content.ts';
+import { packOrders } from './kept-blocks.ts';
 import type { Machine } from './machine.ts';
 import { type DataOp, luStateBytes, type ModelOp, type PoolState } from './model.ts';
 import { DeviceReader } from './observe.ts';
@@ -254,6 +256,27 @@ export class StoreProcess {
       default:
         unreachable(op);
     }
+  }
+
+  /**
+   * Begins to pack those of the sealed segments that `isChosen`, together; keeps every block with `wanted` contents, and those
+   * that were given up already are not there. `done` runs when it has ended, whether the pool could do it or not.
+   */
+  pack(
+    contents: ContentTable,
+    wanted: ReadonlySet<ContentId>,
+    choice: {
+      readonly isChosen: (segId: number) => boolean;
+      readonly done: (outcome: Outcome<PackReport>) => void;
+    },
+  ): void {
+    const segmentSlots = this.#options.segmentSlots ?? smallSettings.segmentSlots;
+    const { uuid, packing } = this.pool;
+    const orders = packOrders(this.machine.image, { uuid, segmentSlots }, contents, wanted)
+      // The newest of them may not be followed by anything durable yet.
+      .slice(0, -1)
+      .filter(({ segId }) => choice.isChosen(segId));
+    packing.pack(orders, choice.done);
   }
 
   /** Reads everything that the pool shows: volumes, their heads and all snapshots. */

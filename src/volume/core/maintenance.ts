@@ -146,21 +146,21 @@ export class Maintenance {
 
   /** Reads everything and compares it with its checksums, segment by segment. */
   verify(upkeep: RunChecks, progress: Progress, done: (report: VerifyReport) => void): void {
-    const runs = upkeep.all();
+    const rest = this.#checks(upkeep);
     const segments = this.#ends();
     const faults: string[] = [];
     let faultCount = 0;
     let blocksChecked = 0;
     const next = (index: number): void => {
-      progress(index, segments.length + runs.length);
+      progress(index, segments.length + rest.length);
       const segment = segments[index];
-      const run = runs[index - segments.length];
-      if (segment === undefined && run === undefined) {
+      const check = rest[index - segments.length];
+      if (segment === undefined && check === undefined) {
         done({ segmentsChecked: segments.length, blocksChecked, faults, faultCount });
         return;
       }
       if (segment === undefined) {
-        this.#verifyRun(run, (fault) => {
+        check?.((fault) => {
           if (fault !== undefined) faultCount += 1;
           if (fault !== undefined && faults.length < faultsListedMax) faults.push(fault);
           next(index + 1);
@@ -177,8 +177,35 @@ export class Maintenance {
     next(0);
   }
 
-  #verifyRun(place: RunPlace | undefined, done: (fault: string | undefined) => void): void {
-    if (place === undefined) return;
+  /** What there is beside segments. */
+  #checks(upkeep: RunChecks): ((done: (fault: string | undefined) => void) => void)[] {
+    const { containers } = this.#parts;
+    const runs = upkeep.all().map((place) => (done: (fault: string | undefined) => void) => {
+      this.#verifyRun(place, done);
+    });
+    const packs = [...containers.packs()].map(
+      ({ packId }) =>
+        (done: (fault: string | undefined) => void) => {
+          this.verifyPack(packId, done);
+        },
+    );
+    const damaged = containers.damaged.map(
+      ({ text }) =>
+        (done: (fault: string | undefined) => void) => {
+          done(text);
+        },
+    );
+    return [...runs, ...packs, ...damaged];
+  }
+
+  /** What a pack says of itself; one that was replaced meanwhile is not looked at. */
+  verifyPack(packId: number, done: (fault: string | undefined) => void): void {
+    this.ask<'verify-pack'>({ kind: 'verify-pack', packId }, ({ error }) => {
+      done(this.#parts.containers.has(packId) ? error?.message : undefined);
+    });
+  }
+
+  #verifyRun(place: RunPlace, done: (fault: string | undefined) => void): void {
     this.ask<'verify-run'>({ kind: 'verify-run', place }, ({ error }) => {
       done(error && `${error.message} ('pool rebuild' makes it again)`);
     });

@@ -11,6 +11,11 @@ export function segmentPath(segId: number): string {
   return `${segmentFolder}/${segmentName(segId)}`;
 }
 
+/** The id of a segment's file; undefined for other paths. */
+export function segIdOfPath(path: string): number | undefined {
+  return segIdOfName(path.slice(segmentFolder.length + 1));
+}
+
 /** The id in a file name; undefined for other files. */
 export function segIdOfName(name: string): number | undefined {
   const match = namePattern.exec(name);

@@ -79,6 +79,22 @@ export class SegmentSupply {
     this.#refill();
   }
 
+  /** A file whose segment lies elsewhere now, to be used again; false = there are enough of them. */
+  offer(path: string): boolean {
+    const count = this.#leftovers.length + this.#ready.length;
+    if (this.#isStopped || count >= this.#options.target) return false;
+    this.#leftovers.push(path);
+    this.#refill();
+    return true;
+  }
+
+  /** Takes back leftovers beyond those that it wants, of those that `isGivenUp` is true for. */
+  takeSurplus(isGivenUp: (path: string) => boolean): string[] {
+    const surplus = this.#leftovers.slice(this.#options.target).filter(isGivenUp);
+    for (const path of surplus) this.#leftovers.splice(this.#leftovers.indexOf(path), 1);
+    return surplus;
+  }
+
   stop(): void {
     this.#isStopped = true;
   }

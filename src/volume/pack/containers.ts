@@ -102,13 +102,19 @@ export class Containers {
     this.#packById.delete(packId);
   }
 
+  has(packId: number): boolean {
+    return this.#packById.has(packId);
+  }
+
   /** Ids of packs in which no segment lies any more: all their members are in later ones. */
   superseded(): number[] {
-    const ids: number[] = [];
-    for (const { packId, members } of this.#packById.values()) {
-      if (members.every(({ segId }) => this.find(segId)?.packId !== packId)) ids.push(packId);
-    }
-    return ids;
+    return [...this.#packById.keys()].filter((packId) => this.isSuperseded(packId));
+  }
+
+  /** Whether no segment lies in the pack any more. */
+  isSuperseded(packId: number): boolean {
+    const members = this.#packById.get(packId)?.members ?? [];
+    return members.every(({ segId }) => this.find(segId)?.packId !== packId);
   }
 
   /** The segment to read from; the caller closes it. Throws DiskError when there is no such file. */

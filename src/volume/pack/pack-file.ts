@@ -1,6 +1,7 @@
 /** Reads what a pack file says of itself: header, table of members, trailer. */
 import type { DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
 import {
   decodePackHeader,
   decodePackTable,
@@ -9,6 +10,8 @@ import {
   packHeaderBytes,
   packTrailerBytes,
 } from '../format/pack.ts';
+import { MediumFile } from '../scrub/medium-file.ts';
+import type { CheckOptions } from '../scrub/segment-check.ts';
 
 /**
  * The pack in a file; undefined when it is not whole (kept blocks, footers and checksums are not looked at). Throws DiskError,
@@ -31,4 +34,23 @@ export function readPack(
     file.read(trailer, header.totalBytes - packTrailerBytes) === trailer.length;
   if (!isRead || !isPackTrailer(trailer, header, seeds)) return undefined;
   return decodePackTable(table, header, seeds);
+}
+
+/** Reads the pack in a file from the medium. Throws DiskError, and FormatError when it is not whole. */
+export function readPackFrom(
+  { disk, seeds, window }: Pick<CheckOptions, 'disk' | 'seeds' | 'window'>,
+  { path, packId }: { readonly path: string; readonly packId: number },
+): Pack {
+  const medium = new MediumFile(disk, path, window);
+  try {
+    const file = {
+      read: (target: Uint8Array, position: number) => medium.read(target, position),
+      size: () => disk.sizeOf(path),
+    };
+    const pack = readPack(file, packId, seeds);
+    if (pack === undefined) throw new FormatError(`pack ${packId} is damaged`);
+    return pack;
+  } finally {
+    medium.close();
+  }
 }

@@ -213,7 +213,7 @@ export class Scrubber {
   #checkRuns(index: number): void {
     const place = this.#runs()[index];
     if (place === undefined) {
-      this.#endPass();
+      this.#checkPacks([...this.#parts.containers.packs()].map(({ packId }) => packId));
       return;
     }
     this.#isAsking = true;
@@ -226,6 +226,23 @@ export class Scrubber {
       if (this.#state !== 'running') return;
       this.#after(0, () => {
         this.#checkRuns(index + 1);
+      });
+    });
+  }
+
+  /** What packs say of themselves: their members were looked at as segments. */
+  #checkPacks([packId, ...rest]: readonly number[]): void {
+    if (packId === undefined) {
+      this.#endPass();
+      return;
+    }
+    this.#isAsking = true;
+    this.#maintenance.verifyPack(packId, (fault) => {
+      this.#isAsking = false;
+      if (fault !== undefined) this.#found({ text: fault, segId: 0, bad: undefined });
+      if (this.#state !== 'running') return;
+      this.#after(0, () => {
+        this.#checkPacks(rest);
       });
     });
   }

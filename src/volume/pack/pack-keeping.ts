@@ -1,0 +1,48 @@
+/** What the keeper does about packs: makes them in steps, removes files that nobody reads any more, reads a pack's table. */
+import { limits } from '../limits.ts';
+import { segmentPath } from '../log/segment-path.ts';
+import { mediumWindowBytes } from '../scrub/medium-file.ts';
+import { PackBuilder, type PackBuilderOptions } from './pack-builder.ts';
+import { readPackFrom } from './pack-file.ts';
+import { packPath } from './pack-path.ts';
+import type { MadePack, PackPlan } from './pack-plan.ts';
+
+export class PackKeeping {
+  readonly #options: PackBuilderOptions;
+  readonly #builder: PackBuilder;
+  #window: Uint8Array | undefined;
+
+  constructor(options: PackBuilderOptions) {
+    this.#options = options;
+    this.#builder = new PackBuilder(options);
+  }
+
+  close(): void {
+    this.#builder.abandon();
+  }
+
+  /** One step towards a pack; undefined = not done yet. Throws DiskError, FormatError. */
+  step(plan: PackPlan | undefined): MadePack | undefined {
+    return this.#builder.step(plan, limits.packStepBytes);
+  }
+
+  /** Removes files in which no segment lies any more: of segments, and packs. Throws DiskError. */
+  remove(segIds: readonly number[], packIds: readonly number[]): void {
+    const { disk, containers } = this.#options;
+    for (const segId of segIds) {
+      if (containers.find(segId) !== undefined) disk.remove(segmentPath(segId));
+    }
+    for (const packId of packIds) {
+      if (!containers.isSuperseded(packId)) continue;
+      disk.remove(packPath(packId));
+      containers.remove(packId);
+    }
+  }
+
+  /** Reads what a pack says of itself from the medium. Throws DiskError, and FormatError when it is damaged. */
+  verify(packId: number): void {
+    const { disk, seeds } = this.#options;
+    this.#window ??= new Uint8Array(disk.memory(mediumWindowBytes));
+    readPackFrom({ disk, seeds, window: this.#window }, { path: packPath(packId), packId });
+  }
+}
