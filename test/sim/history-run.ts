@@ -8,16 +8,11 @@
  */
 import { present } from '../../src/base/assert.ts';
 import type { Outcome } from '../../src/base/errors.ts';
-import {
-  type BlockDevice,
-  blockSizeBytes,
-  IoKind,
-  IoRequest,
-  IoStatus,
-} from '../../src/device/block-device.ts';
+import { type BlockDevice, blockSizeBytes } from '../../src/device/block-device.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Diff } from '../../src/volume/history.ts';
 import type { Pool } from '../../src/volume/pool.ts';
+import { submitBlockOp } from './block-op.ts';
 import { anyCrash, crashed } from './crash.ts';
 import { bitmapBlocks, diffBlocks, readNumbers } from './history-look.ts';
 import {
@@ -174,7 +169,7 @@ class HistoryRun {
     this.#at(`data ${JSON.stringify(batch)}`);
     let pending = batch.length;
     for (const op of batch) {
-      this.#submit(op, () => {
+      submitBlockOp(this.#process, op, () => {
         pending -= 1;
       });
       this.#state = applied(this.#state, op);
@@ -192,29 +187,6 @@ class HistoryRun {
     const kind = random.pick(['write', 'write', 'write', 'trim', 'zero', 'thick-zero'] as const);
     if (kind === 'write') this.#sequence += 1;
     return { volume, kind, first, count, sequence: this.#sequence };
-  }
-
-  #submit(op: BlockOp, done: () => void): void {
-    const request = new IoRequest(({ status }) => {
-      if (status !== IoStatus.ok) throw new Violation(`${op.kind} answered with ${status}`);
-      done();
-    });
-    request.offset = op.first * blockSizeBytes;
-    request.length = op.count * blockSizeBytes;
-    request.noHole = op.kind === 'thick-zero';
-    request.kind =
-      op.kind === 'write' ? IoKind.write : op.kind === 'trim' ? IoKind.trim : IoKind.zero;
-    if (op.kind === 'write') {
-      const payload = present(
-        this.#process.allocate(request.offset, request.length),
-        'staging of a small write',
-      );
-      const bytes = new Uint8Array(request.length);
-      new Uint32Array(bytes.buffer).fill(op.sequence);
-      payload.fill(0, bytes, 0, bytes.length);
-      request.payload = payload;
-    }
-    this.#process.openVolume(op.volume).submit(request);
   }
 
   #create(): void {
