@@ -137,8 +137,8 @@ export interface BlockDevice {
   readonly luState: Uint8Array | undefined;
   submit(request: IoRequest): void;
   /**
-   * Allocation of [offset, offset + length), merged neighbours, at most `extentsMax` runs from the start of the range
-   * (fewer bytes than asked may be covered then). Boundaries are multiples of 4096 except at the end of the device.
+   * Allocation of [offset, offset + length), merged neighbours, at most `extentsMax` runs from the start of the range.
+   * Fewer bytes than asked may be covered: when there are more runs, or to find out about the rest is much work. Boundaries are multiples of 4096 except at the end of the device.
    * `done` may run inside the call. An empty list means invalid range.
    */
   extents(
