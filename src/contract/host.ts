@@ -43,18 +43,21 @@ export type Host = Static<typeof Host>;
 export const HostList = Type.Object({ hosts: Type.Array(Host) });
 export type HostList = Static<typeof HostList>;
 
+const settings = {
+  isAnyInitiator: Type.Optional(Type.Boolean()),
+  isLoopbackOnly: Type.Optional(Type.Boolean()),
+  /**
+   * True: a target of its own, under the name that it has, or one that is made for it unless `targetName` is there. False: the
+   * pool's target, as for a new host of which nothing is said.
+   */
+  hasOwnTarget: Type.Optional(Type.Boolean()),
+  targetName: Type.Optional(TargetName),
+  chapIn: Type.Optional(ChapAccount),
+  chapOut: Type.Optional(ChapAccount),
+};
+
 export const HostCreate = Type.Object(
-  {
-    name: Name,
-    initiators: Type.Optional(Initiators),
-    isAnyInitiator: Type.Optional(Type.Boolean()),
-    isLoopbackOnly: Type.Optional(Type.Boolean()),
-    /** A target of its own, under a name that is made for it unless `targetName` is there. */
-    hasOwnTarget: Type.Optional(Type.Boolean()),
-    targetName: Type.Optional(TargetName),
-    chapIn: Type.Optional(ChapAccount),
-    chapOut: Type.Optional(ChapAccount),
-  },
+  { name: Name, initiators: Type.Optional(Initiators), ...settings },
   { additionalProperties: false },
 );
 export type HostCreate = Static<typeof HostCreate>;
@@ -65,13 +68,7 @@ export const HostSet = Type.Object(
     newName: Type.Optional(Name),
     addInitiators: Type.Optional(Initiators),
     removeInitiators: Type.Optional(Initiators),
-    isAnyInitiator: Type.Optional(Type.Boolean()),
-    isLoopbackOnly: Type.Optional(Type.Boolean()),
-    /** False: the pool's target again. True: one of its own; it keeps the name that it has. */
-    hasOwnTarget: Type.Optional(Type.Boolean()),
-    targetName: Type.Optional(TargetName),
-    chapIn: Type.Optional(ChapAccount),
-    chapOut: Type.Optional(ChapAccount),
+    ...settings,
     /** in: nobody proves anything any more; out: only the target need not. */
     removeChap: Type.Optional(Type.Union([Type.Literal('in'), Type.Literal('out')])),
     force: Type.Optional(Type.Boolean()),
