@@ -35,7 +35,7 @@ function installReading(app: FastifyInstance, control: PoolControl): void {
   app.get<{ Params: VolumePath }>(
     '/v1/volumes/:name/history',
     { schema: { params: VolumePath, response: { 200: VolumeHistory } } },
-    async (request) => ({ lines: await control.volumeHistory(request.params.name) }),
+    async (request) => await control.volumeHistory(request.params.name),
   );
 }
 

@@ -189,6 +189,8 @@ class Bisect {
 function changeText({ kind, offset, length }: Change): string {
   if (kind === 'resize') return 'a resize';
   if (kind === 'revert') return 'a rollback, undo or refresh';
+  if (kind === 'several')
+    return 'what was written since; of that time no moment in between is kept';
   return `${kind} of ${formatSize(length)} at byte ${offset}`;
 }
 

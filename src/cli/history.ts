@@ -4,7 +4,8 @@ import { formatSize } from '../base/units.ts';
 import { count } from '../base/words.ts';
 import type { Rate } from '../contract/history.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
-import type { Line, VolumeHistory } from '../contract/volume.ts';
+import type { Cdp, Line, Volume, VolumeHistory } from '../contract/volume.ts';
+import { cdpFacts } from './cdp.ts';
 import type { Session } from './command-session.ts';
 import { facts, formatDate, formatDuration, formatTime, table } from './format.ts';
 import { momentArgument } from './moment-argument.ts';
@@ -22,11 +23,13 @@ const noChange = '·';
 export interface HistoryOptions {
   readonly since?: string;
   readonly until?: string;
+  readonly kept?: boolean;
 }
 
 interface History {
-  readonly window: { readonly fromMs: number; readonly reason: string };
+  readonly cdp: Cdp;
   readonly lines: VolumeHistory['lines'];
+  readonly kept: VolumeHistory['kept'];
   readonly snapshots: SnapshotList['snapshots'];
   readonly rate: Omit<Rate, 'windowFromMs'>;
 }
@@ -34,36 +37,67 @@ interface History {
 export async function volumeHistory(
   session: Session,
   { name, path }: { readonly name: string; readonly path: string },
-  { since, until }: HistoryOptions,
+  { since, until, kept: isKeptShown = false }: HistoryOptions,
 ): Promise<void> {
   const query = new URLSearchParams({
     ...(since === undefined ? {} : { from: momentArgument(since) }),
     ...(until === undefined ? {} : { to: momentArgument(until) }),
   });
-  const { lines } = await session.send<VolumeHistory>('GET', `${path}/history`);
+  const { lines, kept } = await session.send<VolumeHistory>('GET', `${path}/history`);
+  const { cdp } = await session.send<Volume>('GET', path);
   const { snapshots } = await session.send<SnapshotList>('GET', `${path}/snapshots`);
-  const { windowFromMs, ...rate } = await session.send<Rate>(
+  const { windowFromMs: _windowFromMs, ...rate } = await session.send<Rate>(
     'GET',
     `${path}/rate?${query.toString()}`,
   );
-  const window = { fromMs: windowFromMs, reason: 'everything since creation' };
-  const history: History = { window, lines, snapshots, rate };
-  session.show(history, (shown) => historyText(name, shown, session.clock.wallMs()));
+  const history: History = { cdp, lines, kept, snapshots, rate };
+  session.show(history, (shown) => {
+    const nowMs = session.clock.wallMs();
+    return isKeptShown ? keptText(shown, nowMs) : historyText(name, shown, nowMs);
+  });
 }
 
 function historyText(name: string, history: History, nowMs: number): string {
-  const { lines, snapshots, rate, window } = history;
+  const { lines, snapshots, rate, cdp, kept } = history;
   const past = snapshots.filter(({ momentMs }) => momentMs !== undefined);
   return [
     linesText(name, lines, nowMs),
     '',
     facts([
-      ['window', `every moment since ${formatTime(window.fromMs, nowMs)} can be opened`],
+      ...cdpFacts(cdp, nowMs),
+      ...keptFacts(name, kept),
       ...rateFacts(rate),
       ...gapFacts(rate.gaps),
       ...past.slice(0, PAST_SNAPSHOTS_SHOWN).map((each) => pastFact(each)),
     ]),
   ].join('\n');
+}
+
+/** What is kept before the window, in short. */
+function keptFacts(name: string, kept: History['kept']): [string, string][] {
+  const pins = kept.filter(({ kind }) => kind === 'pin');
+  const snapshotCount = kept.filter(({ kind }) => kind === 'snapshot').length;
+  const [first] = pins;
+  const last = pins.at(-1);
+  if (first === undefined || last === undefined) {
+    return snapshotCount === 0 ? [] : [['before it', count(snapshotCount, 'snapshot')]];
+  }
+  const range = `${formatDate(first.timeMs)} to ${formatDate(last.timeMs)}`;
+  const snapshots = snapshotCount === 0 ? '' : `, ${count(snapshotCount, 'snapshot')}`;
+  const list = `tidemark volume history ${name} --kept`;
+  return [['before it', `${count(pins.length, 'automatic pin')} (${range})${snapshots}; ${list}`]];
+}
+
+function keptText({ cdp, kept }: History, nowMs: number): string {
+  if (kept.length === 0) {
+    return `nothing is given up yet: every moment since ${formatTime(cdp.fromMs, nowMs)} can be opened`;
+  }
+  const rows = kept.map(({ at, timeMs, kind }) => [
+    at,
+    formatTime(timeMs, nowMs),
+    kind === 'window' ? 'from here on every moment' : kind,
+  ]);
+  return table(['--at', 'TIME', 'KEPT AS'], rows, new Set());
 }
 
 function rateFacts(rate: History['rate']): [string, string][] {

@@ -12,6 +12,15 @@ import type {
   VolumeSet,
 } from '../contract/volume.ts';
 import { ackFacts, ackOption, riskLine } from './ack.ts';
+import {
+  type CdpOptions,
+  cdpColumn,
+  cdpFacts,
+  cdpPolicyOption,
+  cdpWanted,
+  cdpWindowOption,
+  policyText,
+} from './cdp.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
 import { usageFailure } from './failure.ts';
@@ -49,6 +58,7 @@ function addReading(volume: Command, session: () => Session): void {
     .description('lines (where it was rolled back), rate of change, quiet gaps, snapshots')
     .option('--since <moment>', `rate of change from here on: ${momentHelp}`)
     .option('--until <moment>', 'rate of change up to here')
+    .option('--kept', 'list every moment that is kept before the window')
     .action(async (name: string, options: HistoryOptions) => {
       await volumeHistory(session(), { name, path: volumePath(name) }, options);
     });
@@ -61,13 +71,16 @@ function addMaking(volume: Command, session: () => Session): void {
     .requiredOption('--size <size>', sizeHelp)
     .addOption(ackOption())
     .option('--thick', 'keep space for all of it: its writes are not refused when the pool is full')
-    .action(async (name: string, options: { size: string; ack?: Ack; thick?: true }) => {
+    .addOption(cdpPolicyOption())
+    .addOption(cdpWindowOption())
+    .action(async (name: string, options: CreateOptions) => {
       const { size, ack, thick } = options;
       await volumeCreate(session(), {
         name,
         sizeBytes: sizeArgument(size),
         ...(ack === undefined ? {} : { ack }),
         ...(thick === undefined ? {} : { provisioning: 'thick' }),
+        ...cdpWanted(options),
       });
     });
   volume
@@ -82,15 +95,16 @@ function addMaking(volume: Command, session: () => Session): void {
 }
 
 function addChanging(volume: Command, session: () => Session): void {
-  volume
-    .command('set <name>')
+  withConsentOptions(volume.command('set <name>'))
     .description(
-      'change when writes are answered, whether space is kept, how reservations go; clients stay connected',
+      'change how much of the past is kept, when writes are answered, whether space is kept, how reservations go; clients stay connected',
     )
+    .addOption(cdpPolicyOption())
+    .addOption(cdpWindowOption())
     .addOption(ackOption())
     .addOption(provisioningOption())
     .addOption(isidOption())
-    .action(async (name: string, options: SetOptions) => {
+    .action(async (name: string, options: SetOptions & Consent) => {
       await volumeSet(session(), name, options);
     });
   volume
@@ -107,7 +121,7 @@ function addChanging(volume: Command, session: () => Session): void {
       await volumeResize(session(), { name, sizeBytes: sizeArgument(size) }, hasConsent(options));
     });
   withConsentOptions(volume.command('delete <name>'))
-    .description('delete a volume with all its data and snapshots')
+    .description('delete a volume with all its data, snapshots and past moments')
     .action(async (name: string, options: Consent) => {
       await volumeDelete(session(), name, hasConsent(options));
     });
@@ -141,11 +155,12 @@ async function volumeList(session: Session): Promise<void> {
       formatSize(each.sizeBytes),
       (each.isMappedPartial === true ? '>' : '') + formatSize(each.mappedBytes),
       each.ack,
+      cdpColumn(each.cdp),
       String(each.snapshotCount),
       String(each.connectionCount + each.sessionCount),
       formatTime(each.createdMs, nowMs),
     ]);
-    const head = ['NAME', 'SIZE', 'MAPPED', 'ACK', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
+    const head = ['NAME', 'SIZE', 'MAPPED', 'ACK', 'WINDOW', 'SNAPSHOTS', 'CLIENTS', 'CREATED'];
     const right = new Set(['SIZE', 'MAPPED', 'SNAPSHOTS', 'CLIENTS']);
     return table(head, rows, right);
   });
@@ -162,7 +177,13 @@ export function madeText(made: Pick<Volume, 'sizeBytes' | 'nbdUris' | 'ack'>): s
   return `, ${formatSize(made.sizeBytes)}${uris}${riskLine(made.ack)}`;
 }
 
-interface SetOptions {
+interface CreateOptions extends CdpOptions {
+  readonly size: string;
+  readonly ack?: Ack;
+  readonly thick?: true;
+}
+
+interface SetOptions extends CdpOptions {
   readonly ack?: Ack;
   readonly provisioning?: Provisioning;
   readonly prIgnoreIsid?: 'on' | 'off';
@@ -184,22 +205,36 @@ function isidOption(): Option {
   ).choices(['on', 'off']);
 }
 
-async function volumeSet(session: Session, name: string, options: SetOptions): Promise<void> {
+async function volumeSet(
+  session: Session,
+  name: string,
+  options: SetOptions & Consent,
+): Promise<void> {
   const { ack, provisioning, prIgnoreIsid } = options;
-  if (ack === undefined && prIgnoreIsid === undefined && provisioning === undefined) {
+  const cdp = cdpWanted(options);
+  const isCdp = Object.keys(cdp).length > 0;
+  if (!isCdp && ack === undefined && prIgnoreIsid === undefined && provisioning === undefined) {
     throw usageFailure('nothing to change', 'tidemark volume set --help shows what can be');
   }
   const change: VolumeSet = {
+    ...cdp,
     ...(ack === undefined ? {} : { ack }),
     ...(provisioning === undefined ? {} : { provisioning }),
     ...(prIgnoreIsid === undefined ? {} : { prIgnoresIsid: prIgnoreIsid === 'on' }),
   };
-  const volume = await session.send<Volume>('POST', `${volumePath(name)}/set`, change);
-  session.show(volume, (set) =>
+  const set = async (force: boolean): Promise<Volume> => {
+    const body = force ? { ...change, force } : change;
+    return await session.send<Volume>('POST', `${volumePath(name)}/set`, body);
+  };
+  const volume = hasConsent(options) ? await set(true) : await session.withConsent(name, set);
+  session.show(volume, (shown) =>
     [
-      ...(ack === undefined ? [] : [ackText(set)]),
-      ...(provisioning === undefined ? [] : [`${set.kind} ${set.name}: ${provisioningText(set)}`]),
-      ...(prIgnoreIsid === undefined ? [] : [`${set.kind} ${set.name}: ${isidText(set)}`]),
+      ...(isCdp ? [`${shown.kind} ${shown.name} keeps ${policyText(shown.cdp.policy)}`] : []),
+      ...(ack === undefined ? [] : [ackText(shown)]),
+      ...(provisioning === undefined
+        ? []
+        : [`${shown.kind} ${shown.name}: ${provisioningText(shown)}`]),
+      ...(prIgnoreIsid === undefined ? [] : [`${shown.kind} ${shown.name}: ${isidText(shown)}`]),
     ].join('\n'),
   );
 }
@@ -269,6 +304,7 @@ export function volumeFacts(volume: Omit<Volume, 'kind'>, nowMs: number): [strin
     ['provisioning', provisioningText(volume)],
     ...ackFacts(volume.ack),
     ['created', formatTime(volume.createdMs, nowMs)],
+    ...cdpFacts(volume.cdp, nowMs),
     ['snapshots', String(volume.snapshotCount)],
     ['clients', clientsText(volume)],
   ];

@@ -61,6 +61,8 @@ export const Changes = Type.Object({
         Type.Literal('clone'),
         Type.Literal('resize'),
         Type.Literal('revert'),
+        /** Before the window: everything from one kept moment to the next counts as one. */
+        Type.Literal('several'),
       ]),
       /** Bytes; both 0 for what concerns the volume as a whole. */
       offset: Type.Number(),

@@ -10,6 +10,41 @@ export type Ack = Static<typeof Ack>;
 const Provisioning = Type.Union([Type.Literal('thin'), Type.Literal('thick')]);
 export type Provisioning = Static<typeof Provisioning>;
 
+/** How much of its past a volume keeps. */
+const Cdp = Type.Object({
+  /** "all:1h,1m:24h,1h:7d,1d:30d": every moment for 1 h, then one a minute up to 24 h, and so on. */
+  policy: Type.String(),
+  /** Every moment is to be kept until it is this old; absent = for ever. */
+  requestedMs: Type.Optional(Type.Number()),
+  /** ... of this many bytes written at most; absent = of however many. */
+  budgetBytes: Type.Optional(Type.Number()),
+  /** Every moment can be opened until it is this old, that is since `fromMs`. */
+  effectiveMs: Type.Number(),
+  fromMs: TimeMs,
+  /**
+   * Why the two differ. requested: they do not. young: nothing was old enough yet. idle: nothing was written since. growing: what is
+   * missing was given up before. budget, pool-full: shortened.
+   */
+  reason: Type.Union([
+    Type.Literal('unlimited'),
+    Type.Literal('requested'),
+    Type.Literal('young'),
+    Type.Literal('idle'),
+    Type.Literal('growing'),
+    Type.Literal('budget'),
+    Type.Literal('pool-full'),
+  ]),
+  /** Automatic pins. */
+  pinCount: Type.Number(),
+});
+export type Cdp = Static<typeof Cdp>;
+
+/** A policy, and its first term alone ("1h", "0", "unlimited", "1h/10G"); what is absent stays. */
+const cdpWanted = {
+  cdpPolicy: Type.Optional(Type.String({ maxLength: 500 })),
+  cdpWindow: Type.Optional(Type.String({ maxLength: 100 })),
+};
+
 /** What a volume and a view have in common. */
 export const volumeFields = {
   name: Type.String(),
@@ -23,6 +58,7 @@ export const volumeFields = {
   isMappedPartial: Type.Optional(Type.Literal(true)),
   ack: Ack,
   provisioning: Provisioning,
+  cdp: Cdp,
   createdMs: TimeMs,
   snapshotCount: Type.Number(),
   /** NBD clients that have it open now. */
@@ -60,6 +96,7 @@ export const VolumeCreate = Type.Object(
     sizeBytes: SizeBytes,
     ack: Type.Optional(Ack),
     provisioning: Type.Optional(Provisioning),
+    ...cdpWanted,
   },
   { additionalProperties: false },
 );
@@ -75,12 +112,14 @@ export const VolumeResize = Type.Object(
 );
 export type VolumeResize = Static<typeof VolumeResize>;
 
-/** What is absent stays. */
+/** What is absent stays. A window that gives up moments which can be opened now is refused without `force`. */
 export const VolumeSet = Type.Object(
   {
     ack: Type.Optional(Ack),
     prIgnoresIsid: Type.Optional(Type.Boolean()),
     provisioning: Type.Optional(Provisioning),
+    ...cdpWanted,
+    force: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false, minProperties: 1 },
 );
@@ -124,8 +163,18 @@ const Line = Type.Object({
 });
 export type Line = Static<typeof Line>;
 
-/** Oldest first. */
-export const VolumeHistory = Type.Object({ lines: Type.Array(Line) });
+/** A moment that is kept although the window has passed it (an automatic pin or a snapshot), or where the window begins. */
+const Kept = Type.Object({
+  kind: Type.Union([Type.Literal('pin'), Type.Literal('snapshot'), Type.Literal('window')]),
+  /** Names it. */
+  at: Type.String(),
+  position: Type.Number(),
+  timeMs: TimeMs,
+});
+export type Kept = Static<typeof Kept>;
+
+/** Oldest first. Nothing `kept`: every moment since the volume was made can be opened. */
+export const VolumeHistory = Type.Object({ lines: Type.Array(Line), kept: Type.Array(Kept) });
 export type VolumeHistory = Static<typeof VolumeHistory>;
 
 export const VolumePath = Type.Object({ name: Name });

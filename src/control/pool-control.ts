@@ -8,7 +8,7 @@ import type { Pool, PoolSetLimits } from '../contract/pool.ts';
 import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
 import type { SpaceQuestion } from '../contract/space.ts';
 import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
-import type { Line, Volume, VolumeCreate, VolumeSet } from '../contract/volume.ts';
+import type { Volume, VolumeCreate, VolumeHistory, VolumeSet } from '../contract/volume.ts';
 import type { CallOptions } from '../engine/client.ts';
 import type {
   EngineMethod,
@@ -126,9 +126,13 @@ export class PoolControl {
     return this.#volume(await this.#engine.call('volumeUndoRollback', { name, disconnect }));
   }
 
-  async volumeHistory(name: string): Promise<Line[]> {
+  async volumeHistory(name: string): Promise<VolumeHistory> {
     const lines = await this.#engine.call('volumeHistory', { name });
-    return lines.map((line) => ({ ...line, snapshots: [...line.snapshots] }));
+    const kept = await this.#engine.call('volumeKept', { name });
+    return {
+      lines: lines.map((line) => ({ ...line, snapshots: [...line.snapshots] })),
+      kept: [...kept],
+    };
   }
 
   async volumeRename(name: string, newName: string): Promise<Volume> {

@@ -45,7 +45,8 @@ export function deletionRefusal(loss: Loss): OperationError | undefined {
   const end = kind === 'view' ? '; its source stays as it is' : '';
   return new OperationError(
     ErrorCode.needsForce,
-    `deleting ${kind} ${name} (${formatSize(sizeBytes)}) ${parts.join(', and ')}; this cannot be undone${end}`,
+    `deleting ${kind} ${name} (${formatSize(sizeBytes)}) ${parts.join(', and ')}; ` +
+      `its past moments go with it, and this cannot be undone${end}`,
     'Disconnect the clients and unmap it first, or repeat with --force.',
   );
 }
@@ -60,14 +61,16 @@ export async function ownBytes(pool: Pool, volume: Volume): Promise<number | und
 }
 
 /** What was written to a view since it was made, trims and zeros included: they took something out of its content. */
-async function writtenBytes(pool: Pool, name: string): Promise<number> {
+async function writtenBytes(pool: Pool, name: string): Promise<number | undefined> {
   const { buckets } = await ask<{
     readonly buckets: readonly { readonly writtenBytes: number; readonly clearedBytes: number }[];
   }>((done) => {
     const options = { volume: name, from: undefined, to: undefined, bucketCount: 1, gapsMax: 0 };
     pool.history.rate(options, () => undefined, done);
   });
-  return buckets.reduce((sum, bucket) => sum + bucket.writtenBytes + bucket.clearedBytes, 0);
+  const bytes = buckets.reduce((sum, each) => sum + each.writtenBytes + each.clearedBytes, 0);
+  // Before the window nobody knows any more.
+  return bytes === 0 && pool.volume(name).horizon !== undefined ? undefined : bytes;
 }
 
 async function hasData(device: BlockDevice): Promise<boolean> {

@@ -7,6 +7,7 @@ import { ignoresIsidIn } from '../scsi/lu-state.ts';
 import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
+import { cdpHandlers, cdpInfo, isPolicyWanted, newPolicy, setPolicy } from './cdp-handlers.ts';
 import { ownBytes } from './deletion.ts';
 import type { PoolExports } from './exports.ts';
 import {
@@ -77,6 +78,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...viewHandlers(parts),
     ...snapshotHandlers(parts),
     ...historyHandlers(parts.opened.pool),
+    ...cdpHandlers(parts.opened.pool),
     ...spaceHandlers(parts.opened.pool),
     ...scrubHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
@@ -129,7 +131,10 @@ function poolHandlers(
   };
 }
 
-type VolumeMethod = Exclude<Extract<keyof EngineHandlers, `volume${string}`>, HistoryMethod>;
+type VolumeMethod = Exclude<
+  Extract<keyof EngineHandlers, `volume${string}`>,
+  HistoryMethod | 'volumeKept'
+>;
 type ViewMethod = Extract<keyof EngineHandlers, `view${string}`>;
 
 function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
@@ -143,16 +148,20 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
     },
     volumeShow: async ({ name }) => await Promise.resolve(volumeInfo(parts, pool.volume(name))),
     volumeHistory: async ({ name }) => await Promise.resolve(historyOf(pool.volume(name))),
-    volumeCreate: async ({ name, sizeBytes, ack = 'durable', provisioning = 'thin' }) =>
+    volumeCreate: async ({ name, sizeBytes, ack = 'durable', provisioning = 'thin', ...cdp }) =>
       await info((done) => {
         const modes = { ack: ackModeByName[ack], provisioning: provisioningByName[provisioning] };
-        pool.volumeCreate({ name, sizeBytes, ...modes }, done);
+        pool.volumeCreate({ name, sizeBytes, ...modes, policy: newPolicy(cdp) }, done);
       }),
-    volumeSet: async ({ name, ack, prIgnoresIsid, provisioning }) => {
+    volumeSet: async ({ name, ack, prIgnoresIsid, provisioning, force = false, ...cdp }) => {
       const { uuid, ack: before } = pool.volume(name);
       const { units } = parts.iscsi;
       const volumeId = uuidText(uuid);
       // First, for it may be refused.
+      if (isPolicyWanted(cdp)) {
+        const volume = pool.volume(name);
+        await setPolicy({ pool, clock: parts.clock }, { ...cdp, volume, force });
+      }
       if (provisioning !== undefined) await setProvisioning(parts, name, provisioning);
       if (prIgnoresIsid !== undefined) await units.setIgnoresIsid(volumeId, prIgnoresIsid);
       if (ack === undefined) return volumeInfo(parts, pool.volume(name));
@@ -370,6 +379,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     ...(parts.opened.pool.isMappedPartial(volume) ? { isMappedPartial: true as const } : {}),
     ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
     provisioning: volume.provisioning === provisioningByName.thin ? 'thin' : 'thick',
+    cdp: cdpInfo(volume, parts.clock.wallMs()),
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,

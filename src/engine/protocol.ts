@@ -8,9 +8,41 @@ import type { ReliefEvent } from '../volume/core/relief.ts';
 import type { StoredBytes } from '../volume/core/stored-bytes.ts';
 import type { Changes, Rate } from '../volume/history.ts';
 import type { PoolSpace, RebuildReport, ScrubStatus, VerifyReport } from '../volume/reports.ts';
+import type { WindowReason } from '../volume/retention/window-report.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
+
+/** How much of its past a volume keeps. */
+export interface CdpInfo {
+  /** As base/cdp-policy.ts writes it: "all:1h,1m:24h,1h:7d,1d:30d". */
+  readonly policy: string;
+  /** Every moment is to be kept until it is this old; absent = for ever. */
+  readonly requestedMs?: number;
+  /** ... of this many bytes written at most; absent = of however many. */
+  readonly budgetBytes?: number;
+  /** Every moment can be opened until it is this old, that is since `fromMs`. */
+  readonly effectiveMs: number;
+  readonly fromMs: number;
+  /** Why the two differ; "requested": they do not. */
+  readonly reason: WindowReason;
+  /** Automatic pins. */
+  readonly pinCount: number;
+}
+
+/** A policy as text, and its first term alone; what is absent stays. */
+export interface CdpWanted {
+  readonly cdpPolicy?: string;
+  readonly cdpWindow?: string;
+}
+
+/** A moment that is kept although the window has passed it, or where the window begins. */
+export interface KeptInfo {
+  readonly kind: 'pin' | 'snapshot' | 'window';
+  readonly at: string;
+  readonly position: number;
+  readonly timeMs: number;
+}
 
 /** Thick: the pool keeps space for the whole volume. */
 export type ProvisioningName = 'thin' | 'thick';
@@ -30,6 +62,7 @@ export interface VolumeInfo {
   readonly isMappedPartial?: true;
   readonly ack: AckName;
   readonly provisioning: ProvisioningName;
+  readonly cdp: CdpInfo;
   readonly createdMs: number;
   readonly snapshotCount: number;
   /** NBD connections that have it open now. */
@@ -320,12 +353,18 @@ export interface EngineMethods {
   volumeList: { params: Record<string, never>; result: readonly VolumeInfo[] };
   volumeShow: { params: { name: string }; result: VolumeInfo };
   volumeCreate: {
-    params: { name: string; sizeBytes: number; ack?: AckName; provisioning?: ProvisioningName };
+    params: {
+      name: string;
+      sizeBytes: number;
+      ack?: AckName;
+      provisioning?: ProvisioningName;
+    } & CdpWanted;
     result: VolumeInfo;
   };
   /**
    * What is absent stays. A change of `ack` waits for what is in flight; everything written before is durable when it answers.
-   * `prIgnoresIsid` false is a conflict while somebody is registered without ISID.
+   * `prIgnoresIsid` false is a conflict while somebody is registered without ISID. A window that gives up moments which can be
+   * opened now needs `force`.
    */
   volumeSet: {
     params: {
@@ -333,7 +372,8 @@ export interface EngineMethods {
       ack?: AckName;
       prIgnoresIsid?: boolean;
       provisioning?: ProvisioningName;
-    };
+      force?: boolean;
+    } & CdpWanted;
     result: VolumeInfo;
   };
   /** An independent volume with the present content of `source`; copies nothing. */
@@ -345,6 +385,8 @@ export interface EngineMethods {
   };
   volumeUndoRollback: { params: { name: string; disconnect: boolean }; result: VolumeInfo };
   volumeHistory: { params: { name: string }; result: readonly LineInfo[] };
+  /** In order; empty when everything is kept. */
+  volumeKept: { params: { name: string }; result: readonly KeptInfo[] };
   viewList: { params: Record<string, never>; result: readonly ViewInfo[] };
   viewShow: { params: { name: string }; result: ViewInfo };
   /** `at`: a moment (base/moment.ts), here and in all that follows. */

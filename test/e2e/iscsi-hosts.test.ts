@@ -270,7 +270,7 @@ describe('a deletion', () => {
     }
     await target.json('snapshot create db mon');
     expect((await target.cli('volume delete db')).stderr).toMatch(
-      /deleting volume db \(64 MiB\) destroys 4 KiB of data and 1 snapshot \(mon\), and takes it away from host loopback \(LUN 1\); this cannot be undone\nhint: .*--force/,
+      /deleting volume db \(64 MiB\) destroys 4 KiB of data and 1 snapshot \(mon\), and takes it away from host loopback \(LUN 1\); its past moments go with it, and this cannot be undone\nhint: .*--force/,
     );
     await target.json('snapshot delete db mon');
     await target.json('lun unmap db loopback --force');
@@ -303,7 +303,7 @@ describe('a deletion', () => {
     expect(await target.cli('view delete written')).toMatchObject({
       code: 1,
       stderr: matching(
-        /deleting view written \(16 GiB\) destroys 4 KiB written to it; this cannot/,
+        /deleting view written \(16 GiB\) destroys 4 KiB written to it; its past moments go with it, and this cannot/,
       ),
     });
     expect(await target.json('view delete untouched')).toEqual({ deleted: 'untouched' });

@@ -6,6 +6,7 @@ import type {
   IscsiListening,
   IscsiSession,
   IscsiWanted,
+  KeptInfo,
   LineInfo,
   MomentInfo,
   PoolStatus,
@@ -49,6 +50,8 @@ export class FakePool {
   /** Bytes with data in volumes that are made, and bytes that were written to views. */
   volumeBytes = 8192;
   viewBytes = 0;
+  /** Moments that are kept before the window of every volume. */
+  kept: KeptInfo[] = [];
   /** What the scrubber does and has found. */
   scrub: ScrubStatus = fakeScrub;
   /** What `pool verify` finds. */
@@ -138,12 +141,19 @@ export class FakePool {
           .map((each) => this.#counted(each)),
       ),
     volumeShow: async ({ name }) => await answer(this.#volume(name)),
-    volumeCreate: async ({ name, sizeBytes, ack, provisioning }) => {
-      this.volumeCreate(name, sizeBytes, ack);
-      this.#replace(name, { provisioning: provisioning ?? 'thin' });
+    volumeCreate: async ({ name, sizeBytes, ack, provisioning, cdpPolicy }) => {
+      const { cdp } = this.volumeCreate(name, sizeBytes, ack);
+      const policy = cdpPolicy ?? cdp.policy;
+      this.#replace(name, { provisioning: provisioning ?? 'thin', cdp: { ...cdp, policy } });
       return await answer(this.#volume(name));
     },
-    volumeSet: async ({ name, ...change }) => {
+    volumeSet: async ({
+      name,
+      cdpPolicy: _policy,
+      cdpWindow: _window,
+      force: _force,
+      ...change
+    }) => {
       this.#replace(name, change);
       return await answer(this.#volume(name));
     },
@@ -166,6 +176,7 @@ export class FakePool {
       return await answer(this.#volume(name));
     },
     volumeHistory: async ({ name }) => await answer(this.#lines(name)),
+    volumeKept: async () => await answer(this.kept),
     viewList: async () =>
       await answer(
         this.state.volumes
@@ -330,6 +341,13 @@ export class FakePool {
       mappedBytes: this.volumeBytes,
       ack,
       provisioning: 'thin',
+      cdp: {
+        policy: 'all:unlimited',
+        effectiveMs: 0,
+        fromMs: Date.now(),
+        reason: 'unlimited',
+        pinCount: 0,
+      },
       createdMs: Date.now(),
       snapshotCount: 0,
       connectionCount: 0,

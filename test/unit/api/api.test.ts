@@ -351,7 +351,10 @@ describe('the API', () => {
     const { kind, ...view } = fromEngine.view;
     expect(kind).toBe('view');
     expect((await send('GET', '/v1/views/w')).body).toMatchObject(view);
-    expect((await send('GET', '/v1/volumes/v/history')).body).toEqual({ lines: fromEngine.lines });
+    expect((await send('GET', '/v1/volumes/v/history')).body).toEqual({
+      lines: fromEngine.lines,
+      kept: [],
+    });
   });
 
   it('logs every request that changes something', async () => {

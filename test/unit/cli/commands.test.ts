@@ -50,7 +50,7 @@ describe('tidemark volume', () => {
       'volume w now has 30 GiB (32212254720 bytes)\n',
     );
     expect((await tidemark('volume list')).out).toMatch(
-      /^NAME +SIZE +MAPPED +ACK +SNAPSHOTS +CLIENTS +CREATED\nw +30 GiB +8 KiB +durable +0 +0 +\d{4}-/,
+      /^NAME +SIZE +MAPPED +ACK +WINDOW +SNAPSHOTS +CLIENTS +CREATED\nw +30 GiB +8 KiB +durable +unlimited +0 +0 +\d{4}-/,
     );
     expect((await tidemark('volume delete w --yes')).out).toBe('volume w deleted\n');
   });
@@ -84,6 +84,42 @@ describe('tidemark volume', () => {
     });
   });
 
+  it('says how much of the past is kept, how much can be opened, and why the two differ', async () => {
+    await tidemark('volume create v --size 8K --cdp-policy all:1h/10G,1m:24h');
+    expect((await tidemark('volume set v --cdp-window 2h')).out).toBe(
+      'volume v keeps every moment for 1h (of the newest 10 GiB written), then one each 1m up to 1d\n',
+    );
+    const [volume] = engine.pool.state.volumes;
+    if (volume === undefined) throw new Error('no volume');
+    const cdp = {
+      policy: 'all:1h,1m:24h',
+      requestedMs: 3_600_000,
+      effectiveMs: 2_040_000,
+      fromMs: Date.now() - 2_040_000,
+      reason: 'pool-full' as const,
+      pinCount: 7,
+    };
+    engine.pool.state.volumes = [{ ...volume, cdp }];
+    expect((await tidemark('volume list')).out).toMatch(/ durable +34m of 1h +0 /);
+    expect((await tidemark('volume show v')).out).toMatch(
+      /^window +every moment since .* ago\) can be opened: less than asked for, because the pool was full\npins +7 automatic pins$/m,
+    );
+    engine.pool.kept = [
+      { kind: 'pin', at: '2026-11-22T10:00:00.000Z', position: 5, timeMs: 1 },
+      { kind: 'window', at: '2026-11-22T11:00:00.000Z', position: 9, timeMs: 2 },
+    ];
+    expect((await tidemark('volume history v')).out).toMatch(
+      /^before it +1 automatic pin \(.*\); tidemark volume history v --kept$/m,
+    );
+    expect((await tidemark('volume history v --kept')).out).toMatch(
+      /^--at +TIME +KEPT AS\n2026-11-22T10:00:00.000Z +\d.* pin\n2026-11-22T11:00:00.000Z +\d.* from here on every moment\n$/,
+    );
+    expect(await json('volume history v')).toMatchObject({
+      cdp: { reason: 'pool-full' },
+      kept: [{ kind: 'pin' }, { kind: 'window' }],
+    });
+  });
+
   it('shrinks only with --force when nobody can be asked', async () => {
     await tidemark('volume create v --size 8K');
     const refused = await tidemark('volume resize v 4K');
@@ -111,7 +147,7 @@ describe('tidemark volume', () => {
     const refused = await tidemark('volume delete v', { answer: 'w' });
     expect(refused.code).toBe(1);
     expect(refused.err).toContain(
-      'deleting volume v (20 GiB) destroys 8 KiB of data and 1 snapshot (a); this cannot be undone\nType v to go on: ',
+      'deleting volume v (20 GiB) destroys 8 KiB of data and 1 snapshot (a); its past moments go with it, and this cannot be undone\nType v to go on: ',
     );
     expect(engine.pool.state.volumes).toHaveLength(1);
     expect(await tidemark('volume delete v', { answer: 'v' })).toMatchObject({ code: 0 });
@@ -129,7 +165,9 @@ describe('tidemark volume', () => {
     await tidemark('volume create v --size 20G');
     expect(await tidemark('volume delete v')).toMatchObject({
       code: 1,
-      err: matching(/destroys 4 KiB of data; this cannot be undone\nhint: give --force/),
+      err: matching(
+        /destroys 4 KiB of data; its past moments go with it, and this cannot be undone\nhint: give --force/,
+      ),
     });
   });
 
@@ -240,7 +278,7 @@ describe('tidemark view', () => {
     const asked = await tidemark('view delete w', { answer: 'v' });
     expect(asked).toMatchObject({ code: 1 });
     expect(asked.err).toContain(
-      'deleting view w (1 GiB) destroys 8 KiB written to it and 1 snapshot (own); this cannot be undone; its source stays as it is\n',
+      'deleting view w (1 GiB) destroys 8 KiB written to it and 1 snapshot (own); its past moments go with it, and this cannot be undone; its source stays as it is\n',
     );
     expect(await tidemark('view delete w', { answer: 'w' })).toMatchObject({ code: 0 });
   });
@@ -305,7 +343,7 @@ describe('tidemark volume rollback', () => {
     for (const name of ['a', 'b', 'c', 'd', 'e']) await tidemark(`snapshot create v ${name}`);
     await tidemark('volume rollback v --undo --yes');
     expect((await tidemark('volume history v')).out).toMatch(
-      /^LINE +FROM .*\n +1 .* created empty +mon\n +2 .* rolled back to snapshot:mon +a \.\.\. e \(5\)\n +3 .* present +undo: as it was before +-\nback to the end of line 2: tidemark volume rollback v --undo\n\nwindow +every moment since /,
+      /^LINE +FROM .*\n +1 .* created empty +mon\n +2 .* rolled back to snapshot:mon +a \.\.\. e \(5\)\n +3 .* present +undo: as it was before +-\nback to the end of line 2: tidemark volume rollback v --undo\n\nkeeps +every moment for ever\nwindow +every moment since .*: nothing is given up until a window is set\n/,
     );
     expect(await json('volume history v')).toMatchObject({
       lines: [{ reason: 'created' }, { reason: 'rollback' }, { reason: 'undo', snapshots: [] }],
@@ -356,6 +394,8 @@ describe('failures', () => {
     'volume create w --size 1G --ack fast',
     'volume set v',
     'volume set v --ack slow',
+    'volume set v --cdp-window soon',
+    'volume create w --size 1G --cdp-policy 1h',
     'volume clone v a@b',
     'volume rollback v',
     'volume rollback v --to snapshot:s --undo',

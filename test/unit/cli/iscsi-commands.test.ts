@@ -310,7 +310,9 @@ describe('tidemark lun', () => {
     const asked = await world.tidemark('volume delete db', { answer: 'db' });
     expect(asked).toMatchObject({
       code: 0,
-      err: containing('and takes it away from host esx1 (LUN 0); this cannot be undone'),
+      err: containing(
+        'and takes it away from host esx1 (LUN 0); its past moments go with it, and this cannot be undone',
+      ),
     });
     expect(await world.json('lun list')).toEqual({ luns: [] });
     expect(world.engine.pool.iscsi?.hosts[0]?.luns).toEqual([]);

@@ -40,13 +40,15 @@ describe('the refusal of a deletion', () => {
       { snapshots: Array.from({ length: 10 }, (_, index) => String(index)) },
     ],
   ])('says: %s', (what, change) => {
-    expect(refusal(change)).toBe(`deleting volume db (1 GiB) ${what}; this cannot be undone`);
+    expect(refusal(change)).toBe(
+      `deleting volume db (1 GiB) ${what}; its past moments go with it, and this cannot be undone`,
+    );
     expect(deletionRefusal({ ...nothing, ...change })?.code).toBe('needs-force');
   });
 
   it('of a view counts what was written to it, and says that its source stays', () => {
     expect(refusal({ kind: 'view', dataBytes: 8192 })).toBe(
-      'deleting view db (1 GiB) destroys 8 KiB written to it; this cannot be undone; its source stays as it is',
+      'deleting view db (1 GiB) destroys 8 KiB written to it; its past moments go with it, and this cannot be undone; its source stays as it is',
     );
   });
 });

@@ -1,0 +1,108 @@
+/** How much of its past a volume keeps: the policy that is wanted, what it is now, and which moments are kept before the window. */
+import {
+  type CdpPolicy,
+  cdpPolicyRule,
+  cdpWindowRule,
+  defaultCdpText,
+  formatCdpDuration,
+  formatCdpPolicy,
+  parseCdpPolicy,
+  parseCdpWindow,
+  unlimitedCdp,
+} from '../base/cdp-policy.ts';
+import { ErrorCode, OperationError } from '../base/errors.ts';
+import { formatMomentTime } from '../base/moment.ts';
+import type { Clock } from '../base/ports.ts';
+import type { Pool } from '../volume/pool.ts';
+import { keptMoments } from '../volume/retention/kept.ts';
+import { windowOf } from '../volume/retention/window-report.ts';
+import { ask } from './history-handlers.ts';
+import type { CdpInfo, CdpWanted } from './protocol.ts';
+import type { EngineHandlers } from './rpc.ts';
+
+type Volume = ReturnType<Pool['volume']>;
+
+export function cdpHandlers(pool: Pool): Pick<EngineHandlers, 'volumeKept'> {
+  return {
+    volumeKept: async ({ name }) =>
+      await Promise.resolve(
+        keptMoments(pool.volume(name)).map(({ kind, cut, timeMs, label }) => ({
+          kind,
+          at: label,
+          position: cut,
+          timeMs,
+        })),
+      ),
+  };
+}
+
+/** What is kept of a new volume. Throws OperationError invalid. */
+export function newPolicy(wanted: CdpWanted): CdpPolicy {
+  return wantedPolicy(parseCdpPolicy(defaultCdpText) ?? unlimitedCdp, wanted);
+}
+
+export function isPolicyWanted({ cdpPolicy, cdpWindow }: CdpWanted): boolean {
+  return cdpPolicy !== undefined || cdpWindow !== undefined;
+}
+
+/** Changes the policy of a volume. Rejects with invalid, or with needs-force when moments would be given up that can be opened now. */
+export async function setPolicy(
+  { pool, clock }: { readonly pool: Pool; readonly clock: Clock },
+  { volume, force, ...wanted }: CdpWanted & { readonly volume: Volume; readonly force: boolean },
+): Promise<void> {
+  const policy = wantedPolicy(volume.policy, wanted);
+  const nowMs = clock.wallMs();
+  const { fromMs } = windowOf(volume, nowMs);
+  const untilMs = nowMs - policy.windowMs;
+  // What was written since the last look is no history worth asking for.
+  const lostMs = untilMs - fromMs;
+  if (!force && lostMs > LOSS_TOLD_MS && policy.windowMs < volume.policy.windowMs) {
+    throw wouldLose(volume, fromMs, untilMs);
+  }
+  await ask<Volume>((done) => {
+    pool.retention.setPolicy({ volume: volume.name, policy }, done);
+  });
+}
+
+export function cdpInfo(volume: Volume, nowMs: number): CdpInfo {
+  const { policy, pins } = volume;
+  const { windowMs, windowBytes } = policy;
+  const { fromMs, reason } = windowOf(volume, nowMs);
+  return {
+    policy: formatCdpPolicy(policy),
+    ...(Number.isFinite(windowMs) ? { requestedMs: windowMs } : {}),
+    ...(windowBytes === undefined ? {} : { budgetBytes: windowBytes }),
+    effectiveMs: Math.max(0, nowMs - fromMs),
+    fromMs,
+    reason,
+    pinCount: pins.length,
+  };
+}
+
+/** Less is given up without asking. */
+const LOSS_TOLD_MS = 60_000;
+
+/** A window alone keeps the tiers that are longer than it. Throws OperationError invalid. */
+function wantedPolicy(before: CdpPolicy, { cdpPolicy, cdpWindow }: CdpWanted): CdpPolicy {
+  const base = cdpPolicy === undefined ? before : parseCdpPolicy(cdpPolicy);
+  if (base === undefined) throw noPolicy(`"${cdpPolicy ?? ''}" is no policy`, cdpPolicyRule);
+  if (cdpWindow === undefined) return base;
+  const window = parseCdpWindow(cdpWindow);
+  if (window === undefined) throw noPolicy(`"${cdpWindow}" is no window`, cdpWindowRule);
+  return { ...window, tiers: base.tiers.filter(({ keepMs }) => keepMs > window.windowMs) };
+}
+
+function noPolicy(message: string, rule: string): OperationError {
+  return new OperationError(ErrorCode.invalid, message, `Use ${rule}.`);
+}
+
+function wouldLose(volume: Volume, fromMs: number, untilMs: number): OperationError {
+  const { name, pins } = volume;
+  const kept = pins.length === 0 ? 'snapshots' : `snapshots and ${pins.length} automatic pins`;
+  return new OperationError(
+    ErrorCode.needsForce,
+    `with that window the moments of ${name} from ${formatMomentTime(fromMs)} to ${formatMomentTime(untilMs)} ` +
+      `(${formatCdpDuration(Math.floor((untilMs - fromMs) / 1000) * 1000)}) are given up but for ${kept}`,
+    'They cannot be had back. Repeat with --force if you mean it.',
+  );
+}
