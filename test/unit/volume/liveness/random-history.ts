@@ -1,6 +1,9 @@
 /** Random histories of volumes, snapshots, views, clones, rollbacks and sizes, each step done to a pool and to plain sets. */
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { IoKind, IoStatus } from '../../../../src/device/block-device.ts';
+import type { HorizonState } from '../../../../src/volume/catalogue/kept-moments.ts';
+import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
+import type { ResolvedMoment } from '../../../../src/volume/history/resolve.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { PoolSpace, SpaceQuestion } from '../../../../src/volume/reports.ts';
 import { ask, blockBytes, clone, submit, write } from '../pool-world.ts';
@@ -43,11 +46,14 @@ export class History {
   readonly model = new SpaceModel();
   readonly #dice: Dice;
   pool: Pool;
+  readonly #hasForks: boolean;
   #made = 0;
 
-  constructor(pool: Pool, seed: number) {
+  /** `hasForks`: with views, clones of volumes, rollbacks. */
+  constructor(pool: Pool, seed: number, hasForks = true) {
     this.pool = pool;
     this.#dice = new Dice(seed);
+    this.#hasForks = hasForks;
   }
 
   #newName(): string {
@@ -84,13 +90,16 @@ export class History {
   }
 
   async #rare(name: string): Promise<void> {
-    const steps = [
-      async () => await this.create(),
+    const forks = [
       async () => await this.#view(name),
       async () => await this.#cloneVolume(name),
       async () => await this.#rollback(name),
       async () => await this.#undo(name),
       async () => await this.#refresh(name),
+    ];
+    const steps = [
+      async () => await this.create(),
+      ...(this.#hasForks ? forks : []),
       async () => await this.#deleteSnapshot(name),
       async () => await this.#deleteSnapshot(name),
       async () => await this.#delete(name),
@@ -226,6 +235,23 @@ export class History {
       this.pool.volumeResize({ name, sizeBytes: blocks * blockBytes, force: true }, done);
     });
     this.model.resize(name, blocks);
+  }
+
+  /** Ends every window here: of the past only snapshots stay, and what undo goes back to. */
+  async forget(): Promise<void> {
+    const { history, retention } = this.pool;
+    for (const volume of this.model.volumes.keys()) {
+      const { moment } = await ask<ResolvedMoment>((done) => {
+        history.resolve(volume, 'now', done);
+      });
+      // The steward looks where the log ends every few milliseconds.
+      await vi.waitFor(async () => {
+        const horizon = await ask<HorizonState | undefined>((done) => {
+          retention.advanceHorizon({ volume, keepMs: -60_000, reason: HorizonReason.age }, done);
+        });
+        expect(horizon?.position).toBeGreaterThanOrEqual(moment.cut);
+      });
+    }
   }
 
   /** Something that could be deleted: some snapshots, sometimes a volume. */
