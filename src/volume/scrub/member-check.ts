@@ -25,9 +25,9 @@ import {
 } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import { packMetaBytes, packMetaCrc } from '../format/pack.ts';
-import { decodeSegmentHeader } from '../format/segment-header.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import { type PackedSegment, PackedSegmentFile } from '../pack/packed-segment.ts';
-import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
+import type { ManifestRecord } from '../recovery/manifest.ts';
 import { recordOf } from '../recovery/replay.ts';
 import { badBlockText, readRecordPayload, SegmentReader } from '../recovery/scan.ts';
 import type { Footer } from '../recovery/segment-source.ts';
@@ -35,8 +35,10 @@ import type { ScrubFault } from '../reports.ts';
 import { MediumFile } from './medium-file.ts';
 import {
   badBlockFaults,
+  type CheckedRow,
   type CheckedSegment,
   type CheckOptions,
+  checkedRowOf,
   contradiction,
 } from './segment-check.ts';
 
@@ -55,6 +57,7 @@ export class MemberCheck {
   readonly #file: PackedSegmentFile;
   readonly #before: CheckedSegment | undefined;
   readonly #bad = new Set<number>();
+  readonly #header: SegmentHeader | undefined;
   #footer: Footer | undefined;
   #slotCrcs: Uint32Array = new Uint32Array(0);
   #crcs: DataView = new DataView(new ArrayBuffer(0));
@@ -74,6 +77,7 @@ export class MemberCheck {
     this.#options = options;
     this.#packed = packed;
     this.#before = before;
+    this.#header = decodeSegmentHeader(packed.segmentHeader(), this.segId, options.seeds);
     this.#file = new PackedSegmentFile(packed, new MediumFile(options.disk, path, options.window));
   }
 
@@ -89,9 +93,8 @@ export class MemberCheck {
   }
 
   /** What the manifest must say of the segment. */
-  get row(): ManifestSegment {
-    const { segId, epoch, endSlot, entryCount, digest } = this.#packed.member;
-    return { segId, epoch, endSlot, entryCount, digest };
+  get row(): CheckedRow | undefined {
+    return this.#header && checkedRowOf(this.#header, this.#packed.member);
   }
 
   close(): void {
@@ -145,12 +148,9 @@ export class MemberCheck {
   #begin(): void {
     const { member, packId } = this.#packed;
     const { segmentSlots, seeds } = this.#options;
-    const header = decodeSegmentHeader(this.#packed.segmentHeader(), this.segId, seeds);
-    if (header === undefined) this.#fault('header unreadable');
-    else {
-      const text = contradiction(header, this.#before);
-      if (text !== undefined) this.#fault(text);
-    }
+    const header = this.#header;
+    const text = header === undefined ? 'header unreadable' : contradiction(header, this.#before);
+    if (text !== undefined) this.#fault(text);
     const meta = new Uint8Array(packMetaBytes(member));
     const bytesRead = this.#file.read(meta, segmentSlots * slotSizeBytes);
     const isWhole =

@@ -54,6 +54,7 @@ export class SegmentCheck {
   readonly #file: MediumFile;
   readonly #reader: SegmentReader;
   readonly #scanner: SegmentScanner;
+  readonly #header: SegmentHeader;
   #scan: SegmentScan | undefined;
 
   /** Throws DiskError, and FormatError when the segment's header is not readable. */
@@ -76,6 +77,7 @@ export class SegmentCheck {
       this.#file.close();
       throw new FormatError(`segment ${segId}: header unreadable`);
     }
+    this.#header = header;
     const text = contradiction(header, before);
     if (text !== undefined) this.#fault(`segment ${segId}: ${text}`);
     this.#scanner = new SegmentScanner(this.#file, {
@@ -103,10 +105,9 @@ export class SegmentCheck {
   }
 
   /** What the manifest must say of the segment, when it is sealed; when the check has ended. */
-  get row(): ManifestSegment | undefined {
-    if (this.#scan === undefined) return undefined;
-    const { segId, epoch, endSlot, entries, digest } = this.#scan;
-    return { segId, epoch, endSlot, entryCount: entries.length, digest };
+  get row(): CheckedRow | undefined {
+    const scan = this.#scan;
+    return scan && checkedRowOf(this.#header, { ...scan, entryCount: scan.entries.length });
   }
 
   close(): void {
@@ -161,6 +162,16 @@ export class SegmentCheck {
       `segment ${this.segId}: footer differs from the frames ('pool rebuild' makes it again)`,
     );
   }
+}
+
+/** What the manifest must say of a segment. */
+export type CheckedRow = ManifestSegment;
+
+export function checkedRowOf(
+  { segId, epoch }: SegmentHeader,
+  { endSlot, entryCount, digest }: Pick<CheckedRow, 'endSlot' | 'entryCount' | 'digest'>,
+): CheckedRow {
+  return { segId, epoch, endSlot, entryCount, digest };
 }
 
 /** How a segment's header contradicts what was found in the segment before; undefined = it does not. */
