@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { Keeper } from '../volume/keeper.ts';
 import type { KeeperJob } from '../volume/keeper-jobs.ts';
+import { openSqlite } from '../volume/recovery/manifest.ts';
 import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.
@@ -13,7 +14,7 @@ function pause(ms: number): void {
   Atomics.wait(sleeper, 0, 0, ms);
 }
 
-const keeper = new Keeper(settings, new SystemDisk(folder), pause);
+const keeper = new Keeper(settings, new SystemDisk(folder), { pause, openDatabase: openSqlite });
 
 parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
   if (message === keeperStop) {

@@ -7,6 +7,7 @@ import { systemTimers } from '../host/timers.ts';
 import { control } from '../volume/commit-ring.ts';
 import type { KeeperResult } from '../volume/keeper-jobs.ts';
 import type { PoolHost } from '../volume/ports.ts';
+import { openSqlite } from '../volume/recovery/manifest.ts';
 import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 const commitEntry = new URL('./commit-thread.ts', import.meta.url);
@@ -24,6 +25,7 @@ export function productionHost(
     random: systemRandom,
     timers: systemTimers,
     log,
+    openDatabase: openSqlite,
     startCommit: (shared, onProgress) => {
       const words = new Int32Array(shared.control);
       const data: CommitThreadData = { folder, shared };

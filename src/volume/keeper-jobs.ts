@@ -1,10 +1,10 @@
 /** What the main thread asks of the keeper, and what it answers: plain data, sent between threads. */
+import type { SegmentRow } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import type { RunPlace } from './index/run-format.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
-import type { MadePack, PackPlan } from './pack/pack-plan.ts';
-import type { ManifestRecord, ManifestSegment } from './recovery/manifest.ts';
+import type { ManifestEpoch, ManifestRecord } from './recovery/manifest.ts';
 import type { ScrubFault } from './reports.ts';
 import type { ScrubStep, ScrubStepped } from './scrub/scrub-keeping.ts';
 
@@ -14,14 +14,29 @@ export interface SegmentEnd {
   readonly endAddress: number;
 }
 
+/** What recovery found, for the manifest. */
+export interface RecoveredLog {
+  readonly endPosition: number;
+  /** The log was read from its first segment on; else what came before `rowsFrom` was believed. */
+  readonly isWhole: boolean;
+  /** What is known of this segment and all behind it is in `segments`. */
+  readonly rowsFrom: number;
+  /** Position of the newest record in the manifest that was believed; 0 = none was. */
+  readonly knownPosition: number;
+  /** Every catalogue record of the segments that were read. */
+  readonly records: readonly ManifestRecord[];
+  readonly segments: readonly SegmentRow[];
+  readonly epochs: readonly ManifestEpoch[];
+}
+
 export type KeeperJob =
   | { readonly kind: 'prepare'; readonly segId: number; readonly recycledPath: string | undefined }
   | ({ readonly kind: 'seal' } & SegmentEnd)
-  | { readonly kind: 'open-manifest'; readonly endPosition: number }
+  | ({ readonly kind: 'open-manifest' } & RecoveredLog)
   | {
       readonly kind: 'manifest';
       readonly records: readonly ManifestRecord[];
-      readonly segments: readonly ManifestSegment[];
+      readonly segments: readonly SegmentRow[];
     }
   | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
   | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStep)
@@ -37,15 +52,6 @@ export type KeeperJob =
   | { readonly kind: 'verify-run'; readonly place: RunPlace }
   /** One step of the liveness mark; without a plan it goes on with the pass that is under way. */
   | { readonly kind: 'mark'; readonly plan: MarkPlan | undefined }
-  /** One step towards a pack; without a plan it goes on with the one that is being made. */
-  | { readonly kind: 'pack'; readonly plan: PackPlan | undefined }
-  | { readonly kind: 'verify-pack'; readonly packId: number }
-  /** Files in which no segment lies any more, and that nobody else reads. */
-  | {
-      readonly kind: 'remove-files';
-      readonly segIds: readonly number[];
-      readonly packIds: readonly number[];
-    }
   | {
       readonly kind: 'rebuild-manifest';
       /** In log order; the last may be unsealed. */
@@ -57,14 +63,13 @@ export type KeeperResult =
   | {
       readonly kind: 'seal';
       readonly segId: number;
-      readonly sealed?: { readonly segment: ManifestSegment; readonly crcPlace: CrcPlace };
+      readonly sealed?: { readonly segment: SegmentRow; readonly crcPlace: CrcPlace };
       readonly error?: KeeperError;
     }
   | {
       readonly kind: 'open-manifest';
-      readonly appliedPosition: number;
-      readonly sealedSegIds: ReadonlySet<number>;
-      readonly wasAhead: boolean;
+      /** It was ahead of the log, of another history, or not whole: it was begun anew. */
+      readonly wasDiscarded: boolean;
       readonly error?: KeeperError;
     }
   | { readonly kind: 'manifest'; readonly error?: KeeperError }
@@ -98,14 +103,6 @@ export type KeeperResult =
     }
   | { readonly kind: 'verify-run'; readonly error?: KeeperError }
   | ({ readonly kind: 'mark' } & MarkStepped)
-  | {
-      readonly kind: 'pack';
-      /** Undefined = not done yet, or an error. */
-      readonly made?: MadePack;
-      readonly error?: KeeperError;
-    }
-  | { readonly kind: 'verify-pack'; readonly error?: KeeperError }
-  | { readonly kind: 'remove-files'; readonly error?: KeeperError }
   | {
       readonly kind: 'rebuild-manifest';
       readonly wasEqual: boolean;

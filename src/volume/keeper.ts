@@ -7,13 +7,12 @@
  *     verify    read one segment whole, compare everything with its checksums and its footer
  *     scrub     the same a piece at a time, and in the end superblock and manifest
  *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
- *     pack      copy what is kept of segments into a pack, a step at a time; remove what was in its place
  *     runs      make an index run, a step at a time; compare runs with the manifest; read one whole
  *     mark      find out which blocks can still be reached, a step at a time
  *
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
-import { unreachable } from '../base/assert.ts';
+import { present, unreachable } from '../base/assert.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { CheckpointAudit } from './catalogue/checkpoint.ts';
@@ -21,21 +20,25 @@ import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
 import { FormatError } from './format/format-error.ts';
-import type { PackMember } from './format/pack.ts';
+import { type SegmentRow, segmentRowOf } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
-import type { KeeperError, KeeperJob, KeeperResult, SegmentEnd } from './keeper-jobs.ts';
+import type {
+  KeeperError,
+  KeeperJob,
+  KeeperResult,
+  RecoveredLog,
+  SegmentEnd,
+} from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import { Containers } from './pack/containers.ts';
-import { PackKeeping } from './pack/pack-keeping.ts';
-import { packPath } from './pack/pack-path.ts';
-import type { MadePack, PackPlan } from './pack/pack-plan.ts';
 import {
+  isOfHistory,
   type Manifest,
   type ManifestRecord,
-  type ManifestSegment,
+  type OpenDatabase,
   openManifest,
 } from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';
@@ -58,18 +61,26 @@ export class Keeper {
   readonly #disk: Disk;
   readonly #seeds: Seeds;
   readonly #pause: (ms: number) => void;
+  readonly #openDatabase: OpenDatabase;
   readonly #containers: Containers;
   #arePacksKnown = false;
   readonly #runs: RunKeeping;
   readonly #scrub: ScrubKeeping;
-  readonly #packs: PackKeeping;
   readonly #mark: MarkKeeping;
   #manifest: Manifest | undefined;
+  /** Something could not be applied to it: it stays as it was until it is made again, or the pool is opened again. */
+  #isManifestBehind = false;
   #zeros: Uint8Array | undefined;
 
   /** `pause` holds the keeper (and nothing else) for so many milliseconds. */
-  constructor(settings: KeeperSettings, disk: Disk, pause: (ms: number) => void) {
+  constructor(
+    settings: KeeperSettings,
+    disk: Disk,
+    helpers: { readonly pause: (ms: number) => void; readonly openDatabase: OpenDatabase },
+  ) {
+    const { pause, openDatabase } = helpers;
     this.#settings = settings;
+    this.#openDatabase = openDatabase;
     this.#pause = pause;
     this.#disk = disk;
     this.#seeds = new Seeds(settings.poolUuid);
@@ -77,7 +88,6 @@ export class Keeper {
     const options = { ...settings, disk, containers: this.#containers, seeds: this.#seeds };
     this.#runs = new RunKeeping(options);
     this.#scrub = new ScrubKeeping(options);
-    this.#packs = new PackKeeping(options);
     this.#mark = new MarkKeeping(options);
   }
 
@@ -90,7 +100,7 @@ export class Keeper {
       case 'seal':
         return this.#seal(job);
       case 'open-manifest':
-        return this.#openManifest(job.endPosition);
+        return this.#openManifest(job);
       case 'manifest':
         return this.#applyToManifest(job.records, job.segments);
       case 'verify':
@@ -114,22 +124,6 @@ export class Keeper {
         return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
       case 'mark':
         return { kind: 'mark', ...this.#mark.step(job.plan) };
-      case 'pack':
-        return this.#pack(job.plan);
-      case 'verify-pack':
-        return {
-          kind: 'verify-pack',
-          ...this.#attempt(() => {
-            this.#packs.verify(job.packId);
-          }),
-        };
-      case 'remove-files':
-        return {
-          kind: 'remove-files',
-          ...this.#attempt(() => {
-            this.#remove(job.segIds, job.packIds);
-          }),
-        };
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
       default:
@@ -140,7 +134,6 @@ export class Keeper {
   close(): void {
     this.#runs.close();
     this.#scrub.close();
-    this.#packs.close();
     this.#mark.close();
     this.#manifest?.close();
     this.#manifest = undefined;
@@ -158,10 +151,7 @@ export class Keeper {
 
   #prepare(job: { segId: number; recycledPath: string | undefined }): void {
     const path = segmentPath(job.segId);
-    if (job.recycledPath !== undefined) {
-      this.#scrub.leave(job.recycledPath);
-      this.#disk.rename(job.recycledPath, path);
-    }
+    if (job.recycledPath !== undefined) this.#disk.rename(job.recycledPath, path);
     const sizeBytes = this.#settings.segmentSlots * slotSizeBytes;
     const file = this.#disk.open(path, { create: true, isDirect: true });
     try {
@@ -207,7 +197,7 @@ export class Keeper {
   }
 
   #seal({ segId, endAddress }: SegmentEnd): KeeperResult {
-    let sealed: { segment: ManifestSegment; crcPlace: CrcPlace } | undefined;
+    let sealed: { segment: SegmentRow; crcPlace: CrcPlace } | undefined;
     const outcome = this.#attempt(() => {
       const source = this.#source(segId);
       try {
@@ -219,7 +209,10 @@ export class Keeper {
         const footer = source.footer(contents.epoch);
         if (footer === undefined) throw new FormatError(`segment ${segId}: footer did not stick`);
         sealed = {
-          segment: segmentRow(contents),
+          segment: segmentRowOf(present(source.header(), 'header of a scanned segment').header, {
+            ...contents,
+            entryCount: contents.entries.length,
+          }),
           crcPlace: crcPlaceOf(footer.header, this.#settings.segmentSlots),
         };
       } finally {
@@ -243,45 +236,51 @@ export class Keeper {
   }
 
   /** Without a manifest (no space for one) everything works but looking things up in it. */
-  #openManifest(endPosition: number): KeeperResult {
+  #openManifest(log: RecoveredLog): KeeperResult {
     const { manifestPath, poolUuid } = this.#settings;
     try {
-      this.#manifest ??= openManifest(manifestPath, poolUuid, () => {
-        for (const name of manifestFiles) this.#disk.remove(name);
+      this.#manifest ??= openManifest(manifestPath, poolUuid, {
+        open: this.#openDatabase,
+        removeFiles: () => {
+          for (const name of manifestFiles) this.#disk.remove(name);
+        },
       });
-      return this.#openedManifest(this.#manifest, endPosition);
+      return this.#openedManifest(this.#manifest, log);
     } catch (thrown) {
       this.#manifest = undefined;
       return {
         kind: 'open-manifest',
-        appliedPosition: 0,
-        sealedSegIds: new Set(),
-        wasAhead: false,
+        wasDiscarded: false,
         error: { code: 'manifest', message: String(thrown) },
       };
     }
   }
 
-  #openedManifest(manifest: Manifest, endPosition: number): KeeperResult {
-    const { poolUuid } = this.#settings;
-    const wasAhead = manifest.appliedPosition > endPosition;
-    if (wasAhead) manifest.reset(poolUuid);
-    return {
-      kind: 'open-manifest',
-      appliedPosition: manifest.appliedPosition,
-      sealedSegIds: manifest.sealedSegIds(),
-      wasAhead,
-    };
+  /** Brings it to the recovered state. */
+  #openedManifest(manifest: Manifest, log: RecoveredLog): KeeperResult {
+    const { endPosition, isWhole, rowsFrom, knownPosition, records, segments, epochs } = log;
+    const applied = manifest.appliedPosition;
+    const wasDiscarded =
+      applied > endPosition ||
+      applied < knownPosition ||
+      manifest.isPartial ||
+      !isOfHistory(manifest.epochs(), epochs);
+    if (wasDiscarded) manifest.reset(this.#settings.poolUuid, !isWhole);
+    manifest.cutSegments(rowsFrom);
+    manifest.apply(records, segments);
+    return { kind: 'open-manifest', wasDiscarded };
   }
 
   #applyToManifest(
     records: readonly ManifestRecord[],
-    segments: readonly ManifestSegment[],
+    segments: readonly SegmentRow[],
   ): KeeperResult {
     try {
-      this.#manifest?.apply(records, segments);
+      // Without these records, those that come later would hide that they are missing.
+      if (!this.#isManifestBehind) this.#manifest?.apply(records, segments);
       return { kind: 'manifest' };
     } catch (thrown) {
+      this.#isManifestBehind = true;
       // Whatever SQLite says: the manifest can be made again. The pool reports it and goes on.
       return { kind: 'manifest', error: { code: 'manifest', message: String(thrown) } };
     }
@@ -310,11 +309,6 @@ export class Keeper {
     const outcome = this.#attempt(() => {
       const source = this.#source(segId);
       try {
-        if (source.packed !== undefined) {
-          entryCount = requireFooter(source, source.packed);
-          wasEqual = true;
-          return;
-        }
         const contents = this.#derive(source, endAddress);
         if (contents.faults.length > 0) throw new FormatError(contents.faults.join('; '));
         entryCount = contents.entries.length;
@@ -325,20 +319,6 @@ export class Keeper {
       }
     });
     return { kind: 'rebuild-footer', segId, wasEqual, entryCount, ...outcome };
-  }
-
-  #pack(plan: PackPlan | undefined): KeeperResult {
-    let made: MadePack | undefined;
-    const outcome = this.#attempt(() => {
-      made = this.#packs.step(plan);
-    });
-    return made === undefined ? { kind: 'pack', ...outcome } : { kind: 'pack', made, ...outcome };
-  }
-
-  #remove(segIds: readonly number[], packIds: readonly number[]): void {
-    for (const segId of segIds) this.#scrub.leave(segmentPath(segId));
-    for (const packId of packIds) this.#scrub.leave(packPath(packId));
-    this.#packs.remove(segIds, packIds);
   }
 
   #buildRun(plan: RunPlan): KeeperResult {
@@ -357,12 +337,13 @@ export class Keeper {
     let contents = '';
     const records: ManifestRecord[] = [];
     const outcome = this.#attempt(() => {
-      const rows: ManifestSegment[] = [];
+      const rows: SegmentRow[] = [];
       for (const segment of segments) this.#collect(segment, records, rows);
       auditCheckpoints(records);
       const before = this.#manifest?.contents();
       this.#manifest?.reset(this.#settings.poolUuid);
       this.#manifest?.apply(records, rows);
+      this.#isManifestBehind = false;
       this.#runs.list(this.#manifest);
       contents = this.#manifest?.contents() ?? '';
       wasEqual = before === contents;
@@ -380,20 +361,20 @@ export class Keeper {
   #collect(
     segment: SegmentEnd & { readonly isSealed: boolean },
     records: ManifestRecord[],
-    rows: ManifestSegment[],
+    rows: SegmentRow[],
   ): void {
     const source = this.#source(segment.segId);
     try {
-      const epoch = source.header()?.header.epoch ?? 0;
-      const footer = segment.isSealed ? source.footer(epoch) : undefined;
+      const header = source.header()?.header;
+      const footer = segment.isSealed ? source.footer(header?.epoch ?? 0) : undefined;
       const contents = footer === undefined ? this.#derive(source, segment.endAddress) : undefined;
       const visit = (entry: Parameters<typeof recordOf>[0]): void => {
         const record = recordOf(entry, (position) => source.payload(position));
         if (record !== undefined) records.push({ record, position: entry.position });
       };
-      if (footer !== undefined) {
+      if (footer !== undefined && header !== undefined) {
         eachFooterEntry(footer, visit);
-        rows.push(segmentRow(footer.header));
+        rows.push(segmentRowOf(header, footer.header));
       } else {
         contents?.entries.forEach(visit);
       }
@@ -401,13 +382,6 @@ export class Keeper {
       source.close();
     }
   }
-}
-
-/** The frames of a packed segment are gone: its footer must be what the pack says of it. How many entries it has. */
-function requireFooter(source: SegmentSource, { segId, epoch, digest }: PackMember): number {
-  const header = source.footer(epoch)?.header;
-  if (header !== undefined && Buffer.compare(header.digest, digest) === 0) return header.entryCount;
-  throw new FormatError(`segment ${segId}: its footer in the pack is damaged`);
 }
 
 /** Throws FormatError when a checkpoint in the log is not what its records add up to. */
@@ -421,26 +395,6 @@ function auditCheckpoints(records: readonly ManifestRecord[]): void {
       `the checkpoint at position ${position} contradicts the records before it`,
     );
   }
-}
-
-function segmentRow(
-  contents:
-    | FooterContents
-    | {
-        segId: number;
-        epoch: number;
-        endSlot: number;
-        entryCount: number;
-        digest: Uint8Array;
-      },
-): ManifestSegment {
-  return {
-    segId: contents.segId,
-    epoch: contents.epoch,
-    endSlot: contents.endSlot,
-    entryCount: 'entryCount' in contents ? contents.entryCount : contents.entries.length,
-    digest: contents.digest,
-  };
 }
 
 function keeperError(thrown: unknown): KeeperError {

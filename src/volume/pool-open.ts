@@ -20,7 +20,7 @@ import { openPoolIndex } from './core/pool-index.ts';
 import { relogTail } from './core/relog.ts';
 import { RunUpkeep } from './core/run-upkeep.ts';
 import { SegmentReading } from './core/segment-contents.ts';
-import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from './format/address.ts';
+import { addressOf, frameAddressOf, positionOf, segIdOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
 import type { Superblock } from './format/superblock.ts';
@@ -40,7 +40,8 @@ import { Containers } from './pack/containers.ts';
 import { settlePacks } from './pack/settle-packs.ts';
 import { Pool } from './pool.ts';
 import type { PoolHost } from './ports.ts';
-import { type Recovered, recoverLog, type SegmentState } from './recovery/recover.ts';
+import { readKnownLog } from './recovery/manifest.ts';
+import { type Recovered, recoverLog } from './recovery/recover.ts';
 import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
 
 export interface OpenPoolOptions {
@@ -59,6 +60,8 @@ export interface OpenedPool {
   readonly isNew: boolean;
   readonly recovery: {
     readonly logBytes: number;
+    /** Whether all of the log was looked at; else the manifest knew what came before the newest checkpoint. */
+    readonly isWhole: boolean;
     readonly tailFrames: number;
     readonly wasClean: boolean;
     /** Records that had to be logged again because the disk refused to keep them where they were. */
@@ -121,12 +124,18 @@ class Opening {
       new Seeds(found.poolUuid),
     );
     containers.load();
+    const known = readKnownLog(this.#host.openDatabase, settings.manifestPath, {
+      poolUuid: found.poolUuid,
+      segmentSlots: found.segmentSlots,
+      packed: containers,
+    });
     const recovered = recoverLog({
       disk: this.#host.disk,
       containers,
       superblock: found,
       leaves,
       crcTables,
+      known,
     });
     const isReadOnly = recovered.faults.length > 0;
     if (!isReadOnly) settlePacks(this.#host, containers);
@@ -141,19 +150,27 @@ class Opening {
       isNew: this.#isNew,
       recovery: {
         logBytes: recovered.logBytes,
+        isWhole: recovered.readFrom === 0,
         tailFrames: recovered.tailFrames,
         wasClean: found.isClean,
         relogged: recovered.relog.length,
       },
     };
-    const { records } = recovered;
     // A read-only pool is evidence: nothing in its folder changes.
     if (!isReadOnly) {
-      maintenance.openManifest(positionOf(recovered.endAddress, 0), records, recovered.sealed);
+      maintenance.openManifest({
+        endPosition: positionOf(recovered.endAddress, 0),
+        isWhole: recovered.readFrom === 0,
+        rowsFrom: recovered.readFrom,
+        knownPosition: known?.appliedPosition ?? 0,
+        records: recovered.records,
+        segments: recovered.sealed,
+        epochs: recovered.catalogue.epochs,
+      });
     }
     const sealOpen = (): void => {
-      for (const segment of recovered.segments) {
-        if (segment.crcPlace !== undefined || isReadOnly) continue;
+      if (isReadOnly) return;
+      for (const segment of recovered.segments.notSealed()) {
         maintenance.segmentFinished(segment.segId, segment.endAddress);
       }
     };
@@ -285,7 +302,7 @@ class Opening {
     const staging = new Staging(host.disk.memory(settings.stagingBytes));
     const files = new SegmentFiles(host.disk, containers, limits.openFilesMax);
     const residency = new Residency(this.#options.pageCacheBytes);
-    const segmentById = new Map(recovered.segments.map((segment) => [segment.segId, segment]));
+    const segmentById = recovered.segments;
     const reader = new BlockReader({
       files,
       crcTables,
@@ -370,15 +387,7 @@ class Opening {
       crcTables: from.crcTables,
       events: {
         segmentOpened: (segId) => {
-          const segment: SegmentState = {
-            segId,
-            epoch: superblock.epoch,
-            hlcMs: log.lastHlcMs,
-            endAddress: 0,
-            crcPlace: undefined,
-            digest: undefined,
-          };
-          segmentById.set(segId, segment);
+          segmentById.add({ segId, epoch: superblock.epoch, hlcMs: log.lastHlcMs });
           late.pool?.segmentOpened();
         },
         segmentFinished: (segId, endAddress) => {
@@ -468,7 +477,10 @@ function bytesSinceCheckpoint(recovered: Recovered): number {
   const last = recovered.records.findLast(({ record }) => record.kind === 'checkpoint');
   const from = last === undefined ? 0 : frameAddressOf(last.position);
   let bytes = 0;
-  for (const segment of recovered.segments) {
+  const { segments } = recovered;
+  for (let index = segments.indexOf(segIdOf(from)); index < segments.size; index += 1) {
+    const segment = segments.at(index);
+    if (segment === undefined) break;
     const start = Math.max(from, addressOf(segment.segId, 0));
     bytes += Math.max(0, segment.endAddress - start) * slotSizeBytes;
   }

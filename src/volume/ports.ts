@@ -11,6 +11,7 @@ import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
 import type { CommitShared } from './commit-ring.ts';
 import type { KeeperSettings } from './keeper.ts';
 import type { KeeperJob, KeeperResult } from './keeper-jobs.ts';
+import type { OpenDatabase } from './recovery/manifest.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */
@@ -31,6 +32,8 @@ export interface PoolHost {
   readonly random: Random;
   readonly timers: Timers;
   readonly log: Log;
+  /** For the manifest, which is not on `disk`. */
+  readonly openDatabase: OpenDatabase;
   /** `onProgress` runs on the main thread after every drain that finished something. */
   startCommit(shared: CommitShared, onProgress: () => void): CommitDoor;
   startKeeper(settings: KeeperSettings, onResult: (result: KeeperResult) => void): KeeperDoor;

@@ -66,7 +66,7 @@ const smallSettings: StoreSettings = {
   ...defaultSettings,
   segmentSlots: 64,
   readySegments: 2,
-  checkpointBytes: 2 ** 20,
+  checkpointBytes: 2 ** 18,
   stagingBytes: 2 ** 21,
   crcTableBytes: 2 ** 16,
   runFanOut: 2,
@@ -85,6 +85,8 @@ export class StoreProcess {
   readonly #scheduler: Scheduler;
   readonly #disk: VirtualDisk;
   #pool: Pool | undefined;
+  /** Whether the pool was opened by what its manifest knew, without reading all of the log. */
+  wasKnown = false;
   /** Why the store stopped itself; undefined while it works. */
   failure: string | undefined;
 
@@ -147,8 +149,10 @@ export class StoreProcess {
       },
       (outcome) => {
         isDone = true;
-        if (outcome.ok) this.#pool = outcome.value.pool;
-        else refusal = outcome.error;
+        if (outcome.ok) {
+          this.#pool = outcome.value.pool;
+          this.wasKnown = !outcome.value.recovery.isWhole;
+        } else refusal = outcome.error;
       },
     );
     this.runUntil(() => isDone || this.failure !== undefined, eventsMax, 'the pool to open');
@@ -413,6 +417,7 @@ export class StoreProcess {
       random: random.fork(12),
       timers: scheduler,
       log: this.#log(),
+      openDatabase: (_path, options) => this.machine.manifest.open(options?.isReadOnly === true),
       startCommit: (shared, onProgress) => {
         const disk = brokenDisk(this.#disk, variant, 'commit');
         const committer = new Committer(shared, disk, () => {
@@ -432,12 +437,17 @@ export class StoreProcess {
         };
       },
       startKeeper: (settings, onResult) => {
-        const keeper = new Keeper(settings, this.#disk, () => undefined);
+        const { manifest } = this.machine;
+        const keeper = new Keeper(settings, this.#disk, {
+          pause: () => undefined,
+          openDatabase: () => manifest.open(false),
+        });
         return {
           post: (job) => {
             if (this.#options.isKeeperStuck === true) return;
             scheduler.post('keeper', () => {
               const result = keeper.run(job);
+              manifest.commit();
               scheduler.post('main', () => {
                 onResult(result);
               });

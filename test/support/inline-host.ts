@@ -7,6 +7,7 @@ import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
+import { openSqlite } from '../../src/volume/recovery/manifest.ts';
 
 const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
@@ -50,6 +51,7 @@ export function inlineHost(
     random: systemRandom,
     timers,
     log: quietLog,
+    openDatabase: openSqlite,
     startCommit: (shared, onProgress) => {
       const committer = new Committer(shared, disk, () => undefined);
       closers.push(() => {
@@ -69,7 +71,10 @@ export function inlineHost(
       };
     },
     startKeeper: (settings, onResult) => {
-      const keeper = new Keeper(settings, disk, () => undefined);
+      const keeper = new Keeper(settings, disk, {
+        pause: () => undefined,
+        openDatabase: openSqlite,
+      });
       closers.push(() => {
         keeper.close();
       });

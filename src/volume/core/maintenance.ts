@@ -5,9 +5,9 @@
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { addressOf } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
-import type { KeeperJob, KeeperResult, SegmentEnd } from '../keeper-jobs.ts';
-import type { ManifestRecord, ManifestSegment } from '../recovery/manifest.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentRow } from '../format/segment-rows.ts';
+import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
+import type { ManifestRecord } from '../recovery/manifest.ts';
 import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 import { durableEndOf } from './segment-end.ts';
@@ -38,7 +38,7 @@ interface Waiting {
 export class Maintenance {
   readonly #parts: PoolParts;
   #records: ManifestRecord[] = [];
-  #segments: ManifestSegment[] = [];
+  #segments: SegmentRow[] = [];
   #isManifestScheduled = false;
   #onSealed: () => void = () => undefined;
   /** Whether it is known what the manifest lacks: a record that was sent before those would hide them, being newer. */
@@ -63,18 +63,13 @@ export class Maintenance {
 
   /** The log has left the segment and everything in it is durable. */
   segmentFinished(segId: number, endAddress: number): void {
-    const segment = this.#parts.segmentById.get(segId);
-    if (segment !== undefined) segment.endAddress = endAddress;
+    this.#parts.segmentById.ended(segId, endAddress);
     this.#parts.keeper.post({ kind: 'seal', segId, endAddress });
   }
 
-  /** Brings the manifest to the recovered state: discards one that is ahead, applies what it lacks. */
-  openManifest(
-    endPosition: number,
-    records: readonly ManifestRecord[],
-    sealed: readonly ManifestSegment[],
-  ): void {
-    this.ask<'open-manifest'>({ kind: 'open-manifest', endPosition }, (result) => {
+  /** Brings the manifest to the recovered state: discards one that is not of this log, applies what it lacks. */
+  openManifest(log: RecoveredLog): void {
+    this.ask<'open-manifest'>({ kind: 'open-manifest', ...log }, (result) => {
       this.#isManifestOpen = true;
       if (result.error !== undefined) {
         this.#parts.host.log.warn('the manifest cannot be opened; the pool works without it', {
@@ -82,13 +77,9 @@ export class Maintenance {
         });
         return;
       }
-      if (result.wasAhead) {
-        this.#parts.host.log.warn('manifest was ahead of the log and was made again');
+      if (result.wasDiscarded) {
+        this.#parts.host.log.warn('the manifest did not belong to the log and was begun anew');
       }
-      const missing = records.filter((record) => record.position > result.appliedPosition);
-      this.#records = [...missing, ...this.#records];
-      const unknown = sealed.filter((segment) => !result.sealedSegIds.has(segment.segId));
-      this.#segments = [...unknown, ...this.#segments];
       this.#scheduleManifest();
     });
   }
@@ -284,7 +275,7 @@ export class Maintenance {
     for (const segment of this.#parts.segmentById.values()) {
       const endAddress = durableEndOf(this.#parts, segment.segId);
       if (endAddress <= addressOf(segment.segId, 0)) continue;
-      ends.push({ segId: segment.segId, endAddress, isSealed: segment.crcPlace !== undefined });
+      ends.push({ segId: segment.segId, endAddress, isSealed: segment.isSealed });
     }
     return ends;
   }
@@ -334,11 +325,7 @@ export class Maintenance {
       });
       return;
     }
-    const segment: SegmentState | undefined = segmentById.get(result.segId);
-    if (segment !== undefined) {
-      segment.crcPlace = result.sealed.crcPlace;
-      segment.digest = result.sealed.segment.digest;
-    }
+    segmentById.sealed(result.sealed.segment);
     crcTables.sealed(result.segId);
     reader.wasRead(result.segId, result.sealed.segment.endSlot);
     this.#segments.push(result.sealed.segment);

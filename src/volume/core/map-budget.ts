@@ -84,9 +84,8 @@ export class MapBudget {
 
   /** Everything before this position is in segments that have footers. */
   #sealedEnd(): number {
-    for (const { segId, crcPlace } of this.#parts.segmentById.values()) {
-      if (crcPlace === undefined) return positionOf(addressOf(segId, 0), 0);
-    }
+    const first = this.#parts.segmentById.firstNotSealed();
+    if (first !== undefined) return positionOf(addressOf(first.segId, 0), 0);
     return positionOf(this.#parts.writer?.log.durableThrough ?? 0, 0);
   }
 

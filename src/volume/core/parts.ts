@@ -13,7 +13,7 @@ import type { SegmentSupply } from '../log/segment-supply.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import type { Containers } from '../pack/containers.ts';
 import type { CommitDoor, KeeperDoor, PoolHost } from '../ports.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentTable } from '../recovery/segment-table.ts';
 
 export interface PoolParts {
   readonly host: PoolHost;
@@ -29,8 +29,8 @@ export interface PoolParts {
   /** Changed by catalogue records only, when they are published. */
   readonly catalogue: Catalogue;
   readonly lineById: Map<number, Line>;
-  /** By id, in log order. The last one is being written (unless the pool is read-only). */
-  readonly segmentById: Map<number, SegmentState>;
+  /** In log order. The last one is being written (unless the pool is read-only). */
+  readonly segmentById: SegmentTable;
   readonly keeper: KeeperDoor;
   /** Undefined when the pool is read-only. */
   readonly writer: PoolWriter | undefined;

@@ -1,5 +1,6 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
 import { positionOf } from '../format/address.ts';
+import { digestTagBytes } from '../format/segment-rows.ts';
 import { LogIndex } from '../index/log-index.ts';
 import type { RunHeader, RunPlace, RunSegment } from '../index/run-format.ts';
 import { runFolder, runPlaceOf } from '../index/run-path.ts';
@@ -72,9 +73,9 @@ function isOfSegments(
   const isSame = segments.every(({ segId, epoch, digest }) => {
     const ours = segmentById.get(segId);
     return (
-      ours?.digest !== undefined &&
+      ours?.digestTag !== undefined &&
       ours.epoch === epoch &&
-      Buffer.compare(ours.digest, digest) === 0
+      Buffer.compare(ours.digestTag, digest.subarray(0, digestTagBytes)) === 0
     );
   });
   if (!isSame) return false;

@@ -15,7 +15,7 @@ import { runName } from '../index/run-path.ts';
 import type { RunReader } from '../index/run-reader.ts';
 import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
 import type { KeeperResult } from '../keeper-jobs.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentState } from '../recovery/segment-table.ts';
 import type { Maintenance, RunChecks } from './maintenance.ts';
 import type { PoolParts } from './parts.ts';
 
@@ -196,7 +196,7 @@ export class RunUpkeep implements RunChecks {
     if (place.level === 1) {
       const segments = this.#segments(place.firstSegId, fanOut);
       if (segments.length === 0) return 'empty';
-      if (segments.some(({ crcPlace }) => crcPlace === undefined)) return undefined;
+      if (segments.some(({ isSealed }) => !isSealed)) return undefined;
       return {
         ...base,
         segments: segments.map(({ segId, epoch }) => ({ segId, epoch })),

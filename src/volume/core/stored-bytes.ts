@@ -13,7 +13,7 @@ import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerSizeBytes } from '../format/footer.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import { runName, runPath } from '../index/run-path.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentState } from '../recovery/segment-table.ts';
 import type { PoolParts } from './parts.ts';
 
 /** Runs whose size is looked up in one go: 2 us each. */

@@ -34,6 +34,11 @@ export class Seeds {
   pack(packId: number, part: number): number {
     return mix(this.#pool ^ 0x5041_434b, packId, part);
   }
+
+  /** Seed of a group of segment rows in the manifest. */
+  rows(group: number): number {
+    return mix(this.#pool ^ 0x524f_5753, group, 0);
+  }
 }
 
 function mix(pool: number, address: number, epoch: number): number {

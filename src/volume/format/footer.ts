@@ -127,7 +127,7 @@ export function footerSizeBytes(entryCount: number, endSlot: number, frameCount:
 }
 
 /** Byte offset, from the start of the footer, of the CRC of slot 0. */
-export function footerCrcOffset(header: FooterHeader): number {
+export function footerCrcOffset(header: Pick<FooterHeader, 'entryCount'>): number {
   return footerHeaderBytes + header.entryCount * footerEntryBytes;
 }
 

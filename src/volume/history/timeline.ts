@@ -9,13 +9,11 @@ import type { PoolParts } from '../core/parts.ts';
 import { type SegmentReading, visitFrom } from '../core/segment-contents.ts';
 import { frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentTable } from '../recovery/segment-table.ts';
 
 export class Timeline {
   readonly #parts: PoolParts;
   readonly #reading: SegmentReading;
-  /** In log order; grows with the log. */
-  #segments: SegmentState[] = [];
 
   constructor(parts: PoolParts, reading: SegmentReading) {
     this.#parts = parts;
@@ -26,15 +24,14 @@ export class Timeline {
   end(): number {
     const { writer, segmentById } = this.#parts;
     if (writer !== undefined) return positionOf(writer.log.durableThrough, 0);
-    const last = [...segmentById.values()].at(-1);
-    return positionOf(last?.endAddress ?? 0, 0);
+    return positionOf(segmentById.last()?.endAddress ?? 0, 0);
   }
 
   /** Position of the first durable record later than `ticks`; `end()` when there is none. Throws DiskError, FormatError. */
   cutAt(ticks: number): number {
-    const segments = this.#inOrder();
-    for (let at = this.#firstToLook(segments, ticks); at < segments.length; at += 1) {
-      const found = this.#firstAfter(segments[at]?.segId ?? 0, ticks);
+    const segments = this.#parts.segmentById;
+    for (let at = this.#firstToLook(segments, ticks); at < segments.size; at += 1) {
+      const found = this.#firstAfter(segments.at(at)?.segId ?? 0, ticks);
       if (found !== undefined) return found;
     }
     return this.end();
@@ -42,12 +39,11 @@ export class Timeline {
 
   /** Time of the newest record before `cut`; undefined when there is none. Throws DiskError, FormatError. */
   ticksBefore(cut: number): number | undefined {
-    const segments = this.#inOrder();
-    const last = segIdOf(frameAddressOf(Math.max(0, cut - 1)));
-    let at = segments.findLastIndex((segment) => segment.segId <= last);
+    const segments = this.#parts.segmentById;
+    let at = segments.indexOf(segIdOf(frameAddressOf(Math.max(0, cut - 1))) + 1) - 1;
     for (; at >= 0; at -= 1) {
       let newest: number | undefined;
-      this.#reading.visit(segments[at]?.segId ?? 0, (entry, ticks) => {
+      this.#reading.visit(segments.at(at)?.segId ?? 0, (entry, ticks) => {
         if (entry.position >= cut) return false;
         newest = ticks;
         return true;
@@ -61,24 +57,22 @@ export class Timeline {
   segmentsBetween(from: number, to: number): number[] {
     const first = segIdOf(frameAddressOf(from));
     const last = segIdOf(frameAddressOf(Math.max(0, to - 1)));
-    return this.#inOrder()
-      .map(({ segId }) => segId)
-      .filter((segId) => segId >= first && segId <= last);
-  }
-
-  #inOrder(): readonly SegmentState[] {
     const { segmentById } = this.#parts;
-    if (this.#segments.length !== segmentById.size) this.#segments = [...segmentById.values()];
-    return this.#segments;
+    const end = segmentById.indexOf(last + 1);
+    const found: number[] = [];
+    for (let at = segmentById.indexOf(first); at < end; at += 1) {
+      found.push(segmentById.at(at)?.segId ?? 0);
+    }
+    return found;
   }
 
   /** The last segment before which nothing is later than `ticks`. */
-  #firstToLook(segments: readonly SegmentState[], ticks: number): number {
+  #firstToLook(segments: SegmentTable, ticks: number): number {
     let low = 0;
-    let high = segments.length - 1;
+    let high = segments.size - 1;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if (isSurelyBefore(segments[middle]?.hlcMs ?? 0, ticks)) low = middle;
+      if (isSurelyBefore(segments.at(middle)?.hlcMs ?? 0, ticks)) low = middle;
       else high = middle - 1;
     }
     return low;

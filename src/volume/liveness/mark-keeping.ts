@@ -5,6 +5,7 @@
 import { type Disk, DiskError } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
+import { digestTagBytes } from '../format/segment-rows.ts';
 import { eachFooterRecord } from '../index/footer-records.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
 import type { RunTables } from '../index/run-tables.ts';
@@ -111,7 +112,10 @@ export class MarkKeeping {
   ): SegmentVisitor {
     const footer = this.#withSource(segId, (source) => source.footer(epoch));
     const digest = digestAt(plan.sealed, placeBySegId.get(segId) ?? -1);
-    if (footer === undefined || Buffer.compare(footer.header.digest, digest) !== 0) {
+    if (
+      footer === undefined ||
+      Buffer.compare(footer.header.digest.subarray(0, digestTagBytes), digest) !== 0
+    ) {
       throw new FormatError(`segment ${segId}: footer unreadable`);
     }
     return (visit) => {
@@ -153,7 +157,7 @@ function isMadeOf(tables: RunTables, { plan: { sealed }, placeBySegId }: Marking
   const isSame = segments.every(({ segId, epoch, digest }) => {
     const place = placeBySegId.get(segId);
     if (place === undefined || sealed.epochs[place] !== epoch) return false;
-    return Buffer.compare(digestAt(sealed, place), digest) === 0;
+    return Buffer.compare(digestAt(sealed, place), digest.subarray(0, digestTagBytes)) === 0;
   });
   if (!isSame) return false;
   let count = 0;
@@ -165,5 +169,7 @@ function isMadeOf(tables: RunTables, { plan: { sealed }, placeBySegId }: Marking
 
 /** Empty when there is no such segment. */
 function digestAt({ digests }: MarkSegments, place: number): Uint8Array {
-  return place < 0 ? new Uint8Array(0) : digests.subarray(place * 32, place * 32 + 32);
+  return place < 0
+    ? new Uint8Array(0)
+    : digests.subarray(place * digestTagBytes, (place + 1) * digestTagBytes);
 }

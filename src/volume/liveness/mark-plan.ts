@@ -23,7 +23,7 @@ export interface MarkLine {
 export interface MarkSegments {
   readonly segIds: Float64Array;
   readonly epochs: Float64Array;
-  /** 32 bytes each. */
+  /** The first bytes of each, `digestTagBytes` of them. */
   readonly digests: Uint8Array;
 }
 

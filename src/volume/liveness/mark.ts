@@ -19,9 +19,10 @@ import type { Maintenance } from '../core/maintenance.ts';
 import type { Operator } from '../core/operator.ts';
 import { durableEndOf } from '../core/segment-end.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
+import { digestTagBytes } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSet } from '../index/run-set.ts';
-import type { SegmentState } from '../recovery/recover.ts';
+import type { SegmentState } from '../recovery/segment-table.ts';
 import { type LineRetention, retentionOf } from '../retention/retention.ts';
 import { LiveSet } from './live-set.ts';
 import { livenessLimits } from './limits.ts';
@@ -148,9 +149,7 @@ export class LivenessMark {
   #view(): MarkView {
     const { parts, moments } = this.#operator;
     const segments = [...parts.segmentById.values()];
-    const sealed = segments.filter(
-      ({ crcPlace, digest }) => crcPlace !== undefined && digest !== undefined,
-    );
+    const sealed = segments.filter(({ isSealed }) => isSealed);
     const lastSegId = segments.at(-1)?.segId ?? 0;
     return {
       endSegId: parts.writer?.log.place.segId ?? lastSegId + 1,
@@ -200,9 +199,9 @@ export class LivenessMark {
 }
 
 function segmentLists(segments: readonly SegmentState[]): MarkSegments {
-  const digests = new Uint8Array(segments.length * 32);
-  segments.forEach(({ digest }, index) => {
-    if (digest !== undefined) digests.set(digest, index * 32);
+  const digests = new Uint8Array(segments.length * digestTagBytes);
+  segments.forEach(({ digestTag }, index) => {
+    if (digestTag !== undefined) digests.set(digestTag, index * digestTagBytes);
   });
   return {
     segIds: Float64Array.from(segments, ({ segId }) => segId),

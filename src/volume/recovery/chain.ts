@@ -25,7 +25,7 @@ export interface ChainLink {
 }
 
 export interface Chain {
-  /** In log order. */
+  /** In log order; of a chain that begins at a known segment, those behind it. */
   readonly links: readonly ChainLink[];
   /** Files of the folder that are not part of the log. */
   readonly leftoverIds: readonly number[];
@@ -42,15 +42,22 @@ export interface SegmentPlaces {
   readonly containers: Containers;
 }
 
+/** Segments that need not be read: they are the log up to `last`. */
+interface KnownSegments {
+  readonly size: number;
+  has(segId: number): boolean;
+  last(): { readonly segId: number } | undefined;
+}
+
 /**
- * Reads the headers of all segments; those of `voidEpoch` and later do not count (0 = all count). Throws
+ * Reads the headers of all segments but the known ones; those of `voidEpoch` and later do not count (0 = all count). Throws
  * DiskError, and FormatError for headers of a newer version.
  */
 export function findChain(
   places: SegmentPlaces,
   segmentSlots: number,
   seeds: Seeds,
-  voidEpoch: number,
+  { voidEpoch, known }: { readonly voidEpoch: number; readonly known: KnownSegments | undefined },
 ): Chain {
   const { containers } = places;
   const files = filesOf(places.disk);
@@ -58,7 +65,12 @@ export function findChain(
   ids.sort((left, right) => left - right);
   const headers = new Map<number, SegmentHeader>();
   const errors = new Map<number, string>();
+  let knownThere = 0;
   for (const segId of ids) {
+    if (known?.has(segId) === true) {
+      knownThere += 1;
+      continue;
+    }
     const packed = containers.find(segId);
     if (packed !== undefined) {
       const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);
@@ -73,7 +85,10 @@ export function findChain(
   }
   const faults: string[] = [];
   const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
-  const links = linkBackwards(new Map(counting), faults);
+  const links = linkBackwards(new Map(counting), known?.last()?.segId ?? 0, faults);
+  if (known !== undefined && knownThere < known.size) {
+    faults.push(`${known.size - knownThere} segments are missing`);
+  }
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
   const unusedIds = ids.filter(
@@ -81,7 +96,8 @@ export function findChain(
       !inChain.has(segId) &&
       !headers.has(segId) &&
       !errors.has(segId) &&
-      containers.find(segId) === undefined,
+      containers.find(segId) === undefined &&
+      known?.has(segId) !== true,
   );
   // Packs that nothing is missing without were on their way out.
   if (links[0]?.header.previousSegId !== 0) {
@@ -117,12 +133,17 @@ function filesOf(disk: Disk): number[] {
   return ids;
 }
 
-function linkBackwards(headers: ReadonlyMap<number, SegmentHeader>, faults: string[]): ChainLink[] {
+/** From the newest header back to the one behind `knownSegId`. */
+function linkBackwards(
+  headers: ReadonlyMap<number, SegmentHeader>,
+  knownSegId: number,
+  faults: string[],
+): ChainLink[] {
   const links: ChainLink[] = [];
   let segId = 0;
   for (const id of headers.keys()) segId = Math.max(segId, id);
   let endAddress: number | undefined;
-  while (segId !== 0) {
+  while (segId !== knownSegId) {
     const header = headers.get(segId);
     if (header === undefined) {
       faults.push(`segment ${segId}: missing or its header is unreadable; it and all before it`);

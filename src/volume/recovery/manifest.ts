@@ -9,6 +9,7 @@
 import Database from 'better-sqlite3';
 import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
+import { CheckpointCollector } from '../catalogue/checkpoint.ts';
 import {
   type CatalogueRecord,
   type Fork,
@@ -19,6 +20,9 @@ import {
   type VolCreate,
 } from '../catalogue/records.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
+import { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
+import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSummary } from '../index/run-writer.ts';
 import {
@@ -30,21 +34,34 @@ import {
   retentionSchema,
   retentionTables,
 } from './manifest-retention.ts';
+import { ManifestSegments, segmentSchema } from './manifest-segments.ts';
+import type { SegmentTable } from './segment-table.ts';
 
-const manifestSchemaVersion = 6;
+const manifestSchemaVersion = 7;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
   readonly position: number;
 }
 
-/** A sealed segment: its index entries are named by the digest of its footer's frames. */
-export interface ManifestSegment {
-  readonly segId: number;
+/** An opening of the pool, as an EPOCH record of the log names it: histories of one pool differ in these. */
+export interface ManifestEpoch {
   readonly epoch: number;
-  readonly endSlot: number;
-  readonly entryCount: number;
-  readonly digest: Uint8Array;
+  readonly openId: Uint8Array;
+}
+
+/** Opens the database at `path`; the simulator has its own. Throws SqliteError. */
+export type OpenDatabase = (
+  path: string,
+  options?: { readonly isReadOnly: boolean },
+) => Database.Database;
+
+export function openSqlite(
+  path: string,
+  options?: { readonly isReadOnly: boolean },
+): Database.Database {
+  const isReadOnly = options?.isReadOnly === true;
+  return new Database(path, { readonly: isReadOnly, fileMustExist: isReadOnly });
 }
 
 const schema = `
@@ -64,14 +81,24 @@ const schema = `
   ${retentionSchema}
   CREATE TABLE IF NOT EXISTS epoch (
     epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS segment (
-    id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, end_slot INTEGER NOT NULL, entries INTEGER NOT NULL,
-    digest TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS run (
     level INTEGER NOT NULL, first_segment INTEGER NOT NULL, position_low INTEGER NOT NULL,
     position_high INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (level, first_segment)) WITHOUT ROWID;
+  ${segmentSchema}
 `;
+/** Of this schema and of those before. */
+const tables = [
+  'meta',
+  'volume',
+  'line',
+  'pin',
+  'epoch',
+  'segment',
+  'segment_group',
+  'run',
+  ...retentionTables,
+];
 
 /**
  * Opens the manifest; a damaged one is removed (`removeFiles` deletes the database's files) and begun anew: the log is
@@ -80,23 +107,119 @@ const schema = `
 export function openManifest(
   path: string,
   poolUuid: Uint8Array,
-  removeFiles: () => void,
+  { open, removeFiles }: { readonly open: OpenDatabase; readonly removeFiles: () => void },
 ): Manifest {
   try {
-    return new Manifest(path, poolUuid);
+    return new Manifest(open(path), poolUuid);
   } catch (thrown) {
     if (!(thrown instanceof Database.SqliteError)) throw thrown;
     removeFiles();
-    return new Manifest(path, poolUuid);
+    return new Manifest(open(path), poolUuid);
   }
+}
+
+/** What opening asks of a manifest before the log is read. */
+export interface KnownLog {
+  /** Position of the newest record applied. */
+  readonly appliedPosition: number;
+  /** Position of the first part of the newest checkpoint. */
+  readonly checkpointPosition: number;
+  /** From the first segment of the log on, each following the one before. */
+  readonly segments: SegmentTable;
+  readonly epochs: readonly ManifestEpoch[];
+}
+
+interface KnownPool {
+  readonly poolUuid: Uint8Array;
+  readonly segmentSlots: number;
+  readonly packed: SegmentTable['packed'];
+}
+
+/**
+ * What the manifest at `path` knows of the log, without changing it; undefined when it is missing, damaged, of another pool
+ * or schema, not whole, or from before the first checkpoint.
+ */
+export function readKnownLog(
+  open: OpenDatabase,
+  path: string,
+  pool: KnownPool,
+): KnownLog | undefined {
+  let database: Database.Database | undefined;
+  try {
+    database = open(path, { isReadOnly: true });
+    return knownLogOf(database, pool);
+  } catch (thrown) {
+    if (thrown instanceof Database.SqliteError || thrown instanceof FormatError) return undefined;
+    throw thrown;
+  } finally {
+    database?.close();
+  }
+}
+
+function knownLogOf(
+  database: Database.Database,
+  { poolUuid, segmentSlots, packed }: KnownPool,
+): KnownLog | undefined {
+  const meta = new Map(
+    database
+      .prepare('SELECT key, value FROM meta')
+      .all()
+      .map((row) => {
+        const { key, value } = row as { key: string; value: string };
+        return [key, value];
+      }),
+  );
+  const isOurs =
+    meta.get('poolUuid') === toHex(poolUuid) &&
+    meta.get('schemaVersion') === String(manifestSchemaVersion) &&
+    !meta.has('isPartial');
+  if (!isOurs) return undefined;
+  const appliedPosition = Number(meta.get('appliedPosition'));
+  const checkpointPosition = Number(meta.get('checkpointPosition') ?? '0');
+  if (!(checkpointPosition > 0 && checkpointPosition <= appliedPosition)) return undefined;
+  const segments = new ManifestSegments(database, new Seeds(poolUuid)).read(segmentSlots, packed);
+  return segments && { appliedPosition, checkpointPosition, segments, epochs: epochsIn(database) };
+}
+
+function epochsIn(database: Database.Database): ManifestEpoch[] {
+  return database
+    .prepare('SELECT epoch, open_id FROM epoch ORDER BY epoch')
+    .all()
+    .map((row) => {
+      const { epoch, open_id: openId } = row as { epoch: number; open_id: string };
+      return { epoch, openId: Buffer.from(openId, 'hex') };
+    });
+}
+
+/** Whether every opening that the manifest knows is one of `ours`: then it is of this history, or of the part before. */
+export function isOfHistory(
+  epochs: readonly ManifestEpoch[],
+  ours: readonly ManifestEpoch[],
+): boolean {
+  const known = new Set(ours.map(({ epoch, openId }) => `${epoch}:${toHex(openId)}`));
+  return epochs.every(({ epoch, openId }) => known.has(`${epoch}:${toHex(openId)}`));
 }
 
 export class Manifest {
   readonly #database: Database.Database;
+  readonly #segments: ManifestSegments;
+  /** Across batches: a checkpoint may be cut by them. */
+  readonly #checkpoints = new CheckpointCollector();
 
-  /** Opens or makes the database at `path` (':memory:' = none on disk); empties it when it belongs to another pool or schema. */
-  constructor(path: string, poolUuid: Uint8Array) {
-    this.#database = prepareDatabase(path);
+  /** Takes the database over; empties it when it belongs to another pool or schema. Throws SqliteError, and closes it then. */
+  constructor(database: Database.Database, poolUuid: Uint8Array) {
+    this.#database = database;
+    this.#segments = new ManifestSegments(database, new Seeds(poolUuid));
+    try {
+      this.#begin(poolUuid);
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+  }
+
+  #begin(poolUuid: Uint8Array): void {
+    prepareDatabase(this.#database);
     const isOurs =
       this.#meta('poolUuid') === toHex(poolUuid) &&
       this.#meta('schemaVersion') === String(manifestSchemaVersion);
@@ -114,64 +237,54 @@ export class Manifest {
   }
 
   keepScrubNote(text: string): void {
-    this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run('scrub', text);
+    this.#setMeta('scrub', text);
   }
 
-  /** Segments that it has as sealed. */
-  sealedSegIds(): Set<number> {
-    const ids = this.#database.prepare('SELECT id FROM segment').pluck().all();
-    return new Set(ids.map(Number));
+  /** Openings of the pool that it knows. */
+  epochs(): ManifestEpoch[] {
+    return epochsIn(this.#database);
   }
 
-  /** Forgets everything. */
-  reset(poolUuid: Uint8Array): void {
+  /** It was begun anew and did not get all of the log: opening must not believe it before it has. */
+  get isPartial(): boolean {
+    return this.#meta('isPartial') !== undefined;
+  }
+
+  /** Forgets everything. `isPartial`: what it gets from now on is not all. */
+  reset(poolUuid: Uint8Array, isPartial = false): void {
     this.#database.transaction(() => {
       // Dropped, not emptied: those of another schema have other columns.
-      for (const table of [
-        'meta',
-        'volume',
-        'line',
-        'pin',
-        'epoch',
-        'segment',
-        'run',
-        ...retentionTables,
-      ]) {
-        this.#database.exec(`DROP TABLE IF EXISTS ${table}`);
-      }
+      for (const table of tables) this.#database.exec(`DROP TABLE IF EXISTS ${table}`);
       this.#database.exec(schema);
-      const set = this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
-      set.run('poolUuid', toHex(poolUuid));
-      set.run('schemaVersion', String(manifestSchemaVersion));
-      set.run('appliedPosition', '0');
+      this.#setMeta('poolUuid', toHex(poolUuid));
+      this.#setMeta('schemaVersion', String(manifestSchemaVersion));
+      this.#setMeta('appliedPosition', '0');
+      if (isPartial) this.#setMeta('isPartial', '1');
+    })();
+  }
+
+  /** Forgets the segments from `segId` on. */
+  cutSegments(segId: number): void {
+    this.#database.transaction(() => {
+      this.#segments.cutAt(segId);
     })();
   }
 
   /** Applies records in log order, and sealed segments, in one transaction. Records at or below appliedPosition are skipped. */
-  apply(records: readonly ManifestRecord[], segments: readonly ManifestSegment[]): void {
+  apply(records: readonly ManifestRecord[], segments: readonly SegmentRow[]): void {
     const applied = this.appliedPosition;
     this.#database.transaction(() => {
       let position = applied;
       for (const placed of records) {
+        if (this.#checkpoints.add(placed.record, placed.position) !== undefined) {
+          this.#setMeta('checkpointPosition', String(this.#checkpoints.firstPosition));
+        }
         if (placed.position <= applied) continue;
         this.#applyRecord(placed.record, placed.position);
         position = placed.position;
       }
-      const insert = this.#database.prepare(
-        'INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)',
-      );
-      for (const segment of segments) {
-        insert.run(
-          segment.segId,
-          segment.epoch,
-          segment.endSlot,
-          segment.entryCount,
-          toHex(segment.digest),
-        );
-      }
-      this.#database
-        .prepare("UPDATE meta SET value = ? WHERE key = 'appliedPosition'")
-        .run(String(position));
+      this.#segments.put(segments);
+      this.#setMeta('appliedPosition', String(position));
     })();
   }
 
@@ -213,7 +326,7 @@ export class Manifest {
       pins: all('SELECT * FROM pin ORDER BY uuid'),
       kept: retentionContents(this.#database),
       epochs: all('SELECT * FROM epoch ORDER BY epoch'),
-      segments: all('SELECT * FROM segment ORDER BY id'),
+      segments: this.#segments.contents(),
       runs: all('SELECT * FROM run ORDER BY level, first_segment'),
     });
   }
@@ -227,6 +340,10 @@ export class Manifest {
       | { value: string }
       | undefined;
     return row?.value;
+  }
+
+  #setMeta(key: string, value: string): void {
+    this.#database.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(key, value);
   }
 
   #insertVolume(record: VolCreate | View, position: number): void {
@@ -356,11 +473,9 @@ export class Manifest {
   }
 }
 
-function prepareDatabase(path: string): Database.Database {
-  const database = new Database(path);
+function prepareDatabase(database: Database.Database): void {
   // WAL with NORMAL: a lost transaction only means that records are applied again.
   database.pragma('journal_mode = WAL');
   database.pragma('synchronous = NORMAL');
   database.exec(schema);
-  return database;
 }

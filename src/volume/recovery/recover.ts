@@ -1,5 +1,6 @@
 /**
- * Recovery: from files to a state that may be served, once the pool's lock is held.
+ * Recovery: from files to a state that may be served, once the pool's lock is held. Of the part of the log that the manifest
+ * knows, nothing is read: it begins with the newest checkpoint of the catalogue. When anything does not fit, all is read.
  *
  *     superblock ─▶ chain of segments ─▶ sealed: footers   ─▶ replay ─▶ catalogue (of a damaged log: maps, too)
  *                                     ─▶ tail: every frame verified, data included
@@ -9,18 +10,27 @@
  * 1. The recovered state is a prefix of the log, and holds everything that was acknowledged on a durable volume.
  * 2. A torn tail (never acknowledged) is cut off silently; unreadable data below the greatest `durableThrough` that any
  *    valid frame or header vouches for is rot: the pool opens read-only and names the places.
- * 3. Nothing is served before the accepted tail is durable: a killed process leaves frames in the page cache only, and a
+ * 3. What the manifest says is believed only when the log behind it, which is always read, leads on from exactly there.
+ * 4. Nothing is served before the accepted tail is durable: a killed process leaves frames in the page cache only, and a
  *    failed flush may have marked them clean, so they are written again, not only flushed.
  */
+import { present } from '../../base/assert.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
-import { addressOf, segIdOf, slotOf, slotSizeBytes } from '../format/address.ts';
+import {
+  addressOf,
+  frameAddressOf,
+  positionOf,
+  segIdOf,
+  slotOf,
+  slotSizeBytes,
+} from '../format/address.ts';
 import { Seeds } from '../format/checksum.ts';
 import type { FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { PackMember } from '../format/pack.ts';
+import { digestTagBytes, type SegmentRow, segmentRowOf } from '../format/segment-rows.ts';
 import type { Superblock } from '../format/superblock.ts';
-import type { CrcPlace } from '../io/block-reader.ts';
 import type { Line } from '../io/line.ts';
 import type { CrcTables } from '../log/crc-tables.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
@@ -28,41 +38,29 @@ import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import type { Containers } from '../pack/containers.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
-import type { ManifestSegment } from './manifest.ts';
+import { isOfHistory, type KnownLog } from './manifest.ts';
 import { CatalogueReplay, isApplicable, MapReplay, type PlacedRecord } from './replay.ts';
 import {
-  crcPlaceOf,
   crcTableOf,
   eachCatalogueEntry,
   eachFooterEntry,
   lastEntryOf,
   SegmentSource,
 } from './segment-source.ts';
+import { SegmentTable } from './segment-table.ts';
 import { readTail, type TailRecord } from './tail.ts';
-
-/** One segment of the log. */
-export interface SegmentState {
-  readonly segId: number;
-  readonly epoch: number;
-  /** Time of its header: no record in it is older, none before it newer than the end of that millisecond. */
-  readonly hlcMs: number;
-  /** First address behind its last frame; for the segment being written, see the log. */
-  endAddress: number;
-  /** Where its checksum table lies; undefined while it is not sealed. */
-  crcPlace: CrcPlace | undefined;
-  /** Of its frames; undefined while it is being written. */
-  digest: Uint8Array | undefined;
-}
 
 export interface Recovered {
   readonly catalogue: Catalogue;
-  /** Every catalogue record of the log, for the manifest. */
+  /** Every catalogue record of the segments that were read, for the manifest. */
   readonly records: readonly PlacedRecord[];
   /** Current lines of all volumes and views, when the log is damaged; else none: then the index says what they hold. */
   readonly lineById: Map<number, Line>;
-  readonly segments: SegmentState[];
-  /** What the manifest must say of the sealed ones. */
-  readonly sealed: readonly ManifestSegment[];
+  readonly segments: SegmentTable;
+  /** What the manifest must say of the sealed ones that were read. */
+  readonly sealed: readonly SegmentRow[];
+  /** The first segment that was read; 0 = all were. */
+  readonly readFrom: number;
   readonly leftoverPaths: string[];
   readonly nextSegId: number;
   /** Last segment and end of the log; 0 for a pool that never wrote. */
@@ -87,11 +85,31 @@ export interface RecoverOptions {
   readonly superblock: Superblock;
   readonly leaves: LeafStore;
   readonly crcTables: CrcTables;
+  /** What the manifest says of the log; undefined = nothing, all is read. This call takes it over. */
+  readonly known: KnownLog | undefined;
 }
 
 /** Reads the log and makes its tail durable. Throws DiskError (disk fails) or FormatError (newer version, damaged beyond use). */
 export function recoverLog(options: RecoverOptions): Recovered {
-  return new Recovery(options, undefined).run();
+  return recoverKnown(options) ?? readWhole(options, undefined);
+}
+
+function readWhole(options: RecoverOptions, cut: Cut | undefined): Recovered {
+  return present(new Recovery({ ...options, known: undefined }, cut).run(), 'a recovered log');
+}
+
+/** Undefined when what the manifest says is nothing, or doubtful. */
+function recoverKnown(options: RecoverOptions): Recovered | undefined {
+  const { known, superblock } = options;
+  if (known === undefined || superblock.relogEpoch !== 0) return undefined;
+  known.segments.cutAt(segIdOf(frameAddressOf(known.checkpointPosition)));
+  if (known.segments.size === 0) return undefined;
+  try {
+    return new Recovery(options, undefined).run();
+  } catch (thrown) {
+    if (thrown instanceof FormatError) return undefined;
+    throw thrown;
+  }
 }
 
 interface Cut {
@@ -107,11 +125,11 @@ class Recovery {
   readonly #superblock: Superblock;
   readonly #seeds: Seeds;
   readonly #crcTables: CrcTables;
-  readonly #replay = new CatalogueReplay();
+  readonly #replay: CatalogueReplay;
   /** Entries of the segments that have no footer. */
   readonly #entriesBySegId = new Map<number, readonly FooterEntry[]>();
-  readonly #segments: SegmentState[] = [];
-  readonly #sealed: ManifestSegment[] = [];
+  readonly #segments: SegmentTable;
+  readonly #sealed: SegmentRow[] = [];
   readonly #faults: string[] = [];
   /** How many of the faults name a block that answers with an error, so that nothing wrong can be read there. */
   #namedBlocks = 0;
@@ -127,24 +145,36 @@ class Recovery {
     this.#superblock = options.superblock;
     this.#seeds = new Seeds(options.superblock.poolUuid);
     this.#crcTables = options.crcTables;
+    this.#replay = new CatalogueReplay(options.known ? 'checkpoint' : 'first record');
+    this.#segments =
+      options.known?.segments ??
+      new SegmentTable(options.superblock.segmentSlots, options.containers);
     this.#durableThrough = options.superblock.durableThrough;
     this.#lastHlcMs = options.superblock.hlcMsHighWater;
   }
 
-  run(): Recovered {
+  /** Undefined when the log does not lead on from what was known. */
+  run(): Recovered | undefined {
     const { segmentSlots, relogEpoch } = this.#superblock;
-    const chain = findChain(this.#options, segmentSlots, this.#seeds, relogEpoch);
+    const { known } = this.#options;
+    const chain = findChain(this.#options, segmentSlots, this.#seeds, {
+      voidEpoch: relogEpoch,
+      known: known?.segments,
+    });
+    const [first] = chain.links;
+    if (known !== undefined && !this.#leadsOn(first)) return undefined;
     this.#faults.push(...chain.faults);
     this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
     this.#surveyTail(chain);
     this.#replaySegments(chain.links);
-    const last = this.#segments.at(-1);
+    const last = this.#segments.last();
     const endAddress = last?.endAddress ?? 0;
     if (endAddress < this.#durableThrough && this.#faults.length === 0) {
       this.#faults.push(
         `the log ends at address ${endAddress}, but was durable through ${this.#durableThrough}`,
       );
     }
+    if (known !== undefined && this.#isDoubtful(known, endAddress)) return undefined;
     if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
       return this.#recoverWithout(last.segId, endAddress);
     }
@@ -156,6 +186,7 @@ class Recovery {
       lineById,
       segments: this.#segments,
       sealed: this.#sealed,
+      readFrom: known === undefined ? 0 : (first?.segId ?? 0),
       leftoverPaths: chain.leftoverIds.map(segmentPath),
       nextSegId: Math.max(chain.segIdMax, this.#superblock.segIdHighWater) + 1,
       lastSegId: last?.segId ?? 0,
@@ -165,10 +196,7 @@ class Recovery {
       faults: this.#faults,
       isIncomplete: this.#faults.length > this.#namedBlocks,
       tailFrames: this.#tailFrames,
-      logBytes: this.#segments.reduce(
-        (total, segment) => total + slotOf(segment.endAddress - 1) * slotSizeBytes,
-        0,
-      ),
+      logBytes: (this.#segments.endSlotTotal - this.#segments.size) * slotSizeBytes,
       relog: this.#cut?.relog ?? [],
     };
   }
@@ -183,7 +211,30 @@ class Recovery {
       throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
     }
     const cut = { address: this.#durableThrough, relog };
-    return new Recovery(this.#options, cut).run();
+    return readWhole(this.#options, cut);
+  }
+
+  /** Whether the first segment that was read says of the last known one what is known of it. */
+  #leadsOn(first: ChainLink | undefined): boolean {
+    const joint = this.#segments.last();
+    if (first === undefined || joint?.digestTag === undefined) return false;
+    const { previousSegId, previousEnd, previousDigest, epoch } = first.header;
+    return (
+      previousSegId === joint.segId &&
+      previousEnd === joint.endAddress &&
+      epoch >= joint.epoch &&
+      Buffer.compare(previousDigest.subarray(0, digestTagBytes), joint.digestTag) === 0
+    );
+  }
+
+  /** Whether anything of what was known and read does not fit together. */
+  #isDoubtful(known: KnownLog, endAddress: number): boolean {
+    return (
+      this.#faults.length > 0 ||
+      !this.#replay.hasBegun ||
+      known.appliedPosition > positionOf(endAddress, 0) ||
+      !isOfHistory(known.epochs, this.#replay.catalogue.epochs)
+    );
   }
 
   #replaySegments(links: readonly ChainLink[]): void {
@@ -216,7 +267,7 @@ class Recovery {
       .currentLines()
       .map((line) => ({ line, before: Number.POSITIVE_INFINITY }));
     const maps = new MapReplay(this.#options.leaves, catalogue, wanted, undefined);
-    for (const segment of this.#segments) {
+    for (const segment of this.#segments.values()) {
       const entries = this.#entriesBySegId.get(segment.segId);
       if (entries !== undefined) {
         for (const entry of entries) this.#paint(maps, entry);
@@ -254,8 +305,12 @@ class Recovery {
   }
 
   #source(segId: number): SegmentSource {
-    const { containers, superblock } = this.#options;
-    return new SegmentSource(containers, segId, superblock.segmentSlots, this.#seeds);
+    return new SegmentSource(
+      this.#options.containers,
+      segId,
+      this.#superblock.segmentSlots,
+      this.#seeds,
+    );
   }
 
   #segment(link: ChainLink): void {
@@ -280,17 +335,10 @@ class Recovery {
       this.#apply(entry, source);
     });
     this.#crcTables.add(link.segId, crcTableOf(footer), false);
-    this.#segments.push({
-      segId: link.segId,
-      epoch: link.header.epoch,
-      hlcMs: link.header.hlcMs,
-      endAddress,
-      crcPlace: crcPlaceOf(footer.header, this.#superblock.segmentSlots),
-      digest: footer.header.digest,
-    });
-    const { segId, epoch, endSlot, entryCount, digest } = footer.header;
-    this.#sealed.push({ segId, epoch, endSlot, entryCount, digest });
-    this.#digest = digest;
+    const row = segmentRowOf(link.header, footer.header);
+    this.#segments.addSealed(row);
+    this.#sealed.push(row);
+    this.#digest = row.digest;
     this.#noteTime(footer.header.maxHlcMs, lastEntryOf(footer));
     return true;
   }
@@ -316,15 +364,14 @@ class Recovery {
     const pack = this.#options.containers.find(link.segId)?.packId ?? 0;
     this.#faults.push(`segment ${link.segId}: its footer in pack ${pack} is damaged`);
     this.#entriesBySegId.set(link.segId, []);
-    this.#segments.push({
-      segId: link.segId,
-      epoch: link.header.epoch,
-      hlcMs: link.header.hlcMs,
-      endAddress: addressOf(link.segId, endSlot),
-      crcPlace: undefined,
-      digest,
-    });
+    this.#addOpen(link, addressOf(link.segId, endSlot));
     this.#digest = digest;
+  }
+
+  #addOpen({ segId, header }: ChainLink, endAddress: number): void {
+    const { epoch, hlcMs } = header;
+    this.#segments.add({ segId, epoch, hlcMs });
+    this.#segments.ended(segId, endAddress);
   }
 
   /** Replays a segment that was never sealed, or whose footer is damaged, from its frames. */
@@ -340,14 +387,7 @@ class Recovery {
     for (const entry of scan.entries) this.#apply(entry, source);
     this.#entriesBySegId.set(link.segId, scan.entries);
     this.#crcTables.add(link.segId, scan.slotCrcs, true);
-    this.#segments.push({
-      segId: link.segId,
-      epoch: link.header.epoch,
-      hlcMs: link.header.hlcMs,
-      endAddress: scan.endAddress,
-      crcPlace: undefined,
-      digest: scan.digest,
-    });
+    this.#addOpen(link, scan.endAddress);
     this.#digest = scan.digest;
     this.#noteTime(link.header.hlcMs, undefined);
     this.#noteTime(scan.lastHlcMs, scan.entries.at(-1));
@@ -366,10 +406,13 @@ class Recovery {
   }
 
   #rewriteTail(): void {
-    for (const segment of this.#segments) {
+    const segments = this.#segments;
+    let index = segments.indexOf(segIdOf(this.#durableThrough));
+    for (; index < segments.size; index += 1) {
+      const segment = segments.at(index);
       // What is in a pack was durable before it came there.
-      const isPacked = this.#options.containers.find(segment.segId) !== undefined;
-      if (segment.endAddress <= this.#durableThrough || isPacked) continue;
+      if (segment === undefined || segment.container !== 0) continue;
+      if (segment.endAddress <= this.#durableThrough) continue;
       const segmentStart = addressOf(segment.segId, 0);
       const isHeaderDurable = segIdOf(this.#durableThrough) === segment.segId;
       const from = isHeaderDurable ? this.#durableThrough : segmentStart;

@@ -8,6 +8,7 @@
  * what it cannot make sense of is told. The index must say what the second pass says (`test/unit/volume/index`).
  */
 import { Catalogue, type LineState } from '../catalogue/catalogue.ts';
+import { CheckpointCollector, parseCatalogue } from '../catalogue/checkpoint.ts';
 import { type CatalogueRecord, decodeRecord } from '../catalogue/records.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { FooterEntry } from '../format/footer.ts';
@@ -46,11 +47,27 @@ function requireApplicable(type: number): void {
   throw new FormatError(`record type ${type} needs a newer tidemark`, { isTooNew: true });
 }
 
-/** First pass. */
+/** First pass. From the beginning of the log, or from the first whole checkpoint among the entries on. */
 export class CatalogueReplay {
-  readonly catalogue = new Catalogue();
+  readonly #checkpoints: CheckpointCollector | undefined;
+  #catalogue: Catalogue | undefined;
   /** Every catalogue record, for the manifest. */
   readonly records: PlacedRecord[] = [];
+
+  constructor(from: 'first record' | 'checkpoint') {
+    if (from === 'checkpoint') this.#checkpoints = new CheckpointCollector();
+    else this.#catalogue = new Catalogue();
+  }
+
+  /** As far as it was replayed; of no volumes before the checkpoint has come. */
+  get catalogue(): Catalogue {
+    return this.#catalogue ?? new Catalogue();
+  }
+
+  /** Whether it has begun: the checkpoint has come, if it waited for one. */
+  get hasBegun(): boolean {
+    return this.#catalogue !== undefined;
+  }
 
   /** Applies one entry if it is of the catalogue. Throws FormatError when the log contradicts itself. */
   apply(entry: FooterEntry, load: PayloadLoader): void {
@@ -58,7 +75,12 @@ export class CatalogueReplay {
     const record = recordOf(entry, load);
     if (record === undefined) return;
     this.records.push({ record, position: entry.position });
-    this.catalogue.apply(record, entry.position);
+    if (this.#catalogue !== undefined) {
+      this.#catalogue.apply(record, entry.position);
+      return;
+    }
+    const text = this.#checkpoints?.add(record, entry.position);
+    if (text !== undefined) this.#catalogue = parseCatalogue(text, entry.position);
   }
 }
 

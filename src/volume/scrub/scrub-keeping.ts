@@ -2,21 +2,16 @@
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunKeeping } from '../index/run-keeping.ts';
 import type { SegmentEnd } from '../keeper-jobs.ts';
-import type { Containers } from '../pack/containers.ts';
-import { packPath } from '../pack/pack-path.ts';
-import { Manifest, type ManifestRecord, type ManifestSegment } from '../recovery/manifest.ts';
+import { Manifest, type ManifestRecord, openSqlite } from '../recovery/manifest.ts';
 import { superblockFaults } from '../recovery/superblock-file.ts';
 import type { ScrubFault } from '../reports.ts';
 import { mediumWindowBytes } from './medium-file.ts';
-import { MemberCheck } from './member-check.ts';
 import { type CheckedSegment, type CheckOptions, SegmentCheck } from './segment-check.ts';
 
-type Check = SegmentCheck | MemberCheck;
 type Segment = SegmentEnd & { readonly isSealed: boolean };
-
-type ScrubSettings = Omit<CheckOptions, 'window'> & { readonly containers: Containers };
 
 export interface ScrubStep {
   readonly segment: Segment;
@@ -34,18 +29,18 @@ export interface ScrubStepped {
 
 export class ScrubKeeping {
   readonly #disk: Disk;
-  readonly #settings: ScrubSettings;
+  readonly #settings: Omit<CheckOptions, 'window'>;
   #window: Uint8Array | undefined;
   #verifyWindow: Uint8Array | undefined;
-  #check: Check | undefined;
+  #check: SegmentCheck | undefined;
   /** Slots of the check that were told. */
   #slotsTold = 0;
   #before: CheckedSegment | undefined;
   #verified: CheckedSegment | undefined;
   /** What the segments of this pass say the manifest must hold; undefined when not all of them were seen. */
-  #expected: { readonly records: ManifestRecord[]; readonly rows: ManifestSegment[] } | undefined;
+  #expected: { readonly records: ManifestRecord[]; readonly rows: SegmentRow[] } | undefined;
 
-  constructor(settings: ScrubSettings) {
+  constructor(settings: Omit<CheckOptions, 'window'>) {
     this.#settings = settings;
     this.#disk = settings.disk;
   }
@@ -55,19 +50,14 @@ export class ScrubKeeping {
     this.#check = undefined;
   }
 
-  /** The file is about to be removed or used again: the segment lies elsewhere, and is looked at there from its begin. */
-  leave(path: string): void {
-    if (this.#check?.path === path) this.close();
-  }
-
   /** Checks one segment at once. */
   verify(segment: Segment): { readonly blocks: number; readonly faults: readonly string[] } {
     // Another than the scrubber's, which reads on from where it is.
     this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
     const window = this.#verifyWindow;
-    let check: Check | undefined;
+    let check: SegmentCheck | undefined;
     try {
-      check = this.#open(segment, window, this.#verified);
+      check = new SegmentCheck({ ...this.#settings, window }, segment, this.#verified);
       check.step(Number.POSITIVE_INFINITY);
       this.#verified = check.checked;
       return { blocks: check.slots, faults: check.texts };
@@ -123,7 +113,7 @@ export class ScrubKeeping {
         const seen = new Set(expected.rows.map(({ segId }) => segId));
         const rest = segments.filter(({ segId }) => !seen.has(segId));
         for (const segment of rest) this.#collectRest(segment, expected);
-        const fresh = new Manifest(':memory:', this.#settings.poolUuid);
+        const fresh = new Manifest(openSqlite(':memory:'), this.#settings.poolUuid);
         fresh.apply(expected.records, expected.rows);
         runs.list(fresh);
         if (fresh.contents() !== manifest.contents()) {
@@ -145,19 +135,12 @@ export class ScrubKeeping {
       this.#before = undefined;
     }
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    this.#check = this.#open(segment, this.#window, this.#before);
+    const options = { ...this.#settings, window: this.#window };
+    this.#check = new SegmentCheck(options, segment, this.#before);
     this.#slotsTold = 0;
   }
 
-  /** Where the segment lies now. Throws DiskError, FormatError. */
-  #open(segment: Segment, window: Uint8Array, before: CheckedSegment | undefined): Check {
-    const options = { ...this.#settings, window };
-    const packed = this.#settings.containers.find(segment.segId);
-    if (packed === undefined) return new SegmentCheck(options, segment, before);
-    return new MemberCheck(options, packed, packPath(packed.packId), before);
-  }
-
-  #collect(check: Check): void {
+  #collect(check: SegmentCheck): void {
     const { row } = check;
     if (row === undefined || this.#expected === undefined) return;
     for (const record of check.records()) this.#expected.records.push(record);
@@ -166,11 +149,12 @@ export class ScrubKeeping {
 
   #collectRest(
     segment: Segment,
-    expected: { readonly records: ManifestRecord[]; readonly rows: ManifestSegment[] },
+    expected: { readonly records: ManifestRecord[]; readonly rows: SegmentRow[] },
   ): void {
     if (segment.endAddress <= addressOf(segment.segId, 1)) return;
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    const check = this.#open(segment, this.#window, undefined);
+    const options = { ...this.#settings, window: this.#window };
+    const check = new SegmentCheck(options, segment, undefined);
     try {
       check.step(Number.POSITIVE_INFINITY);
       for (const record of check.records()) expected.records.push(record);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Manifest, type ManifestRecord } from '../../../src/volume/recovery/manifest.ts';
+import { Manifest, type ManifestRecord, openSqlite } from '../../../src/volume/recovery/manifest.ts';
 
 const poolUuid = new Uint8Array(16).fill(7);
 
@@ -43,12 +43,12 @@ describe('manifest', () => {
       INSERT INTO meta VALUES ('appliedPosition', '100');
     `);
     old.close();
-    const manifest = new Manifest(path, poolUuid);
+    const manifest = new Manifest(openSqlite(path), poolUuid);
     expect(manifest.appliedPosition).toBe(0);
     manifest.apply([volume], []);
     const contents = manifest.contents();
     manifest.close();
-    const fresh = new Manifest(':memory:', poolUuid);
+    const fresh = new Manifest(openSqlite(':memory:'), poolUuid);
     fresh.apply([volume], []);
     expect(contents).toBe(fresh.contents());
     fresh.close();
@@ -56,11 +56,11 @@ describe('manifest', () => {
 
   it('keeps what it has when it is opened again', () => {
     const path = join(folder, 'manifest.db');
-    const first = new Manifest(path, poolUuid);
+    const first = new Manifest(openSqlite(path), poolUuid);
     first.apply([volume], []);
     const contents = first.contents();
     first.close();
-    const second = new Manifest(path, poolUuid);
+    const second = new Manifest(openSqlite(path), poolUuid);
     expect(second.appliedPosition).toBe(volume.position);
     expect(second.contents()).toBe(contents);
     second.close();

@@ -15,7 +15,7 @@ function entry(type: number, position: number): Parameters<MapReplay['apply']>[0
 
 /** The first pass over a log that holds one volume of one block. */
 function replayOfVolume(): CatalogueReplay {
-  const replay = new CatalogueReplay();
+  const replay = new CatalogueReplay('first record');
   const { payload } = encodeRecord({
     kind: 'vol-create',
     line,

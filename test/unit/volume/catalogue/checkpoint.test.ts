@@ -83,7 +83,7 @@ describe('text of a catalogue', () => {
 describe('collector of checkpoints', () => {
   it('gives the text of a whole one, wherever its parts begin, and nothing of one that was cut short', () => {
     const catalogue = new Catalogue();
-    for (let index = 0; index < 400; index += 1) {
+    for (let index = 0; index < 1000; index += 1) {
       catalogue.apply(
         {
           kind: 'epoch',

@@ -168,7 +168,7 @@ function marked(log: Log, lines: readonly MarkLine[], entriesPerStep: number): S
   const sealed = {
     segIds: Float64Array.from({ length: count }, (_, index) => index + 1),
     epochs: new Float64Array(count),
-    digests: new Uint8Array(count * 32),
+    digests: new Uint8Array(count * 8),
   };
   const bytes = bitmapBytesOf(segmentSlots);
   const bitmaps = new Uint8Array(count * bytes);

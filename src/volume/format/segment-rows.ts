@@ -1,0 +1,137 @@
+/**
+ * Segment rows: what opening must know of a sealed segment without touching its file. The manifest keeps them in groups, so
+ * that all of a large log are read in a moment, and each group vouches for itself: SQLite does not checksum its pages.
+ *
+ *     group of segment ids [first, first + 128):   [preamble 16 B][u64 first][u16 count][zeros to 32 B][row, 80 B each]
+ *
+ * Rows are in log order. A row names the segment before it and, by the first bytes of its digest, what that one held: rows that
+ * follow each other so are the log of one history, and the first segment's header behind them says whether it is ours.
+ */
+import { bytes, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
+import type { Seeds } from './checksum.ts';
+import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
+import type { SegmentHeader } from './segment-header.ts';
+
+const rowsVersion = 1;
+const magic = 0x5253_4d54; // "TMSR"
+const headBytes = 32;
+const rowBytes = 80;
+const segIdEnd = 2 ** 29;
+const groupSegments = 128;
+
+/** Bytes of a digest that tell histories apart. */
+export const digestTagBytes = 8;
+
+const headLayout = { ...preamble, first: u64(16), count: u16(24) } as const;
+
+const rowLayout = {
+  segId: u64(0),
+  epoch: u64(8),
+  hlcMs: u48(16),
+  endSlot: u16(22),
+  entryCount: u32(24),
+  reserved: u32(28),
+  previousSegId: u64(32),
+  previousTag: bytes(40, digestTagBytes),
+  digest: bytes(48, 32),
+} as const;
+
+export interface SegmentRow {
+  readonly segId: number;
+  readonly epoch: number;
+  /** Time of its header. */
+  readonly hlcMs: number;
+  /** First slot behind its last frame. */
+  readonly endSlot: number;
+  readonly entryCount: number;
+  /** 0 = it is the first of the log. */
+  readonly previousSegId: number;
+  /** The first bytes of the digest of the segment before. */
+  readonly previousTag: Uint8Array;
+  readonly digest: Uint8Array;
+}
+
+/** The row of a sealed segment: its header, and what its footer says. */
+export function segmentRowOf(
+  header: SegmentHeader,
+  { endSlot, entryCount, digest }: Pick<SegmentRow, 'endSlot' | 'entryCount' | 'digest'>,
+): SegmentRow {
+  const { segId, epoch, hlcMs, previousSegId, previousDigest } = header;
+  const previousTag = previousDigest.subarray(0, digestTagBytes);
+  return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, previousTag, digest };
+}
+
+/** The group that a segment's row is in. */
+export function rowGroupOf(segId: number): number {
+  return Math.floor(segId / groupSegments);
+}
+
+/** `rows`: all of the group, in log order. */
+export function encodeRowGroup(
+  group: number,
+  rows: readonly SegmentRow[],
+  seeds: Seeds,
+): Uint8Array {
+  const out = new Uint8Array(headBytes + rows.length * rowBytes);
+  const view = viewOf(out);
+  headLayout.magic.set(view, 0, magic);
+  headLayout.version.set(view, 0, rowsVersion);
+  headLayout.length.set(view, 0, headBytes);
+  headLayout.first.set(view, 0, group * groupSegments);
+  headLayout.count.set(view, 0, rows.length);
+  rows.forEach((row, index) => {
+    const at = headBytes + index * rowBytes;
+    rowLayout.segId.set(view, at, row.segId);
+    rowLayout.epoch.set(view, at, row.epoch);
+    rowLayout.hlcMs.set(view, at, row.hlcMs);
+    rowLayout.endSlot.set(view, at, row.endSlot);
+    rowLayout.entryCount.set(view, at, row.entryCount);
+    rowLayout.previousSegId.set(view, at, row.previousSegId);
+    rowLayout.previousTag.set(out, at, row.previousTag);
+    rowLayout.digest.set(out, at, row.digest);
+  });
+  seal(out, seeds.rows(group));
+  return out;
+}
+
+/**
+ * Rows of a group, in log order; undefined when the bytes are not what was written. Their digests are views of `group`'s bytes.
+ * Throws FormatError for a newer version.
+ */
+export function decodeRowGroup(
+  group: number,
+  found: Uint8Array,
+  seeds: Seeds,
+): SegmentRow[] | undefined {
+  if (found.length < headBytes || !isSealed(found, magic, seeds.rows(group))) return undefined;
+  const view = viewOf(found);
+  refuseNewer(view, rowsVersion, 'segments of the manifest');
+  const first = headLayout.first.get(view, 0);
+  const count = headLayout.count.get(view, 0);
+  const isWhole = found.length === headBytes + count * rowBytes;
+  if (!isWhole || first !== group * groupSegments) return undefined;
+  const rows: SegmentRow[] = [];
+  let before = first - 1;
+  for (let index = 0; index < count; index += 1) {
+    const row = decodeRow(found, view, headBytes + index * rowBytes);
+    if (row.segId <= before || rowGroupOf(row.segId) !== group || row.segId >= segIdEnd) {
+      return undefined;
+    }
+    before = row.segId;
+    rows.push(row);
+  }
+  return rows;
+}
+
+function decodeRow(found: Uint8Array, view: DataView, at: number): SegmentRow {
+  return {
+    segId: rowLayout.segId.get(view, at),
+    epoch: rowLayout.epoch.get(view, at),
+    hlcMs: rowLayout.hlcMs.get(view, at),
+    endSlot: rowLayout.endSlot.get(view, at),
+    entryCount: rowLayout.entryCount.get(view, at),
+    previousSegId: rowLayout.previousSegId.get(view, at),
+    previousTag: rowLayout.previousTag.get(found, at),
+    digest: rowLayout.digest.get(found, at),
+  };
+}
