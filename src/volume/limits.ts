@@ -20,6 +20,8 @@ export interface StoreSettings {
   readonly scrubBytesPerSecond: number;
   /** How often windows are looked at, and the least that a horizon moves. */
   readonly retentionStepMs: number;
+  /** Whether the cleaner gives space back by itself, or only when it is asked to. */
+  readonly cleaner: 'auto' | 'off';
   /** Where the manifest database lives; ':memory:' in the simulator. */
   readonly manifestPath: string;
 }
@@ -33,6 +35,7 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   mapBytes: 2 ** 30,
   runFanOut: 8,
   scrubBytesPerSecond: 20 * 2 ** 20,
+  cleaner: 'off',
   retentionStepMs: 10_000,
 };
 
@@ -59,6 +62,18 @@ export const limits = {
   throttleWaitMsMax: 4000,
   /** Writes that wait hold no more than this part of staging. */
   throttleStagingShare: 0.25,
+  /** From this part of the way between the limits of space on windows become shorter, and automatic pins go. */
+  reliefWindowsFrom: 0.2,
+  reliefPinsFrom: 0.4,
+  /** From here on nothing is spared for cleaning. */
+  reliefHardFrom: 0.5,
+  /** So long is waited for what a step brings. */
+  reliefStepMs: 10_000,
+  /** Windows are halved so often at most, and never become shorter than this. */
+  reliefHalvingsMax: 4,
+  reliefWindowMsMin: 60_000,
+  /** Volumes that are told of a step at each look, a second apart. */
+  reliefVolumesPerLook: 64,
   /** Zeroing ahead: at most this many segments a second (132 KiB frames + flush: 0.15 ms alone, 0.61 ms beside unthrottled
    *  zeroing, 0.18 ms at 7 segments a second). */
   prepareIntervalMs: 143,

@@ -150,6 +150,7 @@ export class Pool {
     });
     this.history = new PoolHistory(this.#operator);
     this.retention = new RetentionSteward(this.#operator);
+    this.#space.relieveBy({ history: this.retention });
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;

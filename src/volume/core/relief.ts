@@ -1,16 +1,21 @@
 /**
  * Relief: what a pool that fills up does, mildest first. Each step is told to the log when it begins and when it ends.
  *
- *     use    soft ──────────────────────────────────────── hard
- *            throttle ...........................................    writes are slowed down, more and more
- *                                                           refuse    thin volumes take no new data
+ *     use    soft ─────────────────────────────────────────── hard
+ *            cleaner  ............................................    what is dead is reclaimed, the harder the fuller it is
+ *                     windows ....................................    windows that are not guaranteed become shorter
+ *                             pins ...............................    automatic pins go, the oldest tiers first
+ *            throttle ............................................    writes are slowed down, more and more
+ *                                                         refuse      thin volumes take no new data
  */
 import type { Clock, Log } from '../../base/ports.ts';
 
-export const reliefSteps = ['throttle', 'refuse'] as const;
-export type ReliefStep = (typeof reliefSteps)[number];
+export type ReliefStep = 'cleaner' | 'windows' | 'pins' | 'throttle' | 'refuse';
 
 const texts: Readonly<Record<ReliefStep, readonly [string, string]>> = {
+  cleaner: ['cleaning goes harder', 'cleaning goes on as usual'],
+  windows: ['windows become shorter', 'windows grow again'],
+  pins: ['automatic pins are given up', 'automatic pins are kept again'],
   throttle: ['writes are slowed down', 'writes go at full speed again'],
   refuse: ['thin volumes take no new data', 'thin volumes take new data again'],
 };

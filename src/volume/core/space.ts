@@ -14,12 +14,14 @@ import { DiskError, type Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
 import type { IoRequest } from '../../device/block-device.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { Pressure as CleanerPressure } from '../cleaner/policy.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { WriteGate } from '../io/devices.ts';
 import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
 import type { Growth } from '../reports.ts';
 import { GrowthRecord } from './growth.ts';
+import { type HistoryKeeper, HistoryRelief } from './history-relief.ts';
 import type { Done } from './operator.ts';
 import type { PoolParts } from './parts.ts';
 import { Relief, type ReliefEvent } from './relief.ts';
@@ -37,6 +39,8 @@ export interface SpaceReport {
   readonly softLimitBytes: number;
   /** Thin volumes take no new data from here on. */
   readonly writeLimitBytes: number;
+  /** Cleaning may take space up to here. */
+  readonly cleanerLimitBytes: number;
   /** Kept for thick volumes. */
   readonly reservedBytes: number;
   readonly fileSystemFreeBytes: number;
@@ -48,6 +52,12 @@ export interface SpaceReport {
   readonly throttled: readonly LaneReport[];
 }
 
+/** Who makes room. */
+export interface ReliefDoors {
+  readonly cleaner?: { setPressure(level: CleanerPressure): void };
+  readonly history: HistoryKeeper;
+}
+
 export class Space implements WriteGate {
   readonly #parts: PoolParts;
   readonly #segmentBytes: number;
@@ -57,11 +67,16 @@ export class Space implements WriteGate {
   readonly #throttle: Throttle;
   readonly #growth: GrowthRecord;
   #limits: SpaceLimits;
+  #doors: ReliefDoors | undefined;
+  #history: HistoryRelief | undefined;
   #timer: Timer | undefined;
   #isFileSystemFull = false;
   #fileSystemFreeBytes = 0;
   /** Thin volumes are refused. */
   #isFull = false;
+  /** Use has passed the soft limit, and is not a margin below it again. */
+  #isShort = false;
+  #cleanerPressure: CleanerPressure = 'none';
   #isStopped = false;
 
   /** `release` takes a write back that was held. */
@@ -80,6 +95,16 @@ export class Space implements WriteGate {
     this.check();
     this.#growth = new GrowthRecord(parts, this.#stored.total);
     this.#schedule();
+  }
+
+  /** Who makes room when space is short: from now on they are asked to. */
+  relieveBy(doors: ReliefDoors): void {
+    const { host, catalogue, writer } = this.#parts;
+    if (writer === undefined) return;
+    const { clock, log } = host;
+    this.#doors = doors;
+    const volumes = (): readonly VolumeState[] => catalogue.volumes();
+    this.#history = new HistoryRelief({ clock, log, volumes }, doors.history);
   }
 
   /** Nothing is held back any more. */
@@ -147,9 +172,10 @@ export class Space implements WriteGate {
 
   report(): SpaceReport {
     this.check();
-    const { capacityBytes, softBytes, hardBytes } = this.#limits;
+    const { capacityBytes, softBytes, hardBytes, cleanerBytes } = this.#limits;
     return {
       capacityBytes,
+      cleanerLimitBytes: cleanerBytes,
       usedBytes: this.#usedBytes,
       stored: this.#stored.parts,
       softLimitBytes: softBytes,
@@ -194,12 +220,24 @@ export class Space implements WriteGate {
     this.#reserves.look(thickBytes - usedBytes);
     const excessBytes = this.#excessBytes(usedBytes);
     this.#isFull = excessBytes >= (this.#isFull ? -marginBytes : 0);
-    const fields = { usedBytes, capacityBytes: this.#limits.capacityBytes };
     if (this.#parts.writer === undefined) return;
-    this.#throttle.look(pressureAt(this.#stored.total, this.#limits), (line) =>
-      this.#isThick(line),
-    );
-    this.#relief.set('throttle', this.#throttle.isOn, fields);
+    this.#relieve({ usedBytes, capacityBytes: this.#limits.capacityBytes });
+  }
+
+  #relieve(fields: Readonly<Record<string, unknown>>): void {
+    const { softBytes, marginBytes } = this.#limits;
+    const { total } = this.#stored;
+    const pressure = this.#isFull ? 1 : pressureAt(total, this.#limits);
+    // What began at the soft limit goes on until there is a margin: a pool that hovers there does not flap.
+    this.#isShort = total >= softBytes - (this.#isShort ? marginBytes : 0) || this.#isFull;
+    this.#throttle.look(pressureAt(total, this.#limits), (line) => this.#isThick(line));
+    const wasSlow = this.#relief.isOn('throttle');
+    this.#cleanerPressure = cleanerPressure(pressure, this.#isShort, this.#cleanerPressure);
+    this.#doors?.cleaner?.setPressure(this.#cleanerPressure);
+    this.#relief.set('cleaner', this.#doors?.cleaner !== undefined && this.#isShort, fields);
+    this.#relief.set('windows', this.#history?.areWindowsShort === true, fields);
+    this.#relief.set('pins', this.#history?.arePinsExpired === true, fields);
+    this.#relief.set('throttle', this.#throttle.isOn || (wasSlow && this.#isShort), fields);
     this.#relief.set('refuse', this.#isFull, fields);
   }
 
@@ -244,7 +282,9 @@ export class Space implements WriteGate {
     this.#timer = this.#parts.host.timers.after(limits.freeSpaceCheckMs, () => {
       if (this.#isStopped) return;
       this.check();
-      this.#growth.note(this.#stored.total);
+      const { total } = this.#stored;
+      this.#history?.look(this.#isFull ? 1 : pressureAt(total, this.#limits), total);
+      this.#growth.note(total);
       this.#schedule();
     });
   }
@@ -262,4 +302,14 @@ export class Space implements WriteGate {
       ? `${share} % of the pool's capacity (${formatSize(capacityBytes)}) are used${kept}`
       : `what is left of the pool's capacity (${formatSize(capacityBytes)}) is not enough${kept}`;
   }
+}
+
+function cleanerPressure(
+  pressure: number,
+  isShort: boolean,
+  before: CleanerPressure,
+): CleanerPressure {
+  const { reliefHardFrom } = limits;
+  if (pressure >= (before === 'hard' ? reliefHardFrom * 0.8 : reliefHardFrom)) return 'hard';
+  return isShort ? 'soft' : 'none';
 }
