@@ -4,6 +4,7 @@ import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import type { RunPlace } from './index/run-format.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
+import type { MadePack, PackPlan } from './pack/pack-plan.ts';
 import type { ManifestEpoch, ManifestRecord } from './recovery/manifest.ts';
 import type { ScrubFault } from './reports.ts';
 import type { ScrubStep, ScrubStepped } from './scrub/scrub-keeping.ts';
@@ -52,6 +53,15 @@ export type KeeperJob =
   | { readonly kind: 'verify-run'; readonly place: RunPlace }
   /** One step of the liveness mark; without a plan it goes on with the pass that is under way. */
   | { readonly kind: 'mark'; readonly plan: MarkPlan | undefined }
+  /** One step towards a pack; without a plan it goes on with the one that is being made. */
+  | { readonly kind: 'pack'; readonly plan: PackPlan | undefined }
+  | { readonly kind: 'verify-pack'; readonly packId: number }
+  /** Files in which no segment lies any more, and that nobody else reads. */
+  | {
+      readonly kind: 'remove-files';
+      readonly segIds: readonly number[];
+      readonly packIds: readonly number[];
+    }
   | {
       readonly kind: 'rebuild-manifest';
       /** In log order; the last may be unsealed. */
@@ -103,6 +113,14 @@ export type KeeperResult =
     }
   | { readonly kind: 'verify-run'; readonly error?: KeeperError }
   | ({ readonly kind: 'mark' } & MarkStepped)
+  | {
+      readonly kind: 'pack';
+      /** Undefined = not done yet, or an error. */
+      readonly made?: MadePack;
+      readonly error?: KeeperError;
+    }
+  | { readonly kind: 'verify-pack'; readonly error?: KeeperError }
+  | { readonly kind: 'remove-files'; readonly error?: KeeperError }
   | {
       readonly kind: 'rebuild-manifest';
       readonly wasEqual: boolean;

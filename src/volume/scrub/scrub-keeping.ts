@@ -5,13 +5,19 @@ import { FormatError } from '../format/format-error.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunKeeping } from '../index/run-keeping.ts';
 import type { SegmentEnd } from '../keeper-jobs.ts';
+import type { Containers } from '../pack/containers.ts';
+import { packPath } from '../pack/pack-path.ts';
 import { Manifest, type ManifestRecord, openSqlite } from '../recovery/manifest.ts';
 import { superblockFaults } from '../recovery/superblock-file.ts';
 import type { ScrubFault } from '../reports.ts';
 import { mediumWindowBytes } from './medium-file.ts';
+import { MemberCheck } from './member-check.ts';
 import { type CheckedSegment, type CheckOptions, SegmentCheck } from './segment-check.ts';
 
+type Check = SegmentCheck | MemberCheck;
 type Segment = SegmentEnd & { readonly isSealed: boolean };
+
+type ScrubSettings = Omit<CheckOptions, 'window'> & { readonly containers: Containers };
 
 export interface ScrubStep {
   readonly segment: Segment;
@@ -29,10 +35,10 @@ export interface ScrubStepped {
 
 export class ScrubKeeping {
   readonly #disk: Disk;
-  readonly #settings: Omit<CheckOptions, 'window'>;
+  readonly #settings: ScrubSettings;
   #window: Uint8Array | undefined;
   #verifyWindow: Uint8Array | undefined;
-  #check: SegmentCheck | undefined;
+  #check: Check | undefined;
   /** Slots of the check that were told. */
   #slotsTold = 0;
   #before: CheckedSegment | undefined;
@@ -40,7 +46,7 @@ export class ScrubKeeping {
   /** What the segments of this pass say the manifest must hold; undefined when not all of them were seen. */
   #expected: { readonly records: ManifestRecord[]; readonly rows: SegmentRow[] } | undefined;
 
-  constructor(settings: Omit<CheckOptions, 'window'>) {
+  constructor(settings: ScrubSettings) {
     this.#settings = settings;
     this.#disk = settings.disk;
   }
@@ -50,14 +56,19 @@ export class ScrubKeeping {
     this.#check = undefined;
   }
 
+  /** The file is about to be removed or used again: the segment lies elsewhere, and is looked at there from its begin. */
+  leave(path: string): void {
+    if (this.#check?.path === path) this.close();
+  }
+
   /** Checks one segment at once. */
   verify(segment: Segment): { readonly blocks: number; readonly faults: readonly string[] } {
     // Another than the scrubber's, which reads on from where it is.
     this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
     const window = this.#verifyWindow;
-    let check: SegmentCheck | undefined;
+    let check: Check | undefined;
     try {
-      check = new SegmentCheck({ ...this.#settings, window }, segment, this.#verified);
+      check = this.#open(segment, window, this.#verified);
       check.step(Number.POSITIVE_INFINITY);
       this.#verified = check.checked;
       return { blocks: check.slots, faults: check.texts };
@@ -135,12 +146,19 @@ export class ScrubKeeping {
       this.#before = undefined;
     }
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    const options = { ...this.#settings, window: this.#window };
-    this.#check = new SegmentCheck(options, segment, this.#before);
+    this.#check = this.#open(segment, this.#window, this.#before);
     this.#slotsTold = 0;
   }
 
-  #collect(check: SegmentCheck): void {
+  /** Where the segment lies now. Throws DiskError, FormatError. */
+  #open(segment: Segment, window: Uint8Array, before: CheckedSegment | undefined): Check {
+    const options = { ...this.#settings, window };
+    const packed = this.#settings.containers.find(segment.segId);
+    if (packed === undefined) return new SegmentCheck(options, segment, before);
+    return new MemberCheck(options, packed, packPath(packed.packId), before);
+  }
+
+  #collect(check: Check): void {
     const { row } = check;
     if (row === undefined || this.#expected === undefined) return;
     for (const record of check.records()) this.#expected.records.push(record);
@@ -153,8 +171,7 @@ export class ScrubKeeping {
   ): void {
     if (segment.endAddress <= addressOf(segment.segId, 1)) return;
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    const options = { ...this.#settings, window: this.#window };
-    const check = new SegmentCheck(options, segment, undefined);
+    const check = this.#open(segment, this.#window, undefined);
     try {
       check.step(Number.POSITIVE_INFINITY);
       for (const record of check.records()) expected.records.push(record);

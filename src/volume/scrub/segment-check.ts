@@ -8,7 +8,7 @@
 import type { Disk } from '../../base/ports.ts';
 import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
-import { encodeFooter } from '../format/footer.ts';
+import { encodeFooter, type FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { type SegmentRow, segmentRowOf } from '../format/segment-rows.ts';
@@ -45,6 +45,8 @@ export interface CheckedSegment {
 
 export class SegmentCheck {
   readonly segId: number;
+  /** Of the file that is read. */
+  readonly path: string;
   readonly faults: ScrubFault[] = [];
   /** The same in words, one for each bad block. */
   readonly texts: string[] = [];
@@ -67,7 +69,8 @@ export class SegmentCheck {
     this.#options = options;
     this.#segment = segment;
     this.segId = segId;
-    this.#file = new MediumFile(disk, segmentPath(segId), window);
+    this.path = segmentPath(segId);
+    this.#file = new MediumFile(disk, this.path, window);
     this.#reader = new SegmentReader(this.#file, segmentSlots, seeds);
     const segmentHeader = this.#reader.slots(addressOf(segId, 0), 1);
     const header = segmentHeader && decodeSegmentHeader(segmentHeader, segId, seeds);
@@ -76,7 +79,8 @@ export class SegmentCheck {
       throw new FormatError(`segment ${segId}: header unreadable`);
     }
     this.#header = header;
-    this.#compareWithBefore(header, before);
+    const text = contradiction(header, before);
+    if (text !== undefined) this.#fault(`segment ${segId}: ${text}`);
     this.#scanner = new SegmentScanner(this.#file, {
       segId,
       epoch: header.epoch,
@@ -101,10 +105,10 @@ export class SegmentCheck {
     return { segId: this.segId, endAddress: this.#scan.endAddress, digest: this.#scan.digest };
   }
 
-  /** What the manifest must say of it when it is sealed; when the check has ended. */
-  get row(): SegmentRow | undefined {
+  /** What the manifest must say of the segment, when it is sealed; when the check has ended. */
+  get row(): CheckedRow | undefined {
     const scan = this.#scan;
-    return scan && segmentRowOf(this.#header, { ...scan, entryCount: scan.entries.length });
+    return scan && checkedRowOf(this.#header, { ...scan, entryCount: scan.entries.length });
   }
 
   close(): void {
@@ -123,7 +127,7 @@ export class SegmentCheck {
       if (badTexts.has(text)) this.texts.push(text);
       else this.#fault(text);
     }
-    this.#tellBadBlocks(scan, bad);
+    this.faults.push(...badBlockFaults(this.segId, scan.entries, bad));
     if (scan.endAddress < this.#segment.endAddress && scan.faults.length === 0) {
       this.#fault(`segment ${this.segId}: ends before the log does`);
     }
@@ -149,34 +153,6 @@ export class SegmentCheck {
     this.faults.push({ text, segId: this.segId, bad: undefined });
   }
 
-  #compareWithBefore(header: SegmentHeader, before: CheckedSegment | undefined): void {
-    if (before === undefined || header.previousSegId !== before.segId) return;
-    const { segId } = this;
-    if (header.previousEnd !== before.endAddress) {
-      this.#fault(`segment ${segId}: says that segment ${before.segId} ends elsewhere`);
-    } else if (Buffer.compare(header.previousDigest, before.digest) !== 0) {
-      this.#fault(`segment ${segId}: digest of segment ${before.segId} differs from its frames`);
-    }
-  }
-
-  /** One fault for neighbours of one record. */
-  #tellBadBlocks(scan: SegmentScan, bad: ReadonlySet<number>): void {
-    for (const { type, address, blockCount, line, lba } of scan.entries) {
-      if (type !== RecordType.write) continue;
-      for (let index = 0; index < blockCount; index += 1) {
-        if (!bad.has(address + index)) continue;
-        const first = index;
-        while (index + 1 < blockCount && bad.has(address + index + 1)) index += 1;
-        const count = index - first + 1;
-        this.faults.push({
-          text: `segment ${this.segId}: ${count} bad of ${blockCount} blocks`,
-          segId: this.segId,
-          bad: { address: address + first, blockCount: count, line, lba: lba + first },
-        });
-      }
-    }
-  }
-
   #compareFooter(scan: SegmentScan): void {
     const { poolUuid, seeds, segmentSlots } = this.#options;
     const expected = encodeFooter(scan, poolUuid, seeds);
@@ -187,4 +163,47 @@ export class SegmentCheck {
       `segment ${this.segId}: footer differs from the frames ('pool rebuild' makes it again)`,
     );
   }
+}
+
+/** What the manifest must say of a segment. */
+export type CheckedRow = SegmentRow;
+
+export const checkedRowOf = segmentRowOf;
+
+/** How a segment's header contradicts what was found in the segment before; undefined = it does not. */
+export function contradiction(
+  header: SegmentHeader,
+  before: CheckedSegment | undefined,
+): string | undefined {
+  if (before === undefined || header.previousSegId !== before.segId) return undefined;
+  if (header.previousEnd !== before.endAddress) {
+    return `says that segment ${before.segId} ends elsewhere`;
+  }
+  if (Buffer.compare(header.previousDigest, before.digest) === 0) return undefined;
+  return `digest of segment ${before.segId} differs from its frames`;
+}
+
+/** What was recorded in bad blocks: one fault for neighbours of one record. */
+export function badBlockFaults(
+  segId: number,
+  entries: Iterable<FooterEntry>,
+  bad: ReadonlySet<number>,
+): ScrubFault[] {
+  const faults: ScrubFault[] = [];
+  if (bad.size === 0) return faults;
+  for (const { type, address, blockCount, line, lba } of entries) {
+    if (type !== RecordType.write) continue;
+    for (let index = 0; index < blockCount; index += 1) {
+      if (!bad.has(address + index)) continue;
+      const first = index;
+      while (index + 1 < blockCount && bad.has(address + index + 1)) index += 1;
+      const count = index - first + 1;
+      faults.push({
+        text: `segment ${segId}: ${count} bad of ${blockCount} blocks`,
+        segId,
+        bad: { address: address + first, blockCount: count, line, lba: lba + first },
+      });
+    }
+  }
+  return faults;
 }
