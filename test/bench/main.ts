@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { benchCleaner } from './cleaner.ts';
 import { benchFlame } from './flame.ts';
 import { benchIscsi } from './iscsi.ts';
+import { benchMark } from './mark.ts';
 import { benchNbd } from './nbd.ts';
 import type { Transport } from './peers.ts';
 import { benchRecovery } from './recovery.ts';
@@ -11,13 +12,14 @@ import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segments|cleaner|flame [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|segments|cleaner|flame [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
   iscsi            beside tgt with its write cache on and off
   suites           libiscsi's test suites on tidemark and on tgt, as a table
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
+  mark             time and memory of a pass that finds out which blocks can be reached, per GiB of log
   cleaner          write amplification of the cleaner's policy, beside the reference
   flame            flame graphs of the engine during one job of nbd
   segments         durable writes with and without prepared segments
@@ -26,7 +28,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|segme
   --seconds N      length of each fio job (default 2)
   --count N        snapshots (default 10000)
   --blocks N       cleaner: blocks of the device (default 524288)
-  --log-gib N      GiB of log for recovery (default 2)
+  --log-gib N      GiB of log for recovery and mark (default 2)
   --transport T    nbd: unix (default), tcp or tls
   --job NAME       flame: the job (default: 4k write QD32)
   --connections N  nbd: connections of the client for the jobs of fio (default 1)
@@ -78,6 +80,9 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   recovery: async () => {
     await benchRecovery({ rounds, logGiB: Number(values['log-gib']) });
+  },
+  mark: async () => {
+    await benchMark({ rounds, logGiB: Number(values['log-gib']), folder: values.folder });
   },
   cleaner: async () => {
     await Promise.resolve();
