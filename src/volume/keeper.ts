@@ -7,6 +7,7 @@
  *     verify    read one segment whole, compare everything with its checksums and its footer
  *     scrub     the same a piece at a time, and in the end superblock and manifest
  *     rebuild   derive a footer again and replace it when it differs; make the manifest again from the log
+ *     pack      copy what is kept of segments into a pack, a step at a time; remove what was in its place
  *     runs      make an index run, a step at a time; compare runs with the manifest; read one whole
  *     mark      find out which blocks can still be reached, a step at a time
  *
@@ -20,6 +21,7 @@ import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
 import { FormatError } from './format/format-error.ts';
+import type { PackMember } from './format/pack.ts';
 import { type SegmentRow, segmentRowOf } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
@@ -34,6 +36,9 @@ import type {
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import { Containers } from './pack/containers.ts';
+import { PackKeeping } from './pack/pack-keeping.ts';
+import { packPath } from './pack/pack-path.ts';
+import type { MadePack, PackPlan } from './pack/pack-plan.ts';
 import {
   isOfHistory,
   type Manifest,
@@ -66,6 +71,7 @@ export class Keeper {
   #arePacksKnown = false;
   readonly #runs: RunKeeping;
   readonly #scrub: ScrubKeeping;
+  readonly #packs: PackKeeping;
   readonly #mark: MarkKeeping;
   #manifest: Manifest | undefined;
   /** Something could not be applied to it: it stays as it was until it is made again, or the pool is opened again. */
@@ -88,6 +94,7 @@ export class Keeper {
     const options = { ...settings, disk, containers: this.#containers, seeds: this.#seeds };
     this.#runs = new RunKeeping(options);
     this.#scrub = new ScrubKeeping(options);
+    this.#packs = new PackKeeping(options);
     this.#mark = new MarkKeeping(options);
   }
 
@@ -124,6 +131,22 @@ export class Keeper {
         return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
       case 'mark':
         return { kind: 'mark', ...this.#mark.step(job.plan) };
+      case 'pack':
+        return this.#pack(job.plan);
+      case 'verify-pack':
+        return {
+          kind: 'verify-pack',
+          ...this.#attempt(() => {
+            this.#packs.verify(job.packId);
+          }),
+        };
+      case 'remove-files':
+        return {
+          kind: 'remove-files',
+          ...this.#attempt(() => {
+            this.#remove(job.segIds, job.packIds);
+          }),
+        };
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
       default:
@@ -134,6 +157,7 @@ export class Keeper {
   close(): void {
     this.#runs.close();
     this.#scrub.close();
+    this.#packs.close();
     this.#mark.close();
     this.#manifest?.close();
     this.#manifest = undefined;
@@ -151,7 +175,10 @@ export class Keeper {
 
   #prepare(job: { segId: number; recycledPath: string | undefined }): void {
     const path = segmentPath(job.segId);
-    if (job.recycledPath !== undefined) this.#disk.rename(job.recycledPath, path);
+    if (job.recycledPath !== undefined) {
+      this.#scrub.leave(job.recycledPath);
+      this.#disk.rename(job.recycledPath, path);
+    }
     const sizeBytes = this.#settings.segmentSlots * slotSizeBytes;
     const file = this.#disk.open(path, { create: true, isDirect: true });
     try {
@@ -309,6 +336,11 @@ export class Keeper {
     const outcome = this.#attempt(() => {
       const source = this.#source(segId);
       try {
+        if (source.packed !== undefined) {
+          entryCount = requireFooter(source, source.packed);
+          wasEqual = true;
+          return;
+        }
         const contents = this.#derive(source, endAddress);
         if (contents.faults.length > 0) throw new FormatError(contents.faults.join('; '));
         entryCount = contents.entries.length;
@@ -319,6 +351,20 @@ export class Keeper {
       }
     });
     return { kind: 'rebuild-footer', segId, wasEqual, entryCount, ...outcome };
+  }
+
+  #pack(plan: PackPlan | undefined): KeeperResult {
+    let made: MadePack | undefined;
+    const outcome = this.#attempt(() => {
+      made = this.#packs.step(plan);
+    });
+    return made === undefined ? { kind: 'pack', ...outcome } : { kind: 'pack', made, ...outcome };
+  }
+
+  #remove(segIds: readonly number[], packIds: readonly number[]): void {
+    for (const segId of segIds) this.#scrub.leave(segmentPath(segId));
+    for (const packId of packIds) this.#scrub.leave(packPath(packId));
+    this.#packs.remove(segIds, packIds);
   }
 
   #buildRun(plan: RunPlan): KeeperResult {
@@ -382,6 +428,13 @@ export class Keeper {
       source.close();
     }
   }
+}
+
+/** The frames of a packed segment are gone: its footer must be what the pack says of it. How many entries it has. */
+function requireFooter(source: SegmentSource, { segId, epoch, digest }: PackMember): number {
+  const header = source.footer(epoch)?.header;
+  if (header !== undefined && Buffer.compare(header.digest, digest) === 0) return header.entryCount;
+  throw new FormatError(`segment ${segId}: its footer in the pack is damaged`);
 }
 
 /** Throws FormatError when a checkpoint in the log is not what its records add up to. */
