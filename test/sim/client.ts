@@ -19,8 +19,11 @@ import { type OpRecord, type Oracle, Violation } from './oracle.ts';
 import type { StepOp } from './programs.ts';
 import type { StoreProcess } from './store-process.ts';
 
-/** What a client lets pass as an answer. `faulty`: disks fail in this run, so any error is an answer. */
-export type Tolerance = 'none' | 'faulty';
+/**
+ * What a client lets pass as an answer. `faulty`: disks fail in this run, so any error is an answer; `full`: pools run full, so
+ * what brings data may be refused for that.
+ */
+export type Tolerance = 'none' | 'faulty' | 'full';
 
 export class Client {
   readonly #process: StoreProcess;
@@ -188,6 +191,11 @@ export class Client {
         this.#oracle.refuse(record);
         return;
       case IoStatus.noSpace:
+        if (this.#tolerance !== 'full' || !bringsData(record.op)) {
+          this.#requireTolerance(`${what} answered with status ${status}`);
+        }
+        this.#oracle.refuse(record);
+        return;
       case IoStatus.readOnly:
       // An error that a store answers while it lives is one before the log: the block to merge into cannot be read.
       case IoStatus.ioError:
@@ -219,15 +227,23 @@ export class Client {
         return;
       }
       this.#onEvent(`failed: ${what}: ${outcome.error.message}`);
-      this.#requireTolerance(`${what} failed: ${outcome.error.message}`);
-      const isUnknown =
-        outcome.error.code === ErrorCode.unavailable || outcome.error.code === ErrorCode.internal;
+      const { code } = outcome.error;
+      // A thick volume grows only as far as there is space.
+      const isRefusedGrowth = op.kind === 'volumeResize' && code === ErrorCode.noSpace;
+      if (this.#tolerance !== 'full' || !isRefusedGrowth) {
+        this.#requireTolerance(`${what} failed: ${outcome.error.message}`);
+      }
+      const isUnknown = code === ErrorCode.unavailable || code === ErrorCode.internal;
       if (isUnknown) this.#oracle.unresolve(record);
       else this.#oracle.refuse(record);
     });
   }
 
   #requireTolerance(what: string): void {
-    if (this.#tolerance === 'none') throw new Violation(`without a fault: ${what}`);
+    if (this.#tolerance !== 'faulty') throw new Violation(`without a fault: ${what}`);
   }
+}
+
+function bringsData({ kind }: ModelOp): boolean {
+  return kind !== 'zero' && kind !== 'trim';
 }

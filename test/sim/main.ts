@@ -5,6 +5,7 @@
  *     node test/sim/main.ts --seed 1 --runs 1000             a thousand of them
  *     node test/sim/main.ts --kind rot --seed 1 --runs 100   damage under a pool's feet
  *     node test/sim/main.ts --kind fault --seed 1 --runs 100 a disk that refuses calls
+ *     node test/sim/main.ts --kind full --seed 1 --runs 100  pools that run full, crashes, space that returns
  *     node test/sim/main.ts --kind views --seed 1 --runs 100 views, clones, rollbacks and deletes in any order
  *     node test/sim/main.ts --kind history --seed 1 --runs 100 past moments: views, diffs, snapshots named afterwards
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
@@ -14,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { toError } from '../../src/base/errors.ts';
 import { explore } from './explore.ts';
 import { faultRun } from './fault-run.ts';
+import { fullRun } from './full-run.ts';
 import { historyRun } from './history-run.ts';
 import { longRun } from './long-run.ts';
 import { programs } from './programs.ts';
@@ -57,6 +59,10 @@ function randomRun(seed: number): string {
   if (values.kind === 'fault') {
     const { lives, stops } = faultRun(options);
     return `faults, seed ${seed}: ${lives} lives, ${stops} stops`;
+  }
+  if (values.kind === 'full') {
+    const { lives, full, relieved } = fullRun(options);
+    return `full pools, seed ${seed}: ${lives} lives, ${full} full, ${relieved} relieved`;
   }
   if (values.kind === 'views') {
     const { lives, operations, crashes } = viewRun(options);

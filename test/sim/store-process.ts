@@ -53,6 +53,8 @@ export interface StoreProcessOptions {
   /** Faults of the disk, by call. Without it the disk works. */
   readonly fault?: (call: DiskCall) => DiskFault | undefined;
   readonly segmentSlots?: number;
+  /** Of a pool that is made; 1 GiB without it. */
+  readonly capacityBytes?: number;
   /** The keeper never gets to run: as if its thread were stuck. */
   readonly isKeeperStuck?: boolean;
   readonly trace?: (line: string) => void;
@@ -141,7 +143,7 @@ export class StoreProcess {
       {
         name: 'main',
         settings,
-        capacityBytes: 2 ** 30,
+        capacityBytes: this.#options.capacityBytes ?? 2 ** 30,
         pageCacheBytes: 2 ** 20,
         onFailed: (message) => {
           this.failure ??= message;

@@ -71,7 +71,7 @@ export function checkReserve(
   volume: string,
   bytes: number,
 ): void {
-  if (room.canReserve(bytes)) return;
+  if (bytes === 0 || room.canReserve(bytes)) return;
   throw new OperationError(
     ErrorCode.noSpace,
     `the pool has not the ${formatSize(bytes)} left that ${volume} would reserve as a thick volume`,

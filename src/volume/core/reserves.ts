@@ -71,7 +71,7 @@ export class Reserves {
     this.#freeBefore = freeBytes;
     this.#claimBytes = 0;
     for (const reserve of this.#reserveByLine.values()) {
-      reserve.claimBytes = Math.max(0, reserve.claimBytes - reserve.overdraftBytes);
+      reserve.claimBytes = Math.floor(Math.max(0, reserve.claimBytes - reserve.overdraftBytes));
       this.#claimBytes += reserve.claimBytes;
     }
   }

@@ -1,0 +1,225 @@
+/**
+ * Full pools: a pool of few segments is written until it refuses, crashed, opened, and given space again. What was acknowledged
+ * stays, trims, deletes and snapshots are never refused, and writes are taken again when there is space.
+ *
+ *     life: ops until full ── more of them ── crash, recovery crashed, too ── recovered: contents, rebuild, thick or thin
+ *            └─ now and then: made larger, until it takes writes ─┘
+ */
+import type { Outcome } from '../../src/base/errors.ts';
+import { toHex } from '../../src/base/uuid.ts';
+import { Provisioning } from '../../src/volume/catalogue/records.ts';
+import { Client } from './client.ts';
+import { ContentTable } from './content.ts';
+import { crashed, describeCrash, kill, loss } from './crash.ts';
+import { drive } from './drive.ts';
+import { Machine } from './machine.ts';
+import { explained, Oracle, Violation } from './oracle.ts';
+import { SeededRandom } from './random.ts';
+import { StoreProcess } from './store-process.ts';
+import { LossStyle, pageSizeBytes } from './virtual-file.ts';
+import { Workload } from './workload.ts';
+
+export interface FullRunOptions {
+  readonly seed: number;
+  readonly trace?: (line: string) => void;
+}
+
+export interface FullRunResult {
+  readonly lives: number;
+  /** Lives in which the pool was full, and in which it took writes again. */
+  readonly full: number;
+  readonly relieved: number;
+}
+
+const eventsMax = 400_000;
+/** More in flight than this, and nobody can try all their orders. */
+const queueDepthMax = 4;
+const segmentBytes = 64 * pageSizeBytes;
+
+/** Throws Violation, naming the seed, when the store breaks a promise. */
+export function fullRun(options: FullRunOptions): FullRunResult {
+  return new FullRun(options).run();
+}
+
+class FullRun {
+  readonly #options: FullRunOptions;
+  readonly #random: SeededRandom;
+  readonly #contents = new ContentTable();
+  readonly #workload: Workload;
+  readonly #capacityBytes: number;
+  /** What volumes were made, by id, as far as it was answered; undefined: asked for, and not answered. */
+  readonly #provisioning = new Map<string, Provisioning | undefined>();
+  #oracle: Oracle;
+  #where = 'start';
+  #lives = 0;
+  #full = 0;
+  #relieved = 0;
+
+  constructor(options: FullRunOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed * 2 + 9);
+    this.#capacityBytes = this.#random.between(16, 60) * segmentBytes;
+    this.#workload = new Workload(this.#random.fork(5), {
+      largestWriteBlocks: 48,
+      hasRagged: false,
+      isWriteBack: this.#random.chance(0.2),
+    });
+    this.#oracle = new Oracle(this.#contents, new Map());
+  }
+
+  run(): FullRunResult {
+    try {
+      let machine = new Machine();
+      const lives = this.#random.between(2, 5);
+      while (this.#lives < lives) machine = this.#life(machine);
+    } catch (thrown) {
+      const { seed } = this.#options;
+      const where = `full pools, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--kind full --seed ${seed}`);
+    }
+    return { lives: this.#lives, full: this.#full, relieved: this.#relieved };
+  }
+
+  #at(where: string): void {
+    this.#where = where;
+    this.#options.trace?.(`life ${this.#lives}: ${where}`);
+  }
+
+  #process(machine: Machine): StoreProcess {
+    const { trace } = this.#options;
+    return new StoreProcess({
+      machine,
+      random: this.#random.fork(6),
+      capacityBytes: this.#capacityBytes,
+      ...(trace === undefined ? {} : { trace }),
+    });
+  }
+
+  #life(machine: Machine): Machine {
+    this.#lives += 1;
+    this.#at('open');
+    const process = this.#process(machine);
+    process.open();
+    const client = new Client(process, this.#oracle, 'full', (what) => {
+      this.#options.trace?.(`  ${what}`);
+    });
+    this.#operate(process, client, this.#random.between(20, 250));
+    if (isFull(process)) {
+      this.#full += 1;
+      if (this.#random.chance(0.4)) this.#relieve(process, client);
+      // Full: for these only deletes and the like make a difference.
+      this.#operate(process, client, this.#random.between(5, 40));
+    }
+    if (this.#random.chance(0.7)) this.#settle(process, client);
+    process.kill();
+    return this.#recover(machine);
+  }
+
+  #operate(process: StoreProcess, client: Client, count: number): void {
+    const random = this.#random;
+    drive({
+      process,
+      client,
+      oracle: this.#oracle,
+      workload: this.#workload,
+      count,
+      queueDepth: () => random.between(1, queueDepthMax),
+      isOver: () => false,
+      between: () => {
+        process.runSome(random.below(6));
+        if (random.chance(0.02)) this.#provision(process);
+        if (random.chance(0.02)) process.passTime(random.between(1, 3000));
+      },
+    });
+  }
+
+  #settle(process: StoreProcess, client: Client): void {
+    process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
+  }
+
+  /** Makes a volume thick or thin, whatever comes of it. */
+  #provision(process: StoreProcess): void {
+    const volumes = process.pool.volumes();
+    if (volumes.length === 0) return;
+    const { name, uuid } = this.#random.pick(volumes);
+    const provisioning = this.#random.chance(0.6) ? Provisioning.thick : Provisioning.thin;
+    const id = toHex(uuid);
+    const before = this.#provisioning.get(id) ?? Provisioning.thin;
+    const wasKnown = !this.#provisioning.has(id) || this.#provisioning.get(id) !== undefined;
+    this.#provisioning.set(id, undefined);
+    process.pool.volumeSetProvisioning({ name, provisioning }, (outcome) => {
+      this.#options.trace?.(`  ${name} is ${provisioning}: ${outcome.ok}`);
+      if (outcome.ok) this.#provisioning.set(id, provisioning);
+      else if (wasKnown) this.#provisioning.set(id, before);
+    });
+  }
+
+  /** More capacity: from then on writes are taken. */
+  #relieve(process: StoreProcess, client: Client): void {
+    this.#settle(process, client);
+    this.#at('more space');
+    // Twice what is used, and what thick volumes may claim.
+    const { usedBytes, reservedBytes } = process.pool.space();
+    const capacityBytes = 2 * (usedBytes + reservedBytes) + 40 * segmentBytes;
+    let outcome: Outcome<undefined> | undefined;
+    process.pool.settings.resize(capacityBytes, (done) => {
+      outcome = done;
+    });
+    process.runUntil(() => outcome !== undefined, eventsMax, 'the resize');
+    if (outcome?.ok === false) throw new Violation(outcome.error.message);
+    if (isFull(process)) throw new Violation('a pool with space takes no writes');
+    const { throttled } = process.pool.space();
+    if (throttled.length > 0) throw new Violation('a pool with space slows down writes');
+    this.#relieved += 1;
+  }
+
+  /** Recovers, perhaps through more crashes, and checks; returns the machine for the next life. */
+  #recover(stopped: Machine): Machine {
+    const mark = this.#oracle.mark();
+    let machine = stopped;
+    let isLost = false;
+    const crash = (): void => {
+      const styles = [LossStyle.none, LossStyle.sectors, LossStyle.mostly] as const;
+      const how = this.#random.chance(0.4)
+        ? kill
+        : loss(this.#random.pick(styles), this.#random.next());
+      isLost ||= how.kind === 'loss';
+      this.#at(describeCrash(how));
+      machine = crashed(machine, how);
+    };
+    for (let tries = this.#random.below(3); tries > 0; tries -= 1) {
+      crash();
+      const process = this.#process(machine);
+      process.open();
+      process.runSome(this.#random.below(40));
+      process.kill();
+    }
+    crash();
+    this.#at('recovery');
+    const process = this.#process(machine);
+    process.open();
+    const observed = process.observe(this.#contents);
+    const state = this.#oracle.verifyUnordered(mark, isLost, observed);
+    process.requireEqualRebuild();
+    this.#requireProvisioning(process);
+    process.kill();
+    this.#oracle = new Oracle(this.#contents, state);
+    return machine;
+  }
+
+  #requireProvisioning(process: StoreProcess): void {
+    const volumes = process.pool.volumes();
+    for (const { uuid, name, provisioning } of volumes) {
+      const id = toHex(uuid);
+      const wanted = this.#provisioning.has(id) ? this.#provisioning.get(id) : Provisioning.thin;
+      if (wanted !== undefined && provisioning !== wanted) {
+        throw new Violation(`${name} has provisioning ${provisioning}, not ${wanted}`);
+      }
+      this.#provisioning.set(id, provisioning);
+    }
+  }
+}
+
+function isFull(process: StoreProcess): boolean {
+  return process.pool.space().fullReason !== undefined;
+}

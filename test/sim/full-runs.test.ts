@@ -1,0 +1,19 @@
+/** Pools that run full, from a fixed list of seeds; a failure names its seed and the command that replays it. */
+import { describe, expect, it } from 'vitest';
+import { fullRun } from './full-run.ts';
+
+const runs = 40;
+
+describe('full pools', () => {
+  it('lose nothing, refuse no delete and take writes again when there is space', () => {
+    let fullCount = 0;
+    let relievedCount = 0;
+    for (let seed = 1; seed <= runs; seed += 1) {
+      const { full, relieved } = fullRun({ seed });
+      fullCount += full;
+      relievedCount += relieved;
+    }
+    expect(fullCount).toBeGreaterThan(runs / 2);
+    expect(relievedCount).toBeGreaterThan(runs / 10);
+  });
+});
