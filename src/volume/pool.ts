@@ -202,7 +202,7 @@ export class Pool {
 
   /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
   spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
-    answerSpace(this.#operator, { question, progress }, (outcome) => {
+    answerSpace(this.#operator, { question, progress, mark: this.mark }, (outcome) => {
       const growth = this.#space.forecast();
       done(outcome.ok ? success({ ...outcome.value, growth }) : outcome);
     });

@@ -55,7 +55,7 @@ export interface PoolSpace {
   /** End address of the log that it covers. */
   readonly end: number;
   readonly segmentCount: number;
-  /** Segment files without their footers: the sum of what follows up to `unwrittenBytes`. */
+  /** Segment files without their footers, and blocks that packs keep: the sum of what follows up to `unwrittenBytes`. */
   readonly segmentBytes: number;
   readonly heldBytes: number;
   readonly historyBytes: number;

@@ -4,6 +4,7 @@
  */
 import { segIdOf, slotOf } from '../format/address.ts';
 import { type HolderSets, nobody } from './holders.ts';
+import type { LiveSet } from './live-set.ts';
 import type { ReferenceSink } from './moment-walk.ts';
 
 /** Numbers from here on are no sets: nothing holds the block, but the past of a volume refers to it. */
@@ -16,6 +17,7 @@ export class HolderTable implements ReferenceSink {
   readonly #lastSegId: number;
   /** Addresses from here on are not looked at: they were not durable when the walk began. */
   readonly #end: number;
+  readonly #live: LiveSet | undefined;
   readonly #segments = new Map<number, Uint32Array>();
 
   constructor(
@@ -25,6 +27,8 @@ export class HolderTable implements ReferenceSink {
       readonly firstSegId: number;
       readonly lastSegId: number;
       readonly end: number;
+      /** Who is dead; undefined = nobody knows. */
+      readonly live: LiveSet | undefined;
     },
   ) {
     this.#sets = sets;
@@ -32,6 +36,7 @@ export class HolderTable implements ReferenceSink {
     this.#firstSegId = stretch.firstSegId;
     this.#lastSegId = stretch.lastSegId;
     this.#end = stretch.end;
+    this.#live = stretch.live;
   }
 
   moveTo(moment: number): void {
@@ -46,9 +51,14 @@ export class HolderTable implements ReferenceSink {
     this.#each(address, count, (set) => this.#sets.close(set));
   }
 
-  /** The past of volume number `volume` refers to these blocks. */
+  /** The past of volume number `volume` refers to these blocks: to those that can still be reached. */
   past(address: number, count: number, volume: number): void {
-    this.#each(address, count, (set) => (set === nobody ? pastBase + volume : set));
+    for (let at = address; at < address + count; at += 1) {
+      const segment = this.#segmentOf(at);
+      if (segment === undefined || (segment[slotOf(at)] ?? nobody) !== nobody) continue;
+      const isDead = this.#live?.isJudged(segIdOf(at)) === true && !this.#live.isLive(at);
+      if (!isDead) segment[slotOf(at)] = pastBase + volume;
+    }
   }
 
   /** Adds the number of blocks of each set, and of each volume's past. */

@@ -7,7 +7,8 @@
  *
  *     1. heads forked, catalogue and end of the log noted: all at one instant; I/O goes on
  *     2. the walk over all moments that hold blocks (see MomentWalk) gives each block its set of holders
- *     3. the log's records say which of the other blocks some past of a volume that exists refers to
+ *     3. the log's records say which of the other blocks some past of a volume that exists refers to, as far as the mark
+ *        (see LivenessMark) does not call them dead: past moments of which nothing is kept any more hold nothing
  *
  * Memory: 4 bytes a block of log, at most `holderTableBytes`; a larger log is looked at in several passes.
  */
@@ -24,6 +25,8 @@ import type { Progress } from '../reports.ts';
 import { HolderTable } from './holder-table.ts';
 import { HolderSets, type Interval } from './holders.ts';
 import { livenessLimits } from './limits.ts';
+import type { LiveSet } from './live-set.ts';
+import type { LivenessMark } from './mark.ts';
 import { forkHeads, walkMoments } from './moment-walk.ts';
 import { type Root, rootsOf } from './roots.ts';
 import { TouchedBlocks } from './touched.ts';
@@ -46,8 +49,10 @@ export interface SpaceAccount {
   readonly volumes: readonly VolumeState[];
   /** Blocks that nothing holds, but some past moment of the volume refers to; each block once. */
   readonly pastBlocks: readonly number[];
-  /** All blocks with data in the log. */
+  /** All blocks with data in the log, but those that packing left out. */
   readonly dataBlocks: number;
+  /** Slots of segment files, and blocks that packs keep. */
+  readonly slots: number;
   /** Slots of segment and frame headers. */
   readonly headerSlots: number;
   readonly footerBytes: number;
@@ -57,13 +62,19 @@ export interface SpaceAccount {
 /** Works in slices; `done` gets an error when the log cannot be read. */
 export function accountSpace(
   operator: Operator,
-  progress: Progress,
-  done: Done<SpaceAccount>,
+  mark: LivenessMark,
+  { progress, done }: { readonly progress: Progress; readonly done: Done<SpaceAccount> },
 ): void {
-  const { parts } = operator;
-  const start = (): void => {
-    new Accounting(operator, progress, done).run();
-  };
+  mark.run((marked) => {
+    // When it is not known who is dead, all past counts as history.
+    const live = marked.ok ? marked.value : undefined;
+    whenFlushed(operator, () => {
+      new Accounting(operator, live, { progress, done }).run();
+    });
+  });
+}
+
+function whenFlushed({ parts }: Operator, start: () => void): void {
   // What was answered is counted: on write-back volumes it may not be durable yet.
   if (parts.writer === undefined) parts.host.timers.defer(start);
   else {
@@ -75,6 +86,8 @@ export function accountSpace(
 
 class Accounting {
   readonly #operator: Operator;
+  /** As of a moment before: who was dead then still is. */
+  readonly #live: LiveSet | undefined;
   readonly #progress: Progress;
   readonly #done: Done<SpaceAccount>;
   readonly #computedMs: number;
@@ -91,14 +104,20 @@ class Accounting {
   readonly #blocksBySet = new Map<number, number>();
   readonly #pastBlocks: number[];
   #dataBlocks = 0;
+  #slots = 0;
   #headerSlots = 0;
   #footerBytes = 0;
   #stretchCount = 1;
   #stretch = 0;
 
-  constructor(operator: Operator, progress: Progress, done: Done<SpaceAccount>) {
+  constructor(
+    operator: Operator,
+    live: LiveSet | undefined,
+    { progress, done }: { readonly progress: Progress; readonly done: Done<SpaceAccount> },
+  ) {
     const { catalogue, host, segmentById } = operator.parts;
     this.#operator = operator;
+    this.#live = live;
     this.#progress = progress;
     this.#done = done;
     this.#computedMs = host.clock.wallMs();
@@ -163,6 +182,7 @@ class Accounting {
         volumes: this.#volumes,
         pastBlocks: this.#pastBlocks,
         dataBlocks: this.#dataBlocks,
+        slots: this.#slots,
         headerSlots: this.#headerSlots,
         footerBytes: this.#footerBytes,
         segmentCount: this.#segIds.length,
@@ -177,6 +197,7 @@ class Accounting {
       firstSegId: segIds[0] ?? 0,
       lastSegId: segIds.at(-1) ?? 0,
       end: this.#end,
+      live: this.#live,
     });
     const roots = this.#roots;
     const onMoment = (index: number, mappedBlocks: number): void => {
@@ -259,14 +280,16 @@ class Accounting {
   }
 
   #lookAtSegment(table: HolderTable, segId: number, isCounted: boolean): void {
+    const { segmentById } = this.#operator.parts;
     const contents = this.#operator.reading.contents(segId);
+    const hasFile = isCounted && this.#countPacked(segId);
     if (contents === undefined) return;
-    if (isCounted) this.#headerSlots += 1;
+    if (hasFile) this.#headerSlots += 1;
     let index = 0;
     for (let at = 0; at < contents.frameCount; at += 1) {
       const { slot, headerBlocks, descriptors, dataBlocks } = contents.frame(at);
       if (addressOf(segId, slot) >= this.#end) return;
-      if (isCounted) {
+      if (hasFile) {
         this.#headerSlots += headerBlocks;
         this.#dataBlocks += dataBlocks;
       }
@@ -277,9 +300,18 @@ class Accounting {
         if (volume !== undefined) table.past(address, blockCount, volume);
       }
     }
-    const segment = this.#operator.parts.segmentById.get(segId);
+    const segment = segmentById.get(segId);
     if (!isCounted || segment?.crcPlace === undefined) return;
     const endSlot = segment.endAddress - addressOf(segId, 0);
     this.#footerBytes += footerSizeBytes(index, endSlot, contents.frameCount);
+  }
+
+  /** Counts what a pack keeps of the segment; true = it lies in a file of its own, with all its slots. */
+  #countPacked(segId: number): boolean {
+    const { segmentById, settings } = this.#operator.parts;
+    const kept = segmentById.get(segId)?.keptBlocks;
+    this.#slots += kept ?? settings.segmentSlots;
+    this.#dataBlocks += kept ?? 0;
+    return kept === undefined;
   }
 }

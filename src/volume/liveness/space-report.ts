@@ -20,25 +20,32 @@ import type {
   WhatIf,
 } from '../reports.ts';
 import type { Interval } from './holders.ts';
+import type { LivenessMark } from './mark.ts';
 import { accountSpace, type SpaceAccount } from './space-account.ts';
 
 /** Makes an account and answers from it. `done` gets OperationError not-found for names that there are not. */
 export function answerSpace(
   operator: Operator,
-  { question, progress }: { readonly question: SpaceQuestion; readonly progress: Progress },
+  asked: {
+    readonly question: SpaceQuestion;
+    readonly mark: LivenessMark;
+    readonly progress: Progress;
+  },
   done: Done<Omit<PoolSpace, 'growth'>>,
 ): void {
+  const { question, mark, progress } = asked;
+  const answer: Done<SpaceAccount> = (outcome) => {
+    if (!outcome.ok) {
+      done(outcome);
+      return;
+    }
+    operator.attempt(done, () => {
+      done(success(spaceReport(outcome.value, question)));
+    });
+  };
   operator.attempt(done, () => {
     checkQuestion(operator, question);
-    accountSpace(operator, progress, (outcome) => {
-      if (!outcome.ok) {
-        done(outcome);
-        return;
-      }
-      operator.attempt(done, () => {
-        done(success(spaceReport(outcome.value, question, operator.parts.settings.segmentSlots)));
-      });
-    });
+    accountSpace(operator, mark, { progress, done: answer });
   });
 }
 
@@ -53,16 +60,12 @@ function checkQuestion(operator: Operator, { volume, deleted }: SpaceQuestion): 
 }
 
 /** Throws OperationError not-found for names that the account does not have. */
-function spaceReport(
-  account: SpaceAccount,
-  question: SpaceQuestion,
-  segmentSlots: number,
-): Omit<PoolSpace, 'growth'> {
+function spaceReport(account: SpaceAccount, question: SpaceQuestion): Omit<PoolSpace, 'growth'> {
   const index = new AccountIndex(account);
   const held = sum(account.held.map(({ blocks }) => blocks));
   const history = sum(account.pastBlocks);
-  const { dataBlocks, headerSlots, segmentCount, computedMs, end, footerBytes } = account;
-  const segmentBytes = bytes(segmentCount * segmentSlots);
+  const { dataBlocks, headerSlots, slots, segmentCount, computedMs, end, footerBytes } = account;
+  const segmentBytes = bytes(slots);
   const volumes = index.volumes();
   const { volume } = question;
   if (volume !== undefined) index.rootsNamed(volume);
@@ -73,7 +76,8 @@ function spaceReport(
     segmentBytes,
     heldBytes: bytes(held),
     historyBytes: bytes(history),
-    deadBytes: bytes(dataBlocks - held - history),
+    // Of a log whose mark failed all past counts as history, also blocks that no pack keeps any more.
+    deadBytes: bytes(Math.max(0, dataBlocks - held - history)),
     headerBytes: bytes(headerSlots),
     unwrittenBytes: segmentBytes - bytes(dataBlocks + headerSlots),
     footerBytes,
