@@ -1,6 +1,6 @@
 import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type BlockDevice, IoKind, IoStatus } from '../../../src/device/block-device.ts';
 import { AckMode } from '../../../src/volume/catalogue/records.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
@@ -10,27 +10,16 @@ import {
   clone,
   close,
   create,
-  PoolWorld,
+  filled,
   read,
   saveLuState,
   submit,
   submitBytes,
+  worldOfTests,
   write,
 } from './pool-world.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
-
-function filled(length: number, value: number): Uint8Array {
-  return new Uint8Array(length).fill(value);
-}
+const world = worldOfTests();
 
 /** Changes the one place in the segments where a block of `value` lies. */
 function rot(folder: string, value: number): void {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   type BlockDevice,
   type Extent,
@@ -15,28 +15,18 @@ import {
   clone,
   close,
   create,
+  filled,
   isSound,
   PoolWorld,
   RefusingDisk,
   read,
   snapshot,
   submit,
+  worldOfTests,
   write,
 } from './pool-world.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
-
-function filled(length: number, value: number): Uint8Array {
-  return new Uint8Array(length).fill(value);
-}
+const world = worldOfTests();
 
 async function byteAt(device: BlockDevice, block: number): Promise<number | undefined> {
   return (await read(device, block * blockBytes, blockBytes))[100];

@@ -1,5 +1,5 @@
 /** Past moments of a pool on a real disk: what the simulator's runs do not reach. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { IoKind, IoStatus } from '../../../src/device/block-device.ts';
 import type { Diff, Rate } from '../../../src/volume/history.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
@@ -7,22 +7,14 @@ import {
   ask,
   blockBytes,
   create,
-  PoolWorld,
   RefusingDisk,
   read,
   submit,
+  worldOfTests,
   write,
 } from './pool-world.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
+const world = worldOfTests();
 
 /** Writes `value` into the block at `offset` of a volume. */
 async function fill(pool: Pool, volume: string, offset: number, value: number): Promise<void> {

@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { IoStatus, luStateMaxBytes } from '../../../src/device/block-device.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import {
@@ -8,20 +8,12 @@ import {
   close,
   create,
   isSound,
-  PoolWorld,
   saveLuState,
+  worldOfTests,
   write,
 } from './pool-world.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
+const world = worldOfTests();
 
 function state(value: number, length = 100): Uint8Array {
   return new Uint8Array(length).fill(value);

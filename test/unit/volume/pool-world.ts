@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach } from 'vitest';
 import type { Outcome } from '../../../src/base/errors.ts';
 import { type Disk, DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
@@ -73,12 +74,18 @@ export interface ClonePlace {
 }
 
 export class PoolWorld {
-  readonly folder = mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
+  #folder: string | undefined;
   readonly #hosts: ReturnType<typeof inlineHost>[] = [];
   readonly #settings: Partial<StoreSettings>;
 
   constructor(settings: Partial<StoreSettings> = {}) {
     this.#settings = settings;
+  }
+
+  /** Of this pool: made when it is first asked for, anew after `remove`. */
+  get folder(): string {
+    this.#folder ??= mkdtempSync(join(tmpdir(), 'tidemark-pool-'));
+    return this.#folder;
   }
 
   /** Opens the pool; one that is open is killed first. */
@@ -99,8 +106,22 @@ export class PoolWorld {
 
   remove(): void {
     this.kill();
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder = undefined;
   }
+}
+
+/** A world for all tests of a file, each with a pool of its own. */
+export function worldOfTests(settings?: Partial<StoreSettings>): PoolWorld {
+  const world = new PoolWorld(settings);
+  afterEach(() => {
+    world.remove();
+  });
+  return world;
+}
+
+export function filled(length: number, value: number): Uint8Array {
+  return new Uint8Array(length).fill(value);
 }
 
 export async function close(pool: Pool): Promise<void> {

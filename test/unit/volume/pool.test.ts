@@ -1,18 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DiskFile } from '../../../src/base/ports.ts';
 import { type BlockDevice, IoKind, IoStatus } from '../../../src/device/block-device.ts';
 import { SystemDisk } from '../../../src/host/disk.ts';
-import { ask, close, PoolWorld, RefusingDisk, read, submit, write } from './pool-world.ts';
+import { ask, close, RefusingDisk, read, submit, worldOfTests, write } from './pool-world.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
+const world = worldOfTests();
 
 describe('Pool', () => {
   it('gives back what was written, after a restart too, in any alignment', async () => {

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { addressOf } from '../../../src/volume/format/address.ts';
 import { Seeds } from '../../../src/volume/format/checksum.ts';
 import { finishFrame, peekFrame } from '../../../src/volume/format/frame.ts';
@@ -10,20 +10,12 @@ import {
 } from '../../../src/volume/format/segment-header.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import type { ScrubStatus } from '../../../src/volume/reports.ts';
-import { ask, blockBytes, close, create, PoolWorld, snapshot, write } from './pool-world.ts';
+import { ask, blockBytes, close, create, snapshot, worldOfTests, write } from './pool-world.ts';
 
 const segmentBytes = 64 * blockBytes;
 const fast = 2 ** 40;
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
+const world = worldOfTests();
 
 /** A pool with some segments of data, a snapshot and an index run, sealed; opened again. */
 async function filledPool(): Promise<Pool> {

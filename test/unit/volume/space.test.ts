@@ -1,22 +1,14 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { IoKind, IoRequest, IoStatus } from '../../../src/device/block-device.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
-import { close, create, PoolWorld } from './pool-world.ts';
+import { close, create, worldOfTests } from './pool-world.ts';
 
 const writeBytes = 8 * 4096;
 const writes = 60;
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-});
+const world = worldOfTests();
 
 /** Writes in many turns, each while earlier ones are in flight, over many segments of 64 slots. */
 async function writeALot(pool: Pool): Promise<void> {
