@@ -183,6 +183,14 @@ export class StoreProcess {
     this.#scheduler.stepWall(byMs);
   }
 
+  get wallMs(): number {
+    return this.#scheduler.wallMs();
+  }
+
+  get monotonicMs(): number {
+    return this.#scheduler.monotonicMs();
+  }
+
   runUntil(isDone: () => boolean, limit: number, what: string): void {
     this.#scheduler.runUntil(isDone, limit, what);
   }

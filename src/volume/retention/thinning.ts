@@ -4,8 +4,11 @@
  *     age      0 ─────── 24 h ─────────── 7 d ──────────── 30 d
  *     pins     one a minute │ one an hour  │ one a day      │ none         (all:1h,1m:24h,1h:7d,1d:30d)
  *
- * Of the pins in one cell (a minute, hour or day of UTC) the oldest one stays: it is the same one for every coarser tier, so
- * thinning never has to be undone.
+ *     pins       o     o  o   o             o       a pin tells what the volume held until the next one: nothing is pinned
+ *     hours   │        ▲   │        ▲│      ▲  │    that did not change. So the last pin before the end of an hour (UTC) is
+ *                      kept     kept        kept    what it held then, however long before it was made.
+ *
+ * A pin that is not kept is of no use later either: the ends of cells that it tells of only grow older.
  */
 import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import type { PinState } from '../catalogue/kept-moments.ts';
@@ -13,7 +16,9 @@ import type { PinState } from '../catalogue/kept-moments.ts';
 /** Whether a volume whose newest pin is of `lastMs` (or that was made then) is to be pinned at `nowMs`, if it changed since. */
 export function isPinDue({ tiers }: CdpPolicy, lastMs: number, nowMs: number): boolean {
   const [finest] = tiers;
-  return finest !== undefined && cellOf(nowMs, finest.everyMs) > cellOf(lastMs, finest.everyMs);
+  if (finest === undefined) return false;
+  const { everyMs } = finest;
+  return Math.floor(nowMs / everyMs) > Math.floor(lastMs / everyMs);
 }
 
 /** Pins that the policy does not keep any more at `nowMs`, in order. `pins` in order. */
@@ -22,19 +27,13 @@ export function expiredPins(
   { tiers }: CdpPolicy,
   nowMs: number,
 ): PinState[] {
-  const expired: PinState[] = [];
-  let keptMs = Number.NEGATIVE_INFINITY;
-  for (const pin of pins) {
-    const tier = tiers.find(({ keepMs }) => nowMs - pin.timeMs <= keepMs);
-    if (tier === undefined || cellOf(pin.timeMs, tier.everyMs) === cellOf(keptMs, tier.everyMs)) {
-      expired.push(pin);
-    } else {
-      keptMs = pin.timeMs;
-    }
-  }
-  return expired;
-}
-
-function cellOf(timeMs: number, everyMs: number): number {
-  return Math.floor(timeMs / everyMs);
+  return pins.filter(({ timeMs }, index) => {
+    const next = pins[index + 1];
+    // The newest one is what the volume holds, or nearly.
+    if (next === undefined) return tiers.length === 0;
+    return !tiers.some(({ everyMs, keepMs }) => {
+      const lastEndMs = (Math.ceil(next.timeMs / everyMs) - 1) * everyMs;
+      return lastEndMs >= timeMs && nowMs - lastEndMs <= keepMs;
+    });
+  });
 }
