@@ -3,22 +3,30 @@
  * never wait long.
  *
  *     segment sealed ─▶ all of its group sealed? ─▶ run of level 1 ─▶ all of its group there? ─▶ level 2 ─▶ ...
- *     run found damaged ─▶ made again the same way
+ *     run found damaged, or of another history of the pool ─▶ made again the same way
+ *
+ * Before runs are merged it is looked, off the main thread, whether each is of the pool's own segments: a folder may hold runs
+ * of another history, and merged they could not be told apart any more.
  *
  * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
  * without it.
  */
-
-import type { RunPlan } from '../index/run-builder.ts';
+import { present } from '../../base/assert.ts';
+import { DiskError } from '../../base/ports.ts';
+import { FormatError } from '../format/format-error.ts';
+import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
+import type { RunInput, RunPlan } from '../index/run-builder.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
 import { runName } from '../index/run-path.ts';
-import type { RunReader } from '../index/run-reader.ts';
+import { type RunReader, RunsChanged } from '../index/run-reader.ts';
 import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
 import type { KeeperResult } from '../keeper-jobs.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
 import type { Maintenance, RunChecks } from './maintenance.ts';
 import type { PoolParts } from './parts.ts';
 
+/** A plan whose inputs were not looked at. */
+type DraftPlan = Omit<RunPlan, 'inputs'> & { readonly inputs: readonly RunPlace[] };
 type BuildResult = Extract<KeeperResult, { kind: 'build-run' }>;
 
 export interface RunStore {
@@ -33,6 +41,8 @@ export class RunUpkeep implements RunChecks {
   readonly #reader: RunReader;
   /** Runs that could not be made. */
   readonly #failed = new Set<string>();
+  /** Runs that were given up when they were to be merged. */
+  readonly #givenUp = new Set<string>();
   /** By level: all groups below this one are done with. */
   #nextGroup: number[] = [];
   #isBuilding = false;
@@ -70,8 +80,8 @@ export class RunUpkeep implements RunChecks {
     this.#isBuilding = true;
     this.#build(plan, (result) => {
       this.#isBuilding = false;
-      if (result.built === undefined) this.#failed.add(runName(plan));
-      else this.#add(plan);
+      if (result?.built !== undefined) this.#add(plan);
+      else if (result !== undefined) this.#failed.add(runName(plan));
       for (const action of this.#paused.splice(0)) action();
       this.look();
     });
@@ -117,9 +127,10 @@ export class RunUpkeep implements RunChecks {
           return;
         }
         this.#build(plan, (result) => {
-          if (result.built === undefined) {
+          if (result?.built === undefined) {
             this.#isPaused = false;
-            done({ wasEqual: false, error: result.error?.message ?? '' });
+            const error = result?.error?.message ?? 'an index run is not of this pool';
+            done({ wasEqual: false, error });
             return;
           }
           wasEqual &&= result.built.wasEqual;
@@ -150,11 +161,49 @@ export class RunUpkeep implements RunChecks {
     this.#runs.add(place);
   }
 
+  /** `done` gets undefined when one of the runs that it is made from is not of this pool: that one is given up. */
+  #build(draft: DraftPlan, done: (result: BuildResult | undefined) => void): void {
+    runLater(this.#inputsOf(draft), (inputs) => {
+      if (inputs === undefined) done(undefined);
+      else this.#goOn({ ...draft, inputs }, done);
+    });
+  }
+
+  /** Looks at the runs that a run is made from; undefined: there is one less. */
+  *#inputsOf({ inputs }: DraftPlan): LookupSteps<RunInput[] | undefined> {
+    const looked: RunInput[] = [];
+    while (looked.length < inputs.length) {
+      const place = present(inputs[looked.length], 'run to look at');
+      try {
+        const { digest } = yield* this.#reader.tables(place);
+        looked.push({ ...place, digest });
+      } catch (thrown) {
+        if (thrown instanceof RunsChanged) continue;
+        if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+        this.#giveUp(place, thrown.message);
+        return undefined;
+      }
+    }
+    return looked;
+  }
+
+  /** A run cannot be merged: it is made again, once. */
+  #giveUp(place: RunPlace, error: string): void {
+    const name = runName(place);
+    const { log } = this.#parts.host;
+    log.error('an index run cannot be used; it is made again', { run: describeRun(place), error });
+    this.#runs.remove(place);
+    this.#reader.forget(place);
+    if (this.#givenUp.has(name)) this.#failed.add(name);
+    this.#givenUp.add(name);
+    this.lost(place);
+  }
+
   /** Step by step: the keeper does what else was asked of it in between. */
-  #build(plan: RunPlan, done: (result: BuildResult) => void): void {
+  #goOn(plan: RunPlan, done: (result: BuildResult) => void): void {
     this.#maintenance.ask<'build-run'>({ kind: 'build-run', plan }, (result) => {
       if (result.isUnfinished) {
-        this.#build(plan, done);
+        this.#goOn(plan, done);
         return;
       }
       if (result.error !== undefined) {
@@ -167,7 +216,7 @@ export class RunUpkeep implements RunChecks {
     });
   }
 
-  #nextPlan(): RunPlan | undefined {
+  #nextPlan(): DraftPlan | undefined {
     // The segment that is being written: no later id is part of the log.
     const lastSegId = this.#parts.writer?.log.place.segId ?? 0;
     for (let level = 1; level <= levelsOfRuns; level += 1) {
@@ -190,7 +239,7 @@ export class RunUpkeep implements RunChecks {
   }
 
   /** What a run is made from; undefined when that is not all there. */
-  #plan(place: RunPlace, isRebuild: boolean): RunPlan | 'empty' | undefined {
+  #plan(place: RunPlace, isRebuild: boolean): DraftPlan | 'empty' | undefined {
     const { fanOut } = this.#runs;
     const base = { ...place, fanOut, isRebuild };
     if (place.level === 1) {

@@ -13,12 +13,18 @@ import { ticksPerMs } from '../log/hybrid-clock.ts';
 import type { Containers } from '../pack/containers.ts';
 import { type Footer, SegmentSource } from '../recovery/segment-source.ts';
 import { eachFooterRecord } from './footer-records.ts';
-import type { RunPlace, RunSegment } from './run-format.ts';
+import { describeRun, type RunPlace, type RunSegment } from './run-format.ts';
 import { type EntrySource, RunCursor, RunMerge } from './run-merge.ts';
 import { runFolder, runPath, unfinishedRunPath } from './run-path.ts';
 import { verifyRun } from './run-verify.ts';
 import { type RunSummary, RunWriter } from './run-writer.ts';
 import { SegmentIndex } from './segment-index.ts';
+
+/** A run that another one is made from. */
+export interface RunInput extends RunPlace {
+  /** Of the file that was found to be of the pool's own segments: no other is taken. */
+  readonly digest: Uint8Array;
+}
 
 /** What a run is to be made from. */
 export interface RunPlan extends RunPlace {
@@ -26,7 +32,7 @@ export interface RunPlan extends RunPlace {
   /** Level 1: the segments, all sealed. Above: none. */
   readonly segments: readonly { readonly segId: number; readonly epoch: number }[];
   /** Above level 1: the runs of the level below. */
-  readonly inputs: readonly RunPlace[];
+  readonly inputs: readonly RunInput[];
   /** The run is there: tell whether it is what comes out, and replace it only when it is not. */
   readonly isRebuild: boolean;
 }
@@ -107,6 +113,9 @@ export class RunBuilder {
     for (const input of plan.inputs) {
       const cursor = new RunCursor(disk.open(runPath(input), { create: false }), input, seeds);
       sources.push(cursor);
+      if (Buffer.compare(cursor.tables.digest, input.digest) !== 0) {
+        throw new FormatError(`run ${describeRun(input)}: not the one that was looked at`);
+      }
       segments.push(...cursor.tables.segments);
     }
     const times = segments.filter(({ entryCount }) => entryCount > 0);

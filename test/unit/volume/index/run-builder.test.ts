@@ -24,7 +24,7 @@ function openFilesIn(folder: string): string[] {
   return targets.filter((target) => target.startsWith(folder));
 }
 
-it('a run whose input is damaged is not begun, and no file stays open', () => {
+it('a run whose input is damaged or another one is not begun, and no file stays open', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-runs-'));
   try {
     const disk = new SystemDisk(folder);
@@ -36,11 +36,20 @@ it('a run whose input is damaged is not begun, and no file stays open', () => {
     const whole = { level: 1, firstSegId: 0 };
     // A run of no segments is a run.
     const empty = { ...whole, fanOut: 2, segments: [], inputs: [], isRebuild: false };
-    expect(builder.step(empty, 100)?.summary.entryCount).toBe(0);
+    const made = builder.step(empty, 100)?.summary;
+    expect(made?.entryCount).toBe(0);
+    const digest = made?.digest ?? new Uint8Array();
     const damaged = { level: 1, firstSegId: 2 };
     writeFileSync(join(folder, runFolder, '1-00000002.run'), new Uint8Array(8192));
-    const plan = { ...empty, level: 2, inputs: [whole, damaged] };
+    const plan = {
+      ...empty,
+      level: 2,
+      inputs: [whole, damaged].map((each) => ({ ...each, digest })),
+    };
     expect(() => builder.step(plan, 100)).toThrow(FormatError);
+    // Whole, but not the run that was looked at.
+    const other = { ...plan, inputs: [{ ...whole, digest: digest.map((byte) => byte ^ 1) }] };
+    expect(() => builder.step(other, 100)).toThrow(/not the one/);
     expect(openFilesIn(folder)).toEqual([]);
     expect(readdirSync(join(folder, runFolder)).sort()).toEqual([
       '1-00000000.run',
