@@ -1,5 +1,6 @@
 /** tidemark space: what the bytes of the pool are there for, and what a deletion would free. */
 import type { Command } from 'commander';
+import { formatCdpDuration, parseCdpWindow } from '../base/cdp-policy.ts';
 import { formatSize } from '../base/units.ts';
 import type { SpaceOperation } from '../contract/operation.ts';
 import type { Space, SpaceQuestion } from '../contract/space.ts';
@@ -21,15 +22,31 @@ export function addSpaceCommand(program: Command, session: () => Session): void 
     .description('what the bytes of the pool, or of a volume and its snapshots, are there for')
     .option(
       '--what-if <change>',
-      'what would be freed: "delete VOL@SNAPSHOT,VOL@SNAPSHOT,VOL"; nothing is deleted',
+      'what would be freed: "delete VOL@SNAPSHOT,VOL@SNAPSHOT,VOL" or "window=14d"; nothing is changed',
     )
     .action(async (volume: string | undefined, { whatIf }: { whatIf?: string }) => {
-      const deleted = whatIf === undefined ? undefined : deletionsOf(whatIf);
       await showSpace(session(), {
         ...(volume === undefined ? {} : { volume }),
-        ...(deleted === undefined ? {} : { deleted }),
+        ...(whatIf === undefined ? {} : supposed(whatIf)),
       });
     });
+}
+
+/** What is supposed. Throws CommandFailure for what cannot be. */
+function supposed(whatIf: string): Pick<SpaceQuestion, 'deleted' | 'windowMs'> {
+  const [, window] = /^\s*window\s*=\s*(\S+)\s*$/.exec(whatIf) ?? [];
+  if (window === undefined) return { deleted: deletionsOf(whatIf) };
+  const parsed = parseCdpWindow(window);
+  if (
+    parsed !== undefined &&
+    Number.isFinite(parsed.windowMs) &&
+    parsed.windowBytes === undefined
+  ) {
+    return { windowMs: parsed.windowMs };
+  }
+  const hint = 'say how long, like "window=14d" or "window=90m"';
+  const message = `"${window}" is no window that can be supposed`;
+  throw new CommandFailure(ExitCode.usage, { code: 'invalid', message, hint });
 }
 
 /** Names behind "delete". Throws CommandFailure for anything else. */
@@ -38,7 +55,7 @@ function deletionsOf(whatIf: string): string[] {
   const names = (list ?? '').split(',').map((name) => name.trim());
   if (names.every((name) => name !== '')) return names;
   const message = `"${whatIf}" is no change that can be supposed`;
-  const hint = 'say "delete VOL@SNAPSHOT", several apart by commas';
+  const hint = 'say "delete VOL@SNAPSHOT", several apart by commas, or "window=14d"';
   throw new CommandFailure(ExitCode.usage, { code: 'invalid', message, hint });
 }
 
@@ -57,7 +74,7 @@ function spaceText(result: Space, volume: string | undefined, nowMs: number): st
     volume === undefined || only === undefined
       ? [poolText(result, nowMs), '', volumesText(result.volumes)]
       : [volumeText(only, result, nowMs)];
-  return [...shown, ...whatIfText(result)].join('\n');
+  return [...shown, ...whatIfText(result), ...windowText(result, volume)].join('\n');
 }
 
 function poolText(space: Space, nowMs: number): string {
@@ -67,9 +84,9 @@ function poolText(space: Space, nowMs: number): string {
     ['  held', `${formatSize(space.heldBytes)} by volumes, views, snapshots and undo`],
     [
       '  history',
-      `${formatSize(space.historyBytes)} of other past moments: nothing reclaims it yet`,
+      `${formatSize(space.historyBytes)} of other past moments that windows and automatic pins keep`,
     ],
-    ['  dead', `${formatSize(space.deadBytes)} that nothing refers to: nothing reclaims it yet`],
+    ['  dead', `${formatSize(space.deadBytes)} that nothing refers to: cleaning gives it back`],
     ['  headers', formatSize(space.headerBytes)],
     ['  unwritten', formatSize(space.unwrittenBytes)],
     ['footers', formatSize(space.footerBytes)],
@@ -139,7 +156,7 @@ function volumeText(volume: VolumeSpace, space: Space, nowMs: number): string {
     ['  undo', `${formatSize(volume.undoBytes)} kept for undoing the newest rollback or refresh`],
     [
       '  history',
-      `${formatSize(volume.historyBytes)} of other past moments: nothing reclaims it yet`,
+      `${formatSize(volume.historyBytes)} of other past moments that windows and automatic pins keep`,
     ],
     ['unique', `${formatSize(volume.uniqueBytes)} is held by no other volume or view`],
     ['shared', `${formatSize(volume.sharedBytes)} others hold, too`],
@@ -181,4 +198,15 @@ function whatIfText({ whatIf }: Space): string[] {
     '',
     `without ${deleted.join(', ')}: ${formatSize(freedBytes)} would be held no longer${history}`,
   ];
+}
+
+function windowText({ whatIfWindow }: Space, volume: string | undefined): string[] {
+  if (whatIfWindow === undefined) return [];
+  const { windowMs, freedBytes } = whatIfWindow;
+  const whose = volume === undefined ? 'windows' : `a window of ${volume}`;
+  const what =
+    freedBytes === 0
+      ? 'nothing that is kept now would be free'
+      : `${formatSize(freedBytes)} would be held no longer`;
+  return ['', `with ${whose} of ${formatCdpDuration(windowMs)}: ${what}`];
 }

@@ -5,7 +5,10 @@ import { Name, TimeMs } from './common.ts';
 /** Most deletions that one question may suppose. */
 const DELETED_MAX = 4096;
 
-/** `volume`: only this one, with its snapshots. `deleted`: what if these (VOLUME@SNAPSHOT, or VOLUME) were deleted. */
+/**
+ * `volume`: only this one, with its snapshots. What if: `deleted`, these (VOLUME@SNAPSHOT, or VOLUME) were deleted; `windowMs`,
+ * windows, of that volume or of all, were this long.
+ */
 export const SpaceQuestion = Type.Object(
   {
     volume: Type.Optional(Name),
@@ -15,6 +18,7 @@ export const SpaceQuestion = Type.Object(
         maxItems: DELETED_MAX,
       }),
     ),
+    windowMs: Type.Optional(Type.Integer({ minimum: 0 })),
   },
   { additionalProperties: false },
 );
@@ -77,6 +81,13 @@ export const Space = Type.Object({
       /** When the limits of use are reached at that rate. */
       softMs: Type.Optional(TimeMs),
       hardMs: Type.Optional(TimeMs),
+    }),
+  ),
+  whatIfWindow: Type.Optional(
+    Type.Object({
+      windowMs: Type.Number(),
+      /** Held by the past that such windows leave out, and by nothing else. */
+      freedBytes: Type.Number(),
     }),
   ),
   whatIf: Type.Optional(

@@ -82,9 +82,13 @@ export class PoolControl {
   }
 
   /** What the bytes of the pool are there for. */
-  poolSpace({ volume, deleted = [] }: SpaceQuestion): Operation {
+  poolSpace({ volume, deleted = [], windowMs }: SpaceQuestion): Operation {
     return this.operations.start('pool-space', async (onProgress) => {
-      const params = { ...(volume === undefined ? {} : { volume }), deleted };
+      const params = {
+        ...(volume === undefined ? {} : { volume }),
+        deleted,
+        ...(windowMs === undefined ? {} : { windowMs }),
+      };
       const { whatIf, ...space } = await this.#engine.call('poolSpace', params, {
         ...noLimit,
         onProgress,

@@ -340,9 +340,9 @@ export interface EngineMethods {
   };
   /** Long: progress comes as `progress` events with the request's id. */
   poolVerify: { params: Record<string, never>; result: VerifyResult };
-  /** Long. `deleted`: what if these (VOL@SNAPSHOT, or VOL) were deleted. */
+  /** Long. `deleted`: what if these (VOL@SNAPSHOT, or VOL) were deleted; `windowMs`: what if windows were so long. */
   poolSpace: {
-    params: { volume?: string; deleted: readonly string[] };
+    params: { volume?: string; deleted: readonly string[]; windowMs?: number };
     result: PoolSpace;
   };
   poolRebuild: { params: Record<string, never>; result: RebuildResult };

@@ -136,7 +136,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   poolResize: { capacityBytes: 'size' },
   poolSetLimits: { softPermille: 'size', hardPermille: 'size' },
   poolVerify: {},
-  poolSpace: { volume: 'optional text', deleted: 'texts' },
+  poolSpace: { volume: 'optional text', deleted: 'texts', windowMs: 'optional size' },
   poolRebuild: {},
   scrubStatus: {},
   scrubStart: { bytesPerSecond: 'optional size' },

@@ -6,9 +6,9 @@ import type { EngineHandlers } from './rpc.ts';
 
 export function spaceHandlers(pool: Pool): Pick<EngineHandlers, 'poolSpace'> {
   return {
-    poolSpace: async ({ volume, deleted }, progress) => {
+    poolSpace: async ({ volume, deleted, windowMs }, progress) => {
       return await ask<PoolSpace>((done) => {
-        pool.spaceAccount({ volume, deleted }, progress, done);
+        pool.spaceAccount({ volume, deleted, windowMs }, progress, done);
       });
     },
   };

@@ -57,6 +57,7 @@ import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
 import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
 import { answerSpace } from './liveness/space-report.ts';
+import { whatIfWindow } from './liveness/what-if-window.ts';
 import { Packing } from './pack/packing.ts';
 import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
 import { RetentionSteward } from './retention/steward.ts';
@@ -203,8 +204,20 @@ export class Pool {
   /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
   spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
     answerSpace(this.#operator, { question, progress, mark: this.mark }, (outcome) => {
-      const growth = this.#space.forecast();
-      done(outcome.ok ? success({ ...outcome.value, growth }) : outcome);
+      if (!outcome.ok) {
+        done(outcome);
+        return;
+      }
+      const space = { ...outcome.value, growth: this.#space.forecast() };
+      const { volume, windowMs } = question;
+      if (windowMs === undefined) {
+        done(success(space));
+        return;
+      }
+      const by = { operator: this.#operator, mark: this.mark };
+      whatIfWindow(by, { volume, windowMs }, (found) => {
+        done(found.ok ? success({ ...space, whatIfWindow: found.value }) : found);
+      });
     });
   }
 

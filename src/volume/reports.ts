@@ -68,6 +68,8 @@ export interface PoolSpace {
   readonly snapshots: readonly SnapshotSpace[];
   /** Over the last hour, day and week. */
   readonly growth: readonly Growth[];
+  /** Present when it was asked what a shorter window would free. */
+  readonly whatIfWindow?: WindowWhatIf;
   /** Present when it was asked what deletions would free. */
   readonly whatIf?: WhatIf;
 }
@@ -84,11 +86,19 @@ export interface Growth {
   readonly hardMs?: number;
 }
 
+/** What would be free if windows were this long. */
+export interface WindowWhatIf {
+  readonly windowMs: number;
+  readonly freedBytes: number;
+}
+
 export interface SpaceQuestion {
   /** Only this volume, with its snapshots. */
   readonly volume: string | undefined;
   /** What if these (VOL@SNAPSHOT, VOL) were deleted; empty = no such question. */
   readonly deleted: readonly string[];
+  /** What if windows, of that volume or of all, were this long; undefined = no such question. */
+  readonly windowMs?: number | undefined;
 }
 
 /** Something that is not as it was written. */

@@ -120,9 +120,13 @@ export class FakePool {
         durationMs: 2,
       });
     },
-    poolSpace: async ({ volume, deleted }, progress) => {
+    poolSpace: async ({ volume, deleted, windowMs }, progress) => {
       progress(1, 2);
-      return await answer(fakeSpace(this.state, this.momentMs, { volume, deleted }));
+      const space = fakeSpace(this.state, this.momentMs, { volume, deleted });
+      const freedBytes = windowMs === 0 ? space.historyBytes : 0;
+      return await answer(
+        windowMs === undefined ? space : { ...space, whatIfWindow: { windowMs, freedBytes } },
+      );
     },
     scrubStatus: async () => await answer(this.scrub),
     scrubStart: async ({ bytesPerSecond }) => {

@@ -15,6 +15,7 @@
  * 3. A run, footer or frame that cannot be read ends the pass with an error: nothing is called dead.
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
+import type { VolumeState } from '../catalogue/catalogue.ts';
 import type { Maintenance } from '../core/maintenance.ts';
 import type { Operator } from '../core/operator.ts';
 import { durableEndOf } from '../core/segment-end.ts';
@@ -37,6 +38,14 @@ import {
 
 type Done = (outcome: Outcome<LiveSet>) => void;
 
+/** What a volume is supposed to be, for a question of what would be. */
+type Supposing = (volume: VolumeState) => VolumeState;
+
+interface Asked {
+  readonly done: Done;
+  readonly supposing: Supposing | undefined;
+}
+
 export interface MarkIndex {
   readonly runs: RunSet;
   /** A run is damaged and must not be used any more. */
@@ -52,7 +61,7 @@ export class LivenessMark {
   readonly #operator: Operator;
   readonly #maintenance: Maintenance;
   readonly #index: MarkIndex;
-  readonly #waiting: Done[] = [];
+  readonly #waiting: Asked[] = [];
   #isRunning = false;
 
   constructor(operator: Operator, maintenance: Maintenance, index: MarkIndex) {
@@ -61,19 +70,23 @@ export class LivenessMark {
     this.#index = index;
   }
 
-  /** Judges all sealed segments as of some moment from now on. One after the other; `done` never runs inside the call. */
-  run(done: Done): void {
-    this.#waiting.push(done);
+  /**
+   * Judges all sealed segments as of some moment from now on. One after the other; `done` never runs inside the call. A set
+   * that was made with `supposing` says what would be: nothing may be given back by it.
+   */
+  run(done: Done, supposing?: Supposing): void {
+    this.#waiting.push({ done, supposing });
     this.#next();
   }
 
   #next(): void {
     if (this.#isRunning) return;
-    const done = this.#waiting.shift();
-    if (done === undefined) return;
+    const asked = this.#waiting.shift();
+    if (asked === undefined) return;
+    const { done, supposing } = asked;
     this.#isRunning = true;
     this.#flush(() => {
-      this.#mark((outcome) => {
+      this.#mark(supposing, (outcome) => {
         this.#isRunning = false;
         done(outcome);
         this.#next();
@@ -93,8 +106,8 @@ export class LivenessMark {
     }
   }
 
-  #mark(done: Done): void {
-    const view = this.#view();
+  #mark(supposing: Supposing | undefined, done: Done): void {
+    const view = this.#view(supposing);
     const { segmentSlots, sealed, endSegId } = view;
     const live = new LiveSet(endSegId, segmentSlots);
     const bytes = bitmapBytesOf(segmentSlots);
@@ -146,8 +159,16 @@ export class LivenessMark {
   }
 
   /** Everything at one instant. */
-  #view(): MarkView {
+  #view(supposing: Supposing | undefined): MarkView {
     const { parts, moments } = this.#operator;
+    const { catalogue } = parts;
+    const supposed = {
+      line: (id: number) => catalogue.line(id),
+      volumes: () => {
+        const volumes = catalogue.volumes();
+        return supposing === undefined ? volumes : volumes.map(supposing);
+      },
+    };
     const segments = [...parts.segmentById.values()];
     const sealed = segments.filter(({ isSealed }) => isSealed);
     const lastSegId = segments.at(-1)?.segId ?? 0;
@@ -156,7 +177,7 @@ export class LivenessMark {
       segmentSlots: parts.settings.segmentSlots,
       sealed: segmentLists(sealed),
       pieces: this.#pieces(segments),
-      lines: retentionOf(parts.catalogue, moments.leases()).map((kept) => this.#line(kept)),
+      lines: retentionOf(supposed, moments.leases()).map((kept) => this.#line(kept)),
     };
   }
 

@@ -31,7 +31,7 @@ export function answerSpace(
     readonly mark: LivenessMark;
     readonly progress: Progress;
   },
-  done: Done<Omit<PoolSpace, 'growth'>>,
+  done: Done<Omit<PoolSpace, 'growth' | 'whatIfWindow'>>,
 ): void {
   const { question, mark, progress } = asked;
   const answer: Done<SpaceAccount> = (outcome) => {
@@ -60,7 +60,10 @@ function checkQuestion(operator: Operator, { volume, deleted }: SpaceQuestion): 
 }
 
 /** Throws OperationError not-found for names that the account does not have. */
-function spaceReport(account: SpaceAccount, question: SpaceQuestion): Omit<PoolSpace, 'growth'> {
+function spaceReport(
+  account: SpaceAccount,
+  question: SpaceQuestion,
+): Omit<PoolSpace, 'growth' | 'whatIfWindow'> {
   const index = new AccountIndex(account);
   const held = sum(account.held.map(({ blocks }) => blocks));
   const history = sum(account.pastBlocks);

@@ -39,10 +39,33 @@ describe('tidemark space', () => {
     const { out } = await world.tidemark('space --what-if delete=lun0@a,lun1');
     expect(out).toContain('\nwithout lun0@a, lun1: 8 KiB would be held no longer\n');
     expect((await world.tidemark('snapshot list lun0')).out).toContain('a ');
-    expect(await world.tidemark('space --what-if window=14d')).toMatchObject({
+    expect(await world.tidemark('space --what-if shrink=lun0')).toMatchObject({
       code: 2,
-      err: containing('"window=14d" is no change that can be supposed'),
+      err: containing('"shrink=lun0" is no change that can be supposed'),
     });
     expect(await world.tidemark('space --what-if delete=lun0@')).toMatchObject({ code: 2 });
+  });
+
+  it('says what shorter windows would free', async () => {
+    const { out } = await world.tidemark('space --what-if window=14d');
+    expect(out).toContain('\nwith windows of 14d: nothing that is kept now would be free\n');
+    expect((await world.tidemark('space lun0 --what-if window=0')).out).toContain(
+      '\nwith a window of lun0 of 0: 32 KiB would be held no longer\n',
+    );
+    expect(await world.tidemark('space --what-if window=unlimited')).toMatchObject({
+      code: 2,
+      err: containing('"unlimited" is no window that can be supposed'),
+    });
+  });
+
+  it('says how fast the pool fills, and when it is full at that rate', async () => {
+    const { out } = await world.tidemark('space');
+    expect(out).toMatch(
+      /^last hour +\+1 GiB; at that rate the soft limit is reached in \S+ (min|h|days), the hard one in \S+ (min|h|days)$/m,
+    );
+    expect(out).toMatch(
+      /^last day +-4 KiB written \(what was given back meanwhile is not known\); at that rate no limit in sight$/m,
+    );
+    expect(out).toMatch(/^last week +not enough history yet$/m);
   });
 });
