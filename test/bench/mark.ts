@@ -13,8 +13,8 @@ import { defaultSettings } from '../../src/volume/limits.ts';
 import type { LiveSet } from '../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import { openPool } from '../../src/volume/pool-open.ts';
-import { ask } from '../unit/volume/pool-world.ts';
 import { sleep } from '../support/run.ts';
+import { ask } from '../unit/volume/pool-world.ts';
 import { writeResult } from './result-file.ts';
 import { formatTable, median } from './table.ts';
 

@@ -102,14 +102,15 @@ function walkKept(operator: Operator, live: LiveSet, done: Done<LivenessAudit>):
     roots.map(({ moment }) => moment),
   );
   const touched = new TouchedBlocks(operator, end);
-  const onMoment = (): void => undefined;
-  walkMoments(operator, { roots, heads, touched, sink, onMoment }, (walked) => {
+  walkMoments(operator, { roots, heads, touched, sink, onMoment: nothing }, (walked) => {
     for (const map of heads.values()) map.release();
     const { faults, faultCount } = sink;
     const outcome: Outcome<LivenessAudit> = walked.ok ? success({ faults, faultCount }) : walked;
     done(outcome);
   });
 }
+
+function nothing(): void {}
 
 /** Pins of a line, both ends of its window and some states inside. */
 function keptMoments(
@@ -121,9 +122,9 @@ function keptMoments(
   const from = Math.max(windowFrom, state.createdPosition);
   const length = Math.min(windowTo, end) - from;
   const cuts = new Set(pins);
-  const parts = livenessLimits.auditStatesPerWindow - 1;
-  for (let part = 0; part <= parts && length >= 0; part += 1) {
-    cuts.add(from + Math.floor((length * part) / parts));
+  const parts = length < 0 ? 0 : livenessLimits.auditStatesPerWindow;
+  for (let part = 0; part < parts; part += 1) {
+    cuts.add(from + Math.floor((length * part) / (parts - 1)));
   }
   return [...cuts].map((cut) => ({ line, cut, sizeBytes: sizeBefore(state, cut) }));
 }

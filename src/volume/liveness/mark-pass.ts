@@ -80,8 +80,7 @@ export class MarkPass {
 
   /** Begins with the next leaf that the line has entries of; false when there is none. */
   #nextLeaf(): boolean {
-    const { line = undefined } = this.#line ?? {};
-    if (line === undefined || this.#line === undefined) return false;
+    if (this.#line === undefined) return false;
     let leaf = Number.POSITIVE_INFINITY;
     for (const source of this.#sources) if (source.leaf < leaf) leaf = source.leaf;
     this.#leaf = leaf;
@@ -98,7 +97,7 @@ export class MarkPass {
     let left = countMax;
     for (; this.#nextSource < this.#sources.length; this.#nextSource += 1) {
       const source = this.#sources[this.#nextSource];
-      while (source !== undefined && source.leaf === this.#leaf) {
+      while (source?.leaf === this.#leaf) {
         if (left === 0) return 0;
         left -= 1;
         this.#apply(source.entry);
@@ -150,7 +149,7 @@ export class MarkPass {
 }
 
 /** Whether a state of the line that is kept lies in (birth, death]. */
-export function isVersionKept(line: MarkLine, birth: number, death: number): boolean {
+function isVersionKept(line: MarkLine, birth: number, death: number): boolean {
   const { pins, windowFrom, windowTo } = line;
   if (Math.max(windowFrom, birth + 1) <= Math.min(windowTo, death)) return true;
   let low = 0;

@@ -25,8 +25,8 @@ import type { RunPlace } from '../index/run-format.ts';
 import type { RunSet } from '../index/run-set.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
 import { type LineRetention, retentionOf } from '../retention/retention.ts';
-import { LiveSet } from './live-set.ts';
 import { livenessLimits } from './limits.ts';
+import { LiveSet } from './live-set.ts';
 import {
   bitmapBytesOf,
   type MarkLine,

@@ -60,30 +60,44 @@ class Log {
   readonly #written: { readonly address: number; readonly count: number }[] = [];
   #address = addressOf(1, 1);
 
-  add({ line, kind, at, count, from }: Step): void {
-    const before = this.states.get(line)?.at(-1)?.shown ?? new Map<number, number>();
-    const shown = new Map(before);
+  add(added: Step): void {
+    const { line, kind, count } = added;
+    const states = this.states.get(line) ?? [];
+    const shown = new Map(states.at(-1)?.shown);
     const position = this.#nextPosition(kind === 'write' ? Math.min(count, 40) : 0);
-    const record = { position, line, lba: at, timeDelta: 0, flags: 0, writer: 0, address: 0 };
-    if (kind === 'resize') {
-      for (const block of before.keys()) if (block >= at) shown.delete(block);
-      this.resizes.set(line, [...(this.resizes.get(line) ?? []), position, at]);
-    } else if (kind === 'write' || kind === 'clone') {
-      const source = this.#source(kind, position, count, from);
-      if (source === undefined) return;
-      for (let index = 0; index < source.count; index += 1) {
-        shown.set(at + index, source.address + index);
-      }
-      const type = kind === 'write' ? RecordType.write : RecordType.clone;
-      const { address, count: blockCount } = source;
-      this.records.push({ ...record, type, address, blockCount });
-    } else {
-      for (let block = at; block < at + count; block += 1) shown.delete(block);
-      const type = kind === 'zero' ? RecordType.zero : RecordType.trim;
-      this.records.push({ ...record, type, blockCount: count });
-    }
+    const isThere =
+      kind === 'write' || kind === 'clone'
+        ? this.#share(added, position, shown)
+        : this.#remove(added, position, shown);
+    if (!isThere) return;
     this.positions.push(position);
-    this.states.set(line, [...(this.states.get(line) ?? []), { position, shown }]);
+    this.states.set(line, [...states, { position, shown }]);
+  }
+
+  #share(
+    { line, kind, at, count, from }: Step,
+    position: number,
+    shown: Map<number, number>,
+  ): boolean {
+    const source = this.#source(kind, position, count, from);
+    if (source === undefined) return false;
+    const { address, count: blockCount } = source;
+    for (let index = 0; index < blockCount; index += 1) shown.set(at + index, address + index);
+    const type = kind === 'write' ? RecordType.write : RecordType.clone;
+    this.records.push({ ...recordOf(line, position), lba: at, type, address, blockCount });
+    return true;
+  }
+
+  #remove({ line, kind, at, count }: Step, position: number, shown: Map<number, number>): true {
+    const end = kind === 'resize' ? Number.POSITIVE_INFINITY : at + count;
+    for (const block of shown.keys()) if (block >= at && block < end) shown.delete(block);
+    if (kind === 'resize') {
+      this.resizes.set(line, [...(this.resizes.get(line) ?? []), position, at]);
+      return true;
+    }
+    const type = kind === 'zero' ? RecordType.zero : RecordType.trim;
+    this.records.push({ ...recordOf(line, position), lba: at, type, blockCount: count });
+    return true;
   }
 
   /** A frame of its own for each record. */
@@ -98,7 +112,7 @@ class Log {
   }
 
   #source(
-    kind: 'write' | 'clone',
+    kind: Step['kind'],
     position: number,
     count: number,
     from: number,
@@ -123,6 +137,10 @@ class Log {
   get lastSegId(): number {
     return Math.floor(this.#address / 8192);
   }
+}
+
+function recordOf(line: number, position: number): Omit<FooterEntry, 'type' | 'blockCount'> {
+  return { position, line, lba: 0, timeDelta: 0, flags: 0, writer: 0, address: 0 };
 }
 
 function lineOf(log: Log, line: number, { pins, window, from, to }: Kept): MarkLine {
