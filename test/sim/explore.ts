@@ -17,6 +17,7 @@ import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { type Crash, crashed, describeCrash, kill, loss } from './crash.ts';
 import { wantedContents } from './kept-blocks.ts';
+import { requireKept, setPolicy } from './kept-check.ts';
 import { Machine } from './machine.ts';
 import type { PoolState } from './model.ts';
 import {
@@ -165,6 +166,13 @@ class Explorer {
       case 'stepClock':
         life.process.stepWall(step.byMs);
         break;
+      case 'policy':
+        setPolicy(life.process, step.name, step.policy);
+        break;
+      case 'passTime':
+        life.idle();
+        life.process.passTime(step.ms);
+        break;
       case 'op':
         this.#sequence += 1;
         life.client.submit(step.op, this.#sequence);
@@ -202,6 +210,7 @@ class Explorer {
       const { count, state } = this.#oracle.verify(point.mark, crash.kind === 'loss', observed);
       this.#trace(`    state after ${count} operations`);
       if ((index + crashIndex) % rebuildStride === 0) process.requireEqualRebuild();
+      requireKept(process);
       this.#checkOpened(where, opened, state);
       this.#checkEpilogue(where, process, state);
       if (crashIndex % innerStride === 0) this.#checkInner(where, point.mark, recoveryPoints);

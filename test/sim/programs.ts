@@ -19,7 +19,11 @@ export type Step =
   | { readonly kind: 'pack'; readonly every: number }
   /** Closes the pool in order and opens it again. */
   | { readonly kind: 'reopen' }
-  | { readonly kind: 'stepClock'; readonly byMs: number };
+  | { readonly kind: 'stepClock'; readonly byMs: number }
+  /** How much of its past a volume keeps from now on. */
+  | { readonly kind: 'policy'; readonly name: string; readonly policy: string }
+  /** Waits for answers, then lets time go by: windows move. */
+  | { readonly kind: 'passTime'; readonly ms: number };
 
 export interface Program {
   readonly name: string;
@@ -405,6 +409,25 @@ export const programs: readonly Program[] = [
       wait,
       luState(1),
       wait,
+    ],
+  },
+  {
+    name: 'windows',
+    steps: [
+      create(1, 'a', 16),
+      create(2, 'b', 16),
+      wait,
+      { kind: 'policy', name: 'a', policy: 'all:0,10s:30s' },
+      { kind: 'policy', name: 'b', policy: 'all:15s' },
+      write(1, 0, 4),
+      write(2, 0, 2),
+      { kind: 'passTime', ms: 12_000 },
+      write(1, 2, 4),
+      snapshot('snapshotCreate', 's'),
+      { kind: 'passTime', ms: 11_000 },
+      write(1, 1, 2),
+      write(2, 1, 2),
+      { kind: 'passTime', ms: 45_000 },
     ],
   },
   {
