@@ -98,6 +98,17 @@ describe('INQUIRY', () => {
     expect([...ask(world, host, '12 01 b1 00ff 00').data.subarray(4, 6)]).toEqual([0, 1]);
   });
 
+  it('says that a thick unit is resource provisioned, and has no thresholds and no log of them', () => {
+    const { world, host, device } = scene();
+    device.isThick = true;
+    const provisioning = ask(world, host, '12 01 b2 00ff 00').data;
+    expect([...provisioning.subarray(4, 8)]).toEqual([0, 0xe4, 1, 0]);
+    // LBPME and LBPRZ: what is unmapped is given back, and reads as zero.
+    expect(ask(world, host, '9e 10 0000000000000000 00000020 00 00').data[14]).toBe(0xc0);
+    expect(ask(world, host, '4d 00 00 00 00 0000 00ff 00').data).toEqual(hex('0000 0001 00'));
+    expect(outcome(ask(world, host, '4d 00 4c 00 00 0000 00ff 00'))).toBe('5/24/00');
+  });
+
   it.each([
     [false, 0],
     [true, 1],
