@@ -9,6 +9,7 @@ import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { crashed, describeCrash, kill, loss } from './crash.ts';
 import { drive } from './drive.ts';
+import { wantedContents } from './kept-blocks.ts';
 import { Machine } from './machine.ts';
 import { explained, Oracle, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
@@ -28,6 +29,8 @@ export interface FaultRunResult {
   readonly stops: number;
 }
 
+/** Seals follow the log by less than this. */
+const sealMs = 300;
 const eventsMax = 200_000;
 /** More in flight than this, and nobody can try all their orders. */
 const queueDepthMax = 4;
@@ -64,6 +67,7 @@ class FaultRun {
   readonly #random: SeededRandom;
   readonly #contents = new ContentTable();
   readonly #workload: Workload;
+  readonly #isWriteBack: boolean;
   #oracle: Oracle;
   #where = 'start';
   #lives = 0;
@@ -72,11 +76,12 @@ class FaultRun {
   constructor(options: FaultRunOptions) {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 7);
+    this.#isWriteBack = this.#random.chance(0.2);
     // The parts of a ragged zero that fails half-way would each need a place in the order.
     this.#workload = new Workload(this.#random.fork(5), {
       largestWriteBlocks: 24,
       hasRagged: false,
-      isWriteBack: this.#random.chance(0.2),
+      isWriteBack: this.#isWriteBack,
     });
     this.#oracle = new Oracle(this.#contents, new Map());
   }
@@ -104,7 +109,7 @@ class FaultRun {
     const random = this.#random;
     const kind = random.pick(callKinds);
     const code = random.chance(0.3) && kind !== 'flush' ? 'ENOSPC' : 'EIO';
-    const folder = random.pick(['', 'segments/', 'superblock']);
+    const folder = random.pick(['', 'segments/', 'packs/', 'superblock']);
     let wait = random.below(callsMax);
     let left = random.pick([1, 1, 3, Number.POSITIVE_INFINITY]);
     const plan: FaultPlan = {
@@ -123,10 +128,10 @@ class FaultRun {
     return plan;
   }
 
-  /** One page of one segment cannot be read, as a bad sector. Half of the time among the newest pages. */
+  /** One page of one segment or pack cannot be read, as a bad sector. Half of the time among the newest pages. */
   #badPage(machine: Machine): FaultPlan {
     const random = this.#random;
-    const paths = machine.image.paths().filter((path) => path.startsWith('segments/'));
+    const paths = machine.image.paths().filter((path) => /^(segments|packs)\//u.test(path));
     if (paths.length === 0) return this.#plan(12);
     const path = random.pick(random.chance(0.7) ? paths.slice(-4) : paths);
     const start = random.below(machine.image.file(path)?.pageCount ?? 1) * pageSizeBytes;
@@ -192,20 +197,42 @@ class FaultRun {
       this.#options.trace?.(`  ${what}`);
     });
     const hasStopped = (): boolean => process.failure !== undefined;
+    this.#drive(process, client, random.between(5, 60));
+    const isQuiet = (): boolean => client.pendingCount === 0 || hasStopped();
+    process.runUntil(isQuiet, eventsMax, 'answers or a stop');
+    if (hasStopped() || !random.chance(0.5)) return;
+    this.#pack(process);
+    this.#drive(process, client, random.between(5, 30));
+    process.runUntil(isQuiet, eventsMax, 'answers or a stop');
+  }
+
+  /** What is packed must be known, and durable. Faults may end it. */
+  #pack(process: StoreProcess): void {
+    if (this.#oracle.mark().inFlight.size > 0 || this.#isWriteBack) return;
+    process.passTime(sealMs);
+    const every = this.#random.between(1, 2);
+    const outcome = process.packNow(this.#contents, wantedContents(this.#oracle.now), {
+      isChosen: (segId) => segId % every === 0,
+      isOver: () => process.failure !== undefined,
+    });
+    const report = outcome?.ok === true ? `packed ${outcome.value.packedSegIds.join(', ')}` : '';
+    this.#options.trace?.(outcome?.ok === false ? outcome.error.message : report);
+  }
+
+  #drive(process: StoreProcess, client: Client, count: number): void {
+    const random = this.#random;
     drive({
       process,
       client,
       oracle: this.#oracle,
       workload: this.#workload,
-      count: random.between(5, 60),
+      count,
       queueDepth: () => random.between(1, queueDepthMax),
-      isOver: hasStopped,
+      isOver: () => process.failure !== undefined,
       between: () => {
         process.runSome(random.below(6));
       },
     });
-    const isQuiet = (): boolean => client.pendingCount === 0 || hasStopped();
-    process.runUntil(isQuiet, eventsMax, 'answers or a stop');
   }
 
   /** Recovers, perhaps through more faults, and checks; returns the machine for the next life. */

@@ -293,6 +293,31 @@ export class StoreProcess {
     packing.pack(orders, choice.done);
   }
 
+  /** The same, at once; undefined when there was nothing to pack. */
+  packNow(
+    contents: ContentTable,
+    wanted: ReadonlySet<ContentId>,
+    choice: {
+      readonly isChosen: (segId: number) => boolean;
+      readonly isOver?: () => boolean;
+    },
+  ): Outcome<PackReport> | undefined {
+    let outcome: Outcome<PackReport> | undefined;
+    let isAny = false;
+    const isChosen = (segId: number): boolean => {
+      isAny ||= choice.isChosen(segId);
+      return choice.isChosen(segId);
+    };
+    const done = (answer: Outcome<PackReport>): void => {
+      outcome = answer;
+    };
+    this.pack(contents, wanted, { isChosen, done });
+    if (!isAny) return undefined;
+    const isOver = choice.isOver ?? (() => false);
+    this.runUntil(() => outcome !== undefined || isOver(), eventsMax, 'a pack');
+    return outcome;
+  }
+
   /** Reads everything that the pool shows: volumes, their heads and all snapshots. */
   observe(contents: ContentTable): ObservedPool {
     const reader = new DeviceReader(this.#scheduler, contents);

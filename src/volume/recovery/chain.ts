@@ -85,7 +85,8 @@ export function findChain(
   }
   const faults: string[] = [];
   const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
-  const links = linkBackwards(new Map(counting), known?.last()?.segId ?? 0, faults);
+  const knownSegId = known?.last()?.segId ?? 0;
+  const links = linkBackwards(new Map(counting), knownSegId, faults);
   if (known !== undefined && knownThere < known.size) {
     faults.push(`${known.size - knownThere} segments are missing`);
   }
@@ -100,7 +101,9 @@ export function findChain(
       known?.has(segId) !== true,
   );
   // Packs that nothing is missing without were on their way out.
-  if (links[0]?.header.previousSegId !== 0) {
+  const isWhole =
+    links[0]?.header.previousSegId === knownSegId && knownThere === (known?.size ?? 0);
+  if (!isWhole) {
     for (const { text } of containers.damaged) faults.push(text);
   }
   const newest = links.at(-1)?.segId ?? 0;
