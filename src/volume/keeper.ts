@@ -13,6 +13,7 @@
  *
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
+import Database from 'better-sqlite3';
 import { present, unreachable } from '../base/assert.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
@@ -264,14 +265,8 @@ export class Keeper {
 
   /** Without a manifest (no space for one) everything works but looking things up in it. */
   #openManifest(log: RecoveredLog): KeeperResult {
-    const { manifestPath, poolUuid } = this.#settings;
     try {
-      this.#manifest ??= openManifest(manifestPath, poolUuid, {
-        open: this.#openDatabase,
-        removeFiles: () => {
-          for (const name of manifestFiles) this.#disk.remove(name);
-        },
-      });
+      this.#manifest ??= this.#openOrMakeManifest();
       return this.#openedManifest(this.#manifest, log);
     } catch (thrown) {
       this.#manifest = undefined;
@@ -386,12 +381,8 @@ export class Keeper {
       const rows: SegmentRow[] = [];
       for (const segment of segments) this.#collect(segment, records, rows);
       auditCheckpoints(records);
-      const before = this.#manifest?.contents();
-      this.#manifest?.reset(this.#settings.poolUuid);
-      this.#manifest?.apply(records, rows);
-      this.#isManifestBehind = false;
-      this.#runs.list(this.#manifest);
-      contents = this.#manifest?.contents() ?? '';
+      const before = this.#contentsOfManifest();
+      contents = this.#remakeManifest(records, rows);
       wasEqual = before === contents;
     });
     return {
@@ -401,6 +392,55 @@ export class Keeper {
       contents,
       ...outcome,
     };
+  }
+
+  /** Undefined when there is none, or a damaged one. */
+  #contentsOfManifest(): string | undefined {
+    try {
+      return this.#manifest?.contents();
+    } catch (thrown) {
+      if (thrown instanceof Database.SqliteError) return undefined;
+      throw thrown;
+    }
+  }
+
+  /** With these contents, which it returns as text. Throws SqliteError. */
+  #remakeManifest(records: readonly ManifestRecord[], rows: readonly SegmentRow[]): string {
+    const fill = (manifest: Manifest): string => {
+      manifest.reset(this.#settings.poolUuid);
+      manifest.apply(records, rows);
+      this.#runs.list(manifest);
+      return manifest.contents();
+    };
+    let contents: string;
+    try {
+      this.#manifest ??= this.#openOrMakeManifest();
+      contents = fill(this.#manifest);
+    } catch (thrown) {
+      if (!(thrown instanceof Database.SqliteError)) throw thrown;
+      // Damaged beyond emptying: a new file.
+      this.#manifest?.close();
+      this.#manifest = undefined;
+      this.#removeManifest();
+      this.#manifest = this.#openOrMakeManifest();
+      contents = fill(this.#manifest);
+    }
+    this.#isManifestBehind = false;
+    return contents;
+  }
+
+  #openOrMakeManifest(): Manifest {
+    const { manifestPath, poolUuid } = this.#settings;
+    return openManifest(manifestPath, poolUuid, {
+      open: this.#openDatabase,
+      removeFiles: () => {
+        this.#removeManifest();
+      },
+    });
+  }
+
+  #removeManifest(): void {
+    for (const name of manifestFiles) this.#disk.remove(name);
   }
 
   /** Catalogue records of one segment, and its row when it is sealed. */
@@ -451,6 +491,7 @@ function auditCheckpoints(records: readonly ManifestRecord[]): void {
 }
 
 function keeperError(thrown: unknown): KeeperError {
+  if (thrown instanceof Database.SqliteError) return { code: 'manifest', message: thrown.message };
   if (thrown instanceof DiskError) return { code: thrown.code, message: thrown.message };
   if (thrown instanceof FormatError) return { code: 'format', message: thrown.message };
   throw thrown;

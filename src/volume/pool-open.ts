@@ -303,6 +303,7 @@ class Opening {
     const files = new SegmentFiles(host.disk, containers, limits.openFilesMax);
     const residency = new Residency(this.#options.pageCacheBytes);
     const segmentById = recovered.segments;
+    const late: { maintenance?: Maintenance; pool?: Pool } = {};
     const reader = new BlockReader({
       files,
       crcTables,
@@ -311,8 +312,10 @@ class Opening {
       clock: host.clock,
       log: host.log,
       crcPlace: (segId) => segmentById.get(segId)?.crcPlace,
+      mendFooter: (segId, done) => {
+        late.maintenance?.mendFooter(segId, done);
+      },
     });
-    const late: { maintenance?: Maintenance; pool?: Pool } = {};
     const keeper = host.startKeeper(
       {
         poolUuid: superblock.poolUuid,

@@ -8,7 +8,7 @@
  *     node test/sim/main.ts --kind full --seed 1 --runs 100  pools that run full, crashes, space that returns
  *     node test/sim/main.ts --kind views --seed 1 --runs 100 views, clones, rollbacks and deletes in any order
  *     node test/sim/main.ts --kind history --seed 1 --runs 100 past moments: views, diffs, snapshots named afterwards
- *     node test/sim/main.ts --kind windows --seed 1 --runs 100 windows and automatic pins: what is kept, and what is refused
+ *     node test/sim/main.ts --kind openings --seed 1 --runs 100 manifests that are old, foreign or rotten
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
  *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
  */
@@ -19,10 +19,10 @@ import { faultRun } from './fault-run.ts';
 import { fullRun } from './full-run.ts';
 import { historyRun } from './history-run.ts';
 import { longRun } from './long-run.ts';
+import { openingRun } from './opening-run.ts';
 import { programs } from './programs.ts';
 import { rotRun } from './rot-run.ts';
 import { viewRun } from './view-run.ts';
-import { windowRun } from './window-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -74,9 +74,9 @@ function randomRun(seed: number): string {
     const { lives, steps, comparisons } = historyRun(options);
     return `history, seed ${seed}: ${lives} lives, ${steps} steps, ${comparisons} comparisons`;
   }
-  if (values.kind === 'windows') {
-    const { lives, opened, refused } = windowRun(options);
-    return `windows, seed ${seed}: ${lives} lives, ${opened} opened, ${refused} refused`;
+  if (values.kind === 'openings') {
+    const { lives, known } = openingRun(options);
+    return `openings, seed ${seed}: ${lives} lives, ${known} by the manifest`;
   }
   const { lives, operations } = longRun(options);
   return `seed ${seed}: ${lives} lives, ${operations} operations`;

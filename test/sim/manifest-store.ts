@@ -13,6 +13,7 @@ export class ManifestStore {
   #states: readonly (Buffer | undefined)[] = [undefined];
   #open: Database.Database | undefined;
   #changes = 0;
+  #isOpened = false;
 
   copy(): ManifestStore {
     const copy = new ManifestStore();
@@ -20,8 +21,15 @@ export class ManifestStore {
     return copy;
   }
 
-  /** The database as it was committed last. */
+  /** A process begins. */
+  beginLife(): void {
+    this.#isOpened = false;
+  }
+
+  /** The database as it was committed last; for a process that opens it again, a new one: it was damaged, and removed. */
   open(isReadOnly: boolean): Database.Database {
+    if (!isReadOnly && this.#isOpened) this.#states = [...this.#states, undefined];
+    this.#isOpened ||= !isReadOnly;
     const state = this.#states.at(-1);
     const database = state === undefined ? new Database(':memory:') : new Database(state);
     if (!isReadOnly) {

@@ -210,6 +210,22 @@ export class Maintenance {
   ): void {
     this.flushManifest();
     const segments = this.#ends();
+  /** Makes the footer of a segment again when its frames say something else; `done` gets whether it did. */
+  mendFooter(segId: number, done: (isMended: boolean) => void): void {
+    const { segmentById, writer } = this.#parts;
+    const segment = segmentById.get(segId);
+    // A read-only pool is evidence. What is in a pack has no frames to compare with.
+    const mayBe = segment?.isSealed === true && segment.container === 0 && writer !== undefined;
+    if (!mayBe) {
+      done(false);
+      return;
+    }
+    const { endAddress } = segment;
+    this.ask<'rebuild-footer'>({ kind: 'rebuild-footer', segId, endAddress }, (result) => {
+      done(result.error === undefined && !result.wasEqual);
+    });
+  }
+
     let entryCount = 0;
     let areFootersEqual = true;
     const total = segments.length + upkeep.all().length + 1;

@@ -32,6 +32,11 @@ export interface ReaderOptions {
   readonly log: Log;
   /** Place of the checksum table of a sealed segment; undefined when the segment is unknown. */
   readonly crcPlace: (segId: number) => CrcPlace | undefined;
+  /**
+   * Compares the footer of a segment with its frames, which have the checksums, too, and makes it again when it differs;
+   * `done` gets whether it did. Opening does not read old footers: their damage shows here first.
+   */
+  readonly mendFooter: (segId: number, done: (isMended: boolean) => void) => void;
 }
 
 /** `badBlock`: -1 = all good, else index of the first block of the run that could not be read. */
@@ -39,6 +44,10 @@ export type RunDone = (badBlock: number) => void;
 
 export class BlockReader {
   readonly #options: ReaderOptions;
+  /** Footers that were looked at because a block or the table did not fit: once each. */
+  readonly #looked = new Set<number>();
+  /** Those that are looked at now, and what waits for it. */
+  readonly #mending = new Map<number, (() => void)[]>();
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -63,7 +72,12 @@ export class BlockReader {
     try {
       const bytesRead = files.file(segId).read(target, offset);
       residency.report(clock.monotonicMs() - started);
-      return this.#verify(address, target, bytesRead, table);
+      const bad = this.#verify(address, target, bytesRead, table);
+      if (bad < 0 || !this.#mayMend(segId)) return bad;
+      this.#mend(segId, () => {
+        this.#readLater(address, count, target, done);
+      });
+      return -2;
     } catch (thrown) {
       return this.#failed(address, thrown);
     }
@@ -81,7 +95,12 @@ export class BlockReader {
     if (table === undefined) {
       this.#loadTable(segId, (isLoaded) => {
         if (isLoaded) this.#readLater(address, count, target, done);
-        else done(0);
+        else
+          this.#mendOr(
+            segId,
+            () => done(0),
+            () => this.#readLater(address, count, target, done),
+          );
       });
       return;
     }
@@ -99,11 +118,47 @@ export class BlockReader {
           return;
         }
         residency.touch(address, count);
-        done(this.#verify(address, target, bytesRead, table));
+        const bad = this.#verify(address, target, bytesRead, table);
+        if (bad < 0) done(bad);
+        else
+          this.#mendOr(
+            segId,
+            () => done(bad),
+            () => this.#readLater(address, count, target, done),
+          );
       });
     } catch (thrown) {
       done(this.#failed(address, thrown));
     }
+  }
+
+  #mendOr(segId: number, giveUp: () => void, again: () => void): void {
+    if (this.#mayMend(segId)) this.#mend(segId, again);
+    else giveUp();
+  }
+
+  #mayMend(segId: number): boolean {
+    return this.#mending.has(segId) || !this.#looked.has(segId);
+  }
+
+  /** Has the footer looked at, and reads again: with its table as it is then, or to fail for good. */
+  #mend(segId: number, again: () => void): void {
+    const waiting = this.#mending.get(segId);
+    if (waiting !== undefined) {
+      waiting.push(again);
+      return;
+    }
+    const actions = [again];
+    this.#mending.set(segId, actions);
+    this.#options.mendFooter(segId, (isMended) => {
+      this.#mending.delete(segId);
+      this.#looked.add(segId);
+      if (isMended) {
+        this.#options.crcTables.forget(segId);
+        this.#options.log.warn('a damaged footer was made again', { segId });
+      }
+      for (const action of actions) action();
+    });
   }
 
   /** Reads the checksum table of a sealed segment from its footer. */

@@ -59,6 +59,11 @@ export class CrcTables {
     return table;
   }
 
+  /** The footer that it came from is another now. */
+  forget(segId: number): void {
+    this.#tables.delete(segId);
+  }
+
   #remember(segId: number, table: Uint32Array): void {
     this.#tables.set(segId, table);
     while (this.#tables.size > this.#countMax) {

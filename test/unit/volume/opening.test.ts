@@ -1,0 +1,176 @@
+/** Opening from the newest checkpoint on: what is read, what is believed, and what damage does that nobody looked for. */
+import { randomBytes } from 'node:crypto';
+import {
+  copyFileSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DiskFile, OpenOptions } from '../../../src/base/ports.ts';
+import { SystemDisk } from '../../../src/host/disk.ts';
+import type { Pool } from '../../../src/volume/pool.ts';
+import { blockBytes, close, create, isSound, PoolWorld, read, write } from './pool-world.ts';
+
+const segmentBytes = 64 * blockBytes;
+const pieces = 40;
+const pieceBytes = 48 * blockBytes;
+
+class WatchedDisk extends SystemDisk {
+  readonly segments = new Set<string>();
+
+  override open(path: string, options: OpenOptions): DiskFile {
+    if (path.startsWith('segments/')) this.segments.add(path);
+    return super.open(path, options);
+  }
+}
+
+let world: PoolWorld;
+let content: Uint8Array;
+
+beforeEach(async () => {
+  world = new PoolWorld();
+  content = randomBytes(pieces * pieceBytes);
+  const { pool } = await world.open();
+  const device = await create(pool, 'v', content.length / blockBytes);
+  for (let at = 0; at < content.length; at += pieceBytes) {
+    await write(pool, device, at, content.subarray(at, at + pieceBytes));
+    if (at === 20 * pieceBytes) keepManifest();
+  }
+  await close(pool);
+});
+
+afterEach(() => {
+  world.remove();
+});
+
+const kept = 'manifest.kept';
+
+/** A copy as it is now; what is in the write-ahead log is not in it. */
+function keepManifest(): void {
+  copyFileSync(join(world.folder, 'manifest.db'), join(world.folder, kept));
+}
+
+function removeManifest(): void {
+  for (const name of ['manifest.db', 'manifest.db-wal', 'manifest.db-shm']) {
+    rmSync(join(world.folder, name), { force: true });
+  }
+}
+
+function segmentPath(index: number): string {
+  const name = readdirSync(join(world.folder, 'segments')).sort()[index];
+  return join(world.folder, 'segments', name ?? '');
+}
+
+/** Changes every byte from `from` to `to`. */
+function damage(path: string, from: number, to: number): void {
+  const file = openSync(path, 'r+');
+  const bytes = new Uint8Array(to - from);
+  readSync(file, bytes, 0, bytes.length, from);
+  writeSync(
+    file,
+    bytes.map((byte) => byte ^ 0x5a),
+    0,
+    bytes.length,
+    from,
+  );
+}
+
+async function contentOf(pool: Pool): Promise<Uint8Array> {
+  const found = new Uint8Array(content.length);
+  const device = pool.volumeOpen('v');
+  for (let at = 0; at < content.length; at += pieceBytes) {
+    found.set(await read(device, at, pieceBytes), at);
+  }
+  return found;
+}
+
+/** Blocks that cannot be read; all others must be right. */
+async function badBlocks(pool: Pool): Promise<number[]> {
+  const bad: number[] = [];
+  const device = pool.volumeOpen('v');
+  for (let at = 0; at < content.length; at += blockBytes) {
+    try {
+      const found = await read(device, at, blockBytes);
+      expect(Buffer.compare(found, content.subarray(at, at + blockBytes))).toBe(0);
+    } catch (thrown) {
+      if (!(thrown instanceof Error) || !thrown.message.includes('status')) throw thrown;
+      bad.push(at / blockBytes);
+    }
+  }
+  return bad;
+}
+
+describe('opening', () => {
+  it('reads the log from the newest checkpoint on and nothing before', async () => {
+    const disk = new WatchedDisk(world.folder);
+    const { pool, recovery } = await world.open(disk);
+    expect(recovery.isWhole).toBe(false);
+    expect(pool.space().segmentCount).toBeGreaterThan(pieces / 2);
+    expect(disk.segments.size).toBeLessThan(pieces / 3);
+    expect(Buffer.compare(await contentOf(pool), content)).toBe(0);
+    expect(await isSound(pool)).toBe(true);
+    await close(pool);
+  });
+
+  it('finds a damaged footer when it is needed, and makes it again from the frames', async () => {
+    const path = segmentPath(4);
+    damage(path, segmentBytes + 40, statSync(path).size);
+    const { pool, recovery } = await world.open();
+    expect(recovery.isWhole).toBe(false);
+    expect(pool.readOnlyReason).toBeUndefined();
+    expect(Buffer.compare(await contentOf(pool), content)).toBe(0);
+    expect(await isSound(pool)).toBe(true);
+    await close(pool);
+  });
+
+  it('answers damaged blocks of old segments with errors, and no others', async () => {
+    damage(segmentPath(4), 20 * blockBytes, 20 * blockBytes + 1);
+    damage(segmentPath(5), 30 * blockBytes + 7, 31 * blockBytes + 9);
+    const { pool, recovery } = await world.open();
+    expect(recovery.isWhole).toBe(false);
+    expect((await badBlocks(pool)).length).toBe(3);
+    expect(await isSound(pool)).toBe(false);
+    await close(pool);
+  });
+
+  it('is read-only when a segment is missing that the manifest has', async () => {
+    rmSync(segmentPath(4));
+    const { pool, recovery } = await world.open();
+    expect(recovery.isWhole).toBe(true);
+    expect(pool.readOnlyReason).toContain('missing');
+    await close(pool);
+  });
+
+  it('reads all of the log without a manifest, and fills one that is believed the next time', async () => {
+    removeManifest();
+    const first = await world.open();
+    expect(first.recovery.isWhole).toBe(true);
+    expect(await isSound(first.pool)).toBe(true);
+    await close(first.pool);
+    const second = await world.open();
+    expect(second.recovery.isWhole).toBe(false);
+    expect(await isSound(second.pool)).toBe(true);
+    await close(second.pool);
+  });
+
+  it('goes on from an older manifest, and does without a damaged one', async () => {
+    removeManifest();
+    copyFileSync(join(world.folder, kept), join(world.folder, 'manifest.db'));
+    const first = await world.open();
+    expect(Buffer.compare(await contentOf(first.pool), content)).toBe(0);
+    expect(await isSound(first.pool)).toBe(true);
+    await close(first.pool);
+    const path = join(world.folder, 'manifest.db');
+    damage(path, 0, statSync(path).size);
+    const second = await world.open();
+    expect(second.recovery.isWhole).toBe(true);
+    expect(Buffer.compare(await contentOf(second.pool), content)).toBe(0);
+    expect(await isSound(second.pool)).toBe(true);
+    await close(second.pool);
+  });
+});
