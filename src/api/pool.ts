@@ -1,6 +1,7 @@
 /** /v1/pool */
 import type { FastifyInstance } from 'fastify';
 import {
+  PoolCleanOperation,
   PoolRebuildOperation,
   PoolVerifyOperation,
   SpaceOperation,
@@ -29,6 +30,11 @@ export function installPoolRoutes(app: FastifyInstance, control: PoolControl): v
     '/v1/pool/rebuild',
     { schema: { response: { 202: PoolRebuildOperation } } },
     async (_request, reply) => await reply.code(202).send(control.poolRebuild()),
+  );
+  app.post(
+    '/v1/pool/clean',
+    { schema: { response: { 202: PoolCleanOperation } } },
+    async (_request, reply) => await reply.code(202).send(control.poolClean()),
   );
   app.post<{ Body: PoolResize }>(
     '/v1/pool/resize',

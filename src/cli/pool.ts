@@ -9,6 +9,7 @@ import type {
   PoolVerifyOperation,
 } from '../contract/operation.ts';
 import type { Pool, PoolSetLimits } from '../contract/pool.ts';
+import { addCleanCommand, cleanerLines } from './cleaner.ts';
 import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
 import { facts, formatDuration, formatTime, table } from './format.ts';
@@ -56,6 +57,7 @@ export function addPoolCommands(program: Command, session: () => Session): void 
     .action(async (size: string) => {
       await poolResize(session(), sizeArgument(size));
     });
+  addCleanCommand(pool, session);
   const scrub = pool.command('scrub').description('slow, continuous reading of all that is stored');
   addScrubCommands(scrub, session);
 }
@@ -161,6 +163,7 @@ function poolText(pool: Pool, nowMs: number): string {
     ['segments', `${pool.segmentCount}, ${pool.readySegmentCount} ready`],
     ['log end', `${pool.durableThrough} (epoch ${pool.epoch})`],
     ['map', `${formatSize(pool.mapBytes)} of RAM, at most ${formatSize(pool.mapBytesMax)}`],
+    ...cleanerLines(pool.cleaner, nowMs),
     ['scrub', scrubLine(pool.scrub, nowMs)],
     [
       'opened',

@@ -1,5 +1,6 @@
 /** Something long that a person started: it has progress and, in the end, a result or an error. */
 import { type Static, type TSchema, Type } from 'typebox';
+import { CleanerPass } from './cleaner.ts';
 import { ErrorBody, TimeMs } from './common.ts';
 import { MomentPlace } from './history.ts';
 import { PoolRebuildResult, PoolVerifyResult } from './pool.ts';
@@ -29,6 +30,9 @@ export type PoolVerifyOperation = Static<typeof PoolVerifyOperation>;
 export const PoolRebuildOperation = operation('pool-rebuild', PoolRebuildResult);
 export type PoolRebuildOperation = Static<typeof PoolRebuildOperation>;
 
+export const PoolCleanOperation = operation('pool-clean', CleanerPass);
+export type PoolCleanOperation = Static<typeof PoolCleanOperation>;
+
 export const MomentOpenOperation = operation('moment-open', MomentPlace);
 export type MomentOpenOperation = Static<typeof MomentOpenOperation>;
 
@@ -38,6 +42,7 @@ export type SpaceOperation = Static<typeof SpaceOperation>;
 export const Operation = Type.Union([
   PoolVerifyOperation,
   PoolRebuildOperation,
+  PoolCleanOperation,
   MomentOpenOperation,
   SpaceOperation,
 ]);

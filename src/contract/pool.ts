@@ -1,5 +1,6 @@
 /** The pool and what may be asked of it. */
 import { type Static, Type } from 'typebox';
+import { Cleaner } from './cleaner.ts';
 import { SizeBytes, TimeMs } from './common.ts';
 import { ScrubSummary } from './scrub.ts';
 
@@ -59,6 +60,7 @@ export const Pool = Type.Object({
   mapBytes: Type.Number(),
   /** RAM that they may take: a quarter of the machine's. */
   mapBytesMax: Type.Number(),
+  cleaner: Cleaner,
   scrub: ScrubSummary,
   recovery: Type.Object({
     durationMs: Type.Number(),

@@ -12,6 +12,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type {
   MomentOpenOperation,
   Operation,
+  PoolCleanOperation,
   PoolRebuildOperation,
   PoolVerifyOperation,
   SpaceOperation,
@@ -21,6 +22,7 @@ import { FINISHED_OPERATIONS_MAX } from './limits.ts';
 interface OperationByKind {
   'pool-verify': PoolVerifyOperation;
   'pool-rebuild': PoolRebuildOperation;
+  'pool-clean': PoolCleanOperation;
   'moment-open': MomentOpenOperation;
   'pool-space': SpaceOperation;
 }
@@ -41,6 +43,7 @@ export type OperationJournal = Pick<
 const workByKind: Readonly<Record<OperationKind, string>> = {
   'pool-verify': 'verifying the pool',
   'pool-rebuild': 'making the manifest again',
+  'pool-clean': 'cleaning the pool',
   'pool-space': 'counting space',
   'moment-open': 'opening a past moment',
 };

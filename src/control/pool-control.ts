@@ -81,6 +81,13 @@ export class PoolControl {
     );
   }
 
+  poolClean(): Operation {
+    return this.operations.start(
+      'pool-clean',
+      async (onProgress) => await this.#callLong('poolClean', onProgress),
+    );
+  }
+
   /** What the bytes of the pool are there for. */
   poolSpace({ volume, deleted = [], windowMs }: SpaceQuestion): Operation {
     return this.operations.start('pool-space', async (onProgress) => {
@@ -204,7 +211,7 @@ export class PoolControl {
     await this.#engine.call('snapshotDelete', { volume, name, force });
   }
 
-  async #callLong<M extends 'poolVerify' | 'poolRebuild'>(
+  async #callLong<M extends 'poolVerify' | 'poolRebuild' | 'poolClean'>(
     method: M,
     onProgress: (done: number, total: number) => void,
   ): Promise<EngineMethods[M]['result']> {

@@ -8,6 +8,7 @@ import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
 import { cdpHandlers, cdpInfo, isPolicyWanted, newPolicy, setPolicy } from './cdp-handlers.ts';
+import { cleanerHandlers, cleanerInfo } from './cleaner-handlers.ts';
 import { ownBytes } from './deletion.ts';
 import type { PoolExports } from './exports.ts';
 import {
@@ -81,6 +82,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     ...cdpHandlers(parts.opened.pool),
     ...spaceHandlers(parts.opened.pool),
     ...scrubHandlers(parts.opened.pool),
+    ...cleanerHandlers(parts.opened.pool),
     stop: async ({ withinMs }) => {
       await parts.stop(withinMs);
       return {};
@@ -357,6 +359,7 @@ function poolStatus(parts: EngineParts): PoolStatus {
     durableThrough: pool.durableThrough,
     mapBytes: pool.mapBytes,
     mapBytesMax: pool.mapBytesMax,
+    cleaner: cleanerInfo(pool),
     scrub,
     recovery: {
       durationMs: parts.openMs,

@@ -7,7 +7,14 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { ReliefEvent } from '../volume/core/relief.ts';
 import type { StoredBytes } from '../volume/core/stored-bytes.ts';
 import type { Changes, Rate } from '../volume/history.ts';
-import type { PoolSpace, RebuildReport, ScrubStatus, VerifyReport } from '../volume/reports.ts';
+import type {
+  CleanerPass,
+  CleanerStatus,
+  PoolSpace,
+  RebuildReport,
+  ScrubStatus,
+  VerifyReport,
+} from '../volume/reports.ts';
 import type { WindowReason } from '../volume/retention/window-report.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
@@ -182,6 +189,7 @@ export interface PoolStatus {
   readonly mapBytes: number;
   /** RAM that they may take. */
   readonly mapBytesMax: number;
+  readonly cleaner: CleanerInfo;
   readonly scrub: Omit<ScrubStatus, 'findings'>;
   readonly recovery: {
     readonly durationMs: number;
@@ -189,6 +197,12 @@ export interface PoolStatus {
     readonly tailFrames: number;
     readonly wasClean: boolean;
   };
+}
+
+/** Of the cleaner. */
+export interface CleanerInfo extends CleanerStatus {
+  /** Bytes logged and copied for each that was logged; absent while nothing was. */
+  readonly writeAmplification?: number;
 }
 
 export interface VerifyResult extends VerifyReport {
@@ -346,6 +360,8 @@ export interface EngineMethods {
     result: PoolSpace;
   };
   poolRebuild: { params: Record<string, never>; result: RebuildResult };
+  /** Long: a pass of the cleaner from now on. */
+  poolClean: { params: Record<string, never>; result: CleanerPass };
   scrubStatus: { params: Record<string, never>; result: ScrubStatus };
   /** Goes on with a pass, or begins one now; the rate is kept. */
   scrubStart: { params: { bytesPerSecond?: number }; result: ScrubStatus };

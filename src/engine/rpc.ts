@@ -138,6 +138,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   poolVerify: {},
   poolSpace: { volume: 'optional text', deleted: 'texts', windowMs: 'optional size' },
   poolRebuild: {},
+  poolClean: {},
   scrubStatus: {},
   scrubStart: { bytesPerSecond: 'optional size' },
   scrubPause: {},

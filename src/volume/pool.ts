@@ -18,6 +18,7 @@ import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
 import { AckMode, Provisioning } from './catalogue/records.ts';
+import { Cleaner } from './cleaner/cleaner.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MapBudget } from './core/map-budget.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
@@ -85,6 +86,8 @@ export class Pool {
   readonly scrubber: Scrubber;
   /** What is kept of segments goes into packs. */
   readonly packing: Packing;
+  /** Gives space back. */
+  readonly cleaner: Cleaner;
   /** Capacity and limits of use. */
   readonly settings: PoolSettings;
   /** Which blocks of the log can still be reached. */
@@ -151,7 +154,12 @@ export class Pool {
     });
     this.history = new PoolHistory(this.#operator);
     this.retention = new RetentionSteward(this.#operator);
-    this.#space.relieveBy({ history: this.retention });
+    const { mark, packing } = this;
+    this.cleaner = new Cleaner(parts, { mark, packing, space: () => this.#space.report() });
+    maintenance.whenPublished((record) => {
+      this.cleaner.recordPublished(record);
+    });
+    this.#space.relieveBy({ history: this.retention, cleaner: this.cleaner });
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
@@ -468,6 +476,7 @@ export class Pool {
     this.scrubber.open();
     this.retention.start();
     this.packing.start();
+    this.cleaner.open();
   }
 
   /** Logs the whole catalogue. */
@@ -501,6 +510,7 @@ export class Pool {
     this.warmUp.stop();
     this.#budget.stop();
     this.scrubber.close();
+    this.cleaner.close();
     this.packing.stop();
     const stop = (): void => {
       writer?.commit.stop();

@@ -156,5 +156,39 @@ export interface ScrubPass {
   readonly isManifestChecked: boolean;
 }
 
+/** What one pass of the cleaner did. */
+export interface CleanerPass {
+  /** Why it began, in words. */
+  readonly reason: string;
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly packCount: number;
+  /** Bytes of the packs, and how much less they are than the files that they replace. */
+  readonly copiedBytes: number;
+  readonly reclaimedBytes: number;
+  /** Why it was given up; absent: it was not. */
+  readonly fault?: string;
+}
+
+export interface CleanerStatus {
+  readonly state: 'idle' | 'marking' | 'packing';
+  /** False: it cleans only when it is asked to. */
+  readonly isAutomatic: boolean;
+  readonly pressure: 'none' | 'soft' | 'hard';
+  /** As the last mark found it, less what was packed since. Absent before the first one since the pool was opened. */
+  readonly content?: {
+    readonly liveBytes: number;
+    readonly garbageBytes: number;
+    readonly judgedMs: number;
+  };
+  readonly packCount: number;
+  readonly packBytes: number;
+  readonly lastPass?: CleanerPass;
+  /** Since the pool was opened: bytes of the log, of packs, and given back. */
+  readonly loggedBytes: number;
+  readonly copiedBytes: number;
+  readonly reclaimedBytes: number;
+}
+
 /** `done` of `total` steps. */
 export type Progress = (done: number, total: number) => void;

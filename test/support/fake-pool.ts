@@ -16,7 +16,7 @@ import type {
 } from '../../src/engine/protocol.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
 import type { ScrubStatus } from '../../src/volume/reports.ts';
-import { fakeScrub, fakeSpace, scrubSummary } from './fake-upkeep.ts';
+import { cleanedBy, fakeCleaner, fakeScrub, fakeSpace, scrubSummary } from './fake-upkeep.ts';
 import { sleep } from './run.ts';
 
 /** What makes a volume a view. */
@@ -52,6 +52,8 @@ export class FakePool {
   viewBytes = 0;
   /** Moments that are kept before the window of every volume. */
   kept: KeptInfo[] = [];
+  /** What the cleaner does and has done. */
+  cleaner: PoolStatus['cleaner'] = fakeCleaner;
   /** What the scrubber does and has found. */
   scrub: ScrubStatus = fakeScrub;
   /** What `pool verify` finds. */
@@ -119,6 +121,13 @@ export class FakePool {
         wasEqual: true,
         durationMs: 2,
       });
+    },
+    poolClean: async (_params, progress) => {
+      progress(1, 2);
+      await sleep(30);
+      this.cleaner = cleanedBy(this.momentMs);
+      if (this.cleaner.lastPass === undefined) throw new Error('no pass');
+      return await answer(this.cleaner.lastPass);
     },
     poolSpace: async ({ volume, deleted, windowMs }, progress) => {
       progress(1, 2);
@@ -492,6 +501,7 @@ export class FakePool {
       durableThrough: 16_777_216,
       mapBytes: 0,
       mapBytesMax: 2 ** 30,
+      cleaner: this.cleaner,
       scrub: scrubSummary(this.scrub),
       recovery: { durationMs: 1.5, logBytes: 0, tailFrames: 0, wasClean: true },
       ...this.state.status,

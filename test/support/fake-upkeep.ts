@@ -1,4 +1,4 @@
-/** What an engine without a store says of space and of its scrubber. */
+/** What an engine without a store says of space, of its cleaner and of its scrubber. */
 import type { PoolStatus } from '../../src/engine/protocol.ts';
 import type { PoolSpace, ScrubStatus } from '../../src/volume/reports.ts';
 import type { FakeState } from './fake-pool.ts';
@@ -18,6 +18,39 @@ export function scrubSummary({
   ...summary
 }: ScrubStatus): PoolStatus['scrub'] {
   return summary;
+}
+
+export const fakeCleaner: PoolStatus['cleaner'] = {
+  state: 'idle',
+  isAutomatic: true,
+  pressure: 'none',
+  packCount: 0,
+  packBytes: 0,
+  loggedBytes: 0,
+  copiedBytes: 0,
+  reclaimedBytes: 0,
+};
+
+/** After a pass that gave 64 MiB back. */
+export function cleanedBy(momentMs: number): PoolStatus['cleaner'] {
+  return {
+    ...fakeCleaner,
+    content: { liveBytes: 96 * 2 ** 20, garbageBytes: 32 * 2 ** 20, judgedMs: momentMs },
+    packCount: 2,
+    packBytes: 32 * 2 ** 20,
+    lastPass: {
+      reason: 'asked',
+      startedMs: momentMs,
+      finishedMs: momentMs + 1500,
+      packCount: 2,
+      copiedBytes: 32 * 2 ** 20,
+      reclaimedBytes: 64 * 2 ** 20,
+    },
+    loggedBytes: 128 * 2 ** 20,
+    copiedBytes: 32 * 2 ** 20,
+    reclaimedBytes: 64 * 2 ** 20,
+    writeAmplification: 1.25,
+  };
 }
 
 /** Of volumes in which 8 KiB are mapped, as this engine's are, and snapshots that share half of them. */

@@ -42,6 +42,11 @@ export const cleanerLimits = {
     soft: { bytesPerSecond: 128 * 2 ** 20, busyFactor: 2 },
     hard: { bytesPerSecond: 512 * 2 ** 20, busyFactor: 1 },
   },
+  /** Containers that a pass chooses from: enough for 64 GiB. */
+  containersMax: 2048,
+  /** What a member takes of a pack beside blocks and footer: its row of the table, header, bitmap, padding. */
+  memberBytes: 8192,
+  memberTableBytes: 1400,
   /** This many packs below half a segment are merged into one. */
   smallPacksMin: 16,
 } as const;

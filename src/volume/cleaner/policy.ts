@@ -52,7 +52,7 @@ export interface PoolState {
   /** The segment that is being written: from it on, age is counted. */
   readonly headSegId: number;
   readonly segmentBytes: number;
-  /** Share of the pool's capacity that is used. */
+  /** See `fillOf`. */
   readonly fill: number;
   readonly pressure: Pressure;
   /** Bytes that copies may take before anything is freed. */
@@ -91,6 +91,22 @@ export function nextBatch(pool: PoolState): Batch | undefined {
   return (
     deadBatch(candidates, pool) ?? garbageBatch(candidates, pool) ?? smallBatch(candidates, pool)
   );
+}
+
+/** Fill of a pool as `garbageShareAllowed` counts it: its soft limit is at 0.85, its hard limit at 0.95, wherever they are. */
+export function fillOf({
+  usedBytes,
+  softLimitBytes,
+  writeLimitBytes,
+}: {
+  readonly usedBytes: number;
+  readonly softLimitBytes: number;
+  readonly writeLimitBytes: number;
+}): number {
+  const { soft, hard } = cleanerLimits.fillAtLeast;
+  if (usedBytes <= softLimitBytes) return (soft * usedBytes) / softLimitBytes;
+  const way = (usedBytes - softLimitBytes) / (writeLimitBytes - softLimitBytes);
+  return soft + (hard - soft) * Math.min(1, way);
 }
 
 /** How much garbage may lie around, as a share of what lives. */

@@ -3,9 +3,10 @@
  * the manifest kept up with the log, verify and rebuild on demand.
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
+import type { CatalogueRecord } from '../catalogue/records.ts';
 import { addressOf } from '../format/address.ts';
-import type { RunPlace } from '../index/run-format.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
+import type { RunPlace } from '../index/run-format.ts';
 import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
 import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';
@@ -41,6 +42,7 @@ export class Maintenance {
   #segments: SegmentRow[] = [];
   #isManifestScheduled = false;
   #onSealed: () => void = () => undefined;
+  #onPublished: (record: CatalogueRecord) => void = () => undefined;
   /** Whether it is known what the manifest lacks: a record that was sent before those would hide them, being newer. */
   #isManifestOpen = false;
   /** Jobs that somebody waits for: answered in the order they were posted. */
@@ -55,8 +57,14 @@ export class Maintenance {
     this.#onSealed = action;
   }
 
+  /** `action` runs whenever a catalogue record was published. */
+  whenPublished(action: (record: CatalogueRecord) => void): void {
+    this.#onPublished = action;
+  }
+
   /** A catalogue record was published. */
   recordPublished(record: ManifestRecord): void {
+    this.#onPublished(record.record);
     this.#records.push(record);
     this.#scheduleManifest();
   }

@@ -96,6 +96,21 @@ describe('tidemark pool', () => {
     expect(err).toContain('the pool has faults');
   });
 
+  it('is cleaned, at once or waited for', async () => {
+    expect((await tidemark('pool status')).out).toMatch(/^cleaner +idle; no pass yet$/m);
+    expect((await tidemark('pool clean --wait')).out).toBe(
+      '64 MiB given back by 2 packs of 32 MiB in 1.5 s\n',
+    );
+    const { out } = await tidemark('pool status');
+    expect(out).toMatch(
+      /^cleaner +idle; last pass \(asked\) ended .*: 64 MiB given back by 2 packs/m,
+    );
+    expect(out).toMatch(/^content +32 MiB garbage, 96 MiB live \(.*\); 2 packs, 32 MiB$/m);
+    expect(out).toMatch(/^given back +64 MiB, 32 MiB copied, write amplification 1\.25$/m);
+    expect((await tidemark('pool clean')).out).toMatch(/^cleaning was begun, as operation \S+;/);
+    expect(await json('pool status')).toMatchObject({ cleaner: { lastPass: { packCount: 2 } } });
+  });
+
   it('is scrubbed', async () => {
     expect((await tidemark('pool status')).out).toContain('no full pass yet; nothing found\n');
     expect((await tidemark('pool scrub start --rate 1M')).out).toContain('running, 25 %\nrate');
