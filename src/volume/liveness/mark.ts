@@ -206,7 +206,7 @@ export class LivenessMark {
     for (const piece of this.#index.runs.pieces(first, last, has)) {
       const segment = piece.kind === 'run' ? undefined : parts.segmentById.get(piece.segId);
       if (piece.kind === 'run') pieces.push(piece);
-      else if (segment?.crcPlace !== undefined) pieces.push({ ...piece, epoch: segment.epoch });
+      else if (segment?.isSealed === true) pieces.push({ ...piece, epoch: segment.epoch });
       else {
         const { segId } = piece;
         const endAddress = durableEndOf(parts, segId);
