@@ -210,14 +210,6 @@ export class Maintenance {
     });
   }
 
-  /** Derives all footers, the index runs and the manifest from the frames again, replacing what differs. */
-  rebuild(
-    upkeep: RunChecks,
-    progress: Progress,
-    done: (outcome: Outcome<RebuildReport>) => void,
-  ): void {
-    this.flushManifest();
-    const segments = this.#ends();
   /** Makes the footer of a segment again when its frames say something else; `done` gets whether it did. */
   mendFooter(segId: number, done: (isMended: boolean) => void): void {
     const { segmentById, writer } = this.#parts;
@@ -234,6 +226,14 @@ export class Maintenance {
     });
   }
 
+  /** Derives all footers, the index runs and the manifest from the frames again, replacing what differs. */
+  rebuild(
+    upkeep: RunChecks,
+    progress: Progress,
+    done: (outcome: Outcome<RebuildReport>) => void,
+  ): void {
+    this.flushManifest();
+    const segments = this.#ends();
     let entryCount = 0;
     let areFootersEqual = true;
     const total = segments.length + upkeep.all().length + 1;
