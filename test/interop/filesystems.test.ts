@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Volume } from '../../src/contract/volume.ts';
 import { Appliance } from '../support/appliance.ts';
 import { treeSummary, writeTree } from '../support/file-tree.ts';
 import { describeWith } from '../support/interop.ts';
@@ -130,6 +131,40 @@ describeWith(
         expect(treeSummary(snapshotMount)).toEqual(then);
         expect(treeSummary(mountPoint)).toEqual(now);
         await detach(snapshot);
+        await detach(device);
+      });
+
+      title('fstrim gives back what deleted files took, and cleaning the space of it', async () => {
+        const volume = `${name}-trim`;
+        const device = await makeVolume(volume);
+        await appliance.api('POST', `/v1/volumes/${volume}/set`, { cdpPolicy: 'all:0' });
+        const mountPoint = await device.mount();
+        const mappedBytes = async (): Promise<number> => {
+          // The API's own schema serialised it.
+          const shown = (await appliance.api('GET', `/v1/volumes/${volume}`)) as Volume;
+          return shown.mappedBytes;
+        };
+        const emptyBytes = await mappedBytes();
+        const fileBytes = 192 << 20;
+        fs.writeFileSync(path.join(mountPoint, 'big'), Buffer.alloc(fileBytes, 7));
+        await run('sync', ['-f', mountPoint]);
+        const fullBytes = await mappedBytes();
+        expect(fullBytes).toBeGreaterThan(emptyBytes + fileBytes * 0.95);
+        fs.rmSync(path.join(mountPoint, 'big'));
+        await run('sync', ['-f', mountPoint]);
+        const { usedBytes } = await appliance.pool();
+        // A file system may keep what was freed just now for a while.
+        await until('what the file took is not mapped any more', 30_000, async () => {
+          await run('fstrim', [mountPoint]);
+          return (await mappedBytes()) < fullBytes - fileBytes * 0.95;
+        });
+        // What the present does not have is history until the horizon has passed it, and dead then.
+        const { program, args } = appliance.cliArgs(['pool', 'clean']);
+        await until('the space is free again', 60_000, async () => {
+          await run(program, args);
+          await sleep(500);
+          return (await appliance.pool()).usedBytes < usedBytes - fileBytes * 0.8;
+        });
         await detach(device);
       });
 
