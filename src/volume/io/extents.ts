@@ -75,20 +75,19 @@ class ExtentSearch {
   /** Takes what is in memory; true when it stopped at a leaf that is not. */
   #look(): boolean {
     const end = Math.ceil(this.#end / slotSizeBytes);
-    let isMissing = false;
-    while (this.#block < end && !this.#isFull && !isMissing) {
+    while (this.#block < end && !this.#isFull) {
       // Page by page: most of what is large is holes, and a page of those is one look.
       const pageBlocks = pageLeaves * leafBlocks;
-      const pageEnd = (Math.floor(this.#block / pageBlocks) + 1) * pageBlocks;
-      const count = Math.min(end, pageEnd) - this.#block;
-      this.#map.visitKnown(this.#block, count, (blockCount, value) => {
-        isMissing = value === unknownValue && this.#block !== this.#askedBlock;
+      const pageEnd = Math.min(end, (Math.floor(this.#block / pageBlocks) + 1) * pageBlocks);
+      this.#map.visitKnown(this.#block, pageEnd - this.#block, (blockCount, value) => {
+        const isMissing = value === unknownValue && this.#block !== this.#askedBlock;
         return !isMissing && this.#take(blockCount, value);
       });
+      if (!this.#isFull && this.#block < pageEnd) return true;
       this.#looked += 1;
       if (this.#looked === limits.extentPagesLooked) this.#isFull = true;
     }
-    return isMissing;
+    return false;
   }
 
   /** False when there are enough extents. */

@@ -27,8 +27,6 @@ export class ReadOperation {
   /** First block behind the request. */
   #end = 0;
   #hasData = false;
-  /** The block at the cursor is not in memory. */
-  #isMissing = false;
   /** Leaf that was made for this request last, and how often. */
   #madeLeaf = -1;
   #madeCount = 0;
@@ -65,17 +63,17 @@ export class ReadOperation {
   #advance(): void {
     const map = this.#map;
     if (map === undefined) return;
-    do {
-      this.#isMissing = false;
-      const count = this.#end - this.#cursor;
-      if (count === 1) this.#visit(1, map.peek(this.#cursor));
-      else map.visitKnown(this.#cursor, count, this.#visit);
-      if (!this.#isMissing) {
-        this.#request.isHole = !this.#hasData;
-        this.#partDone();
-        return;
-      }
-    } while (map.fillLater(this.#cursor, this.#goOn));
+    while (this.#look(map)) if (!map.fillLater(this.#cursor, this.#goOn)) return;
+    this.#request.isHole = !this.#hasData;
+    this.#partDone();
+  }
+
+  /** Takes what is in memory; true when it stopped at a leaf that is to be made. */
+  #look(map: BlockMap): boolean {
+    const count = this.#end - this.#cursor;
+    if (count === 1) return !this.#visit(1, map.peek(this.#cursor));
+    map.visitKnown(this.#cursor, count, this.#visit);
+    return this.#cursor < this.#end;
   }
 
   /** Whether the leaf at the cursor is to be made: not when that was in vain. */
@@ -86,13 +84,13 @@ export class ReadOperation {
     return this.#madeCount < leafMakesMax;
   }
 
-  /** One run of the map. Holes are left for later: when the whole range is one, nobody needs to write zeros. */
+  /**
+   * One run of the map; false when its leaf is to be made. Holes are left for later: when the whole range is one, nobody
+   * needs to write zeros.
+   */
   #readPart(blockCount: number, value: number): boolean {
     const block = this.#cursor;
-    if (value === unknownValue && this.#mustMake()) {
-      this.#isMissing = true;
-      return false;
-    }
+    if (value === unknownValue && this.#mustMake()) return false;
     this.#cursor += blockCount;
     if (value === unknownValue) {
       this.#hasData = true;

@@ -288,19 +288,15 @@ export class BlockMap {
 
   /** Runs of [block, block + count), neighbours that continue each other joined; fills leaves in place. */
   visit(block: number, count: number, visitor: RunVisitor): void {
-    this.#visit(block, count, { fills: true, visitor });
+    this.#visit(block, count, visitor, true);
   }
 
   /** As `visit`, of what is in memory: a run of unknownValue is one whose leaf is not, and ends with the leaf. */
   visitKnown(block: number, count: number, visitor: RunVisitor): void {
-    this.#visit(block, count, { fills: false, visitor });
+    this.#visit(block, count, visitor, false);
   }
 
-  #visit(
-    block: number,
-    count: number,
-    { fills, visitor }: { readonly fills: boolean; readonly visitor: RunVisitor },
-  ): void {
+  #visit(block: number, count: number, visitor: RunVisitor, fills: boolean): void {
     let runCount = 0;
     let runValue = holeValue;
     let at = block;

@@ -27,6 +27,8 @@ import {
   write,
 } from '../pool-world.ts';
 
+vi.setConfig({ testTimeout: 60_000 });
+
 const leafBytes = 512 * blockBytes;
 const leaves = 200;
 
