@@ -83,11 +83,16 @@ class ExtentSearch {
         const isMissing = value === unknownValue && this.#block !== this.#askedBlock;
         return !isMissing && this.#take(blockCount, value);
       });
-      if (!this.#isFull && this.#block < pageEnd) return true;
+      if (this.#isMissing(pageEnd)) return true;
       this.#looked += 1;
       if (this.#looked === limits.extentPagesLooked) this.#isFull = true;
     }
     return false;
+  }
+
+  /** Whether it stopped before `pageEnd` because a leaf is not in memory. */
+  #isMissing(pageEnd: number): boolean {
+    return !this.#isFull && this.#block < pageEnd;
   }
 
   /** False when there are enough extents. */
