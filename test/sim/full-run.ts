@@ -3,11 +3,12 @@
  * stays, trims, deletes and snapshots are never refused, and writes are taken again when there is space.
  *
  *     life: ops until full ── more of them ── crash, recovery crashed, too ── recovered: contents, rebuild, thick or thin
- *            └─ now and then: made larger, until it takes writes ─┘
+ *            └─ now and then: made larger, or cleaned, until it takes writes ─┘
  */
 import type { Outcome } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/uuid.ts';
 import { Provisioning } from '../../src/volume/catalogue/records.ts';
+import type { CleanerPass } from '../../src/volume/reports.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
 import { crashed, describeCrash, kill, loss } from './crash.ts';
@@ -29,11 +30,15 @@ export interface FullRunResult {
   /** Lives in which the pool was full, and in which it took writes again. */
   readonly full: number;
   readonly relieved: number;
+  /** Times that cleaning gave space back. */
+  readonly cleaned: number;
 }
 
 const eventsMax = 400_000;
 /** More in flight than this, and nobody can try all their orders. */
 const queueDepthMax = 4;
+/** So often horizons move. */
+const retentionStepMs = 10_000;
 const segmentBytes = 64 * pageSizeBytes;
 
 /** Throws Violation, naming the seed, when the store breaks a promise. */
@@ -54,6 +59,7 @@ class FullRun {
   #lives = 0;
   #full = 0;
   #relieved = 0;
+  #cleaned = 0;
 
   constructor(options: FullRunOptions) {
     this.#options = options;
@@ -77,7 +83,13 @@ class FullRun {
       const where = `full pools, seed ${seed}, life ${this.#lives}, ${this.#where}`;
       throw explained(thrown, where, `--kind full --seed ${seed}`);
     }
-    return { lives: this.#lives, full: this.#full, relieved: this.#relieved };
+    const [lives, full, relieved, cleaned] = [
+      this.#lives,
+      this.#full,
+      this.#relieved,
+      this.#cleaned,
+    ];
+    return { lives, full, relieved, cleaned };
   }
 
   #at(where: string): void {
@@ -106,7 +118,8 @@ class FullRun {
     this.#operate(process, client, this.#random.between(20, 250));
     if (isFull(process)) {
       this.#full += 1;
-      if (this.#random.chance(0.4)) this.#relieve(process, client);
+      if (this.#random.chance(0.5)) this.#clean(process, client);
+      else if (this.#random.chance(0.6)) this.#relieve(process, client);
       // Full: for these only deletes and the like make a difference.
       this.#operate(process, client, this.#random.between(5, 40));
     }
@@ -152,6 +165,43 @@ class FullRun {
       if (outcome.ok) this.#provisioning.set(id, provisioning);
       else if (wasKnown) this.#provisioning.set(id, before);
     });
+  }
+
+  /** Nothing of the past is kept any more, and the cleaner has a pass, or a part of one. */
+  #clean(process: StoreProcess, client: Client): void {
+    this.#settle(process, client);
+    this.#at('cleaning');
+    const { retention, cleaner } = process.pool;
+    const policy = { windowMs: 0, windowBytes: undefined, tiers: [] };
+    for (const { name } of process.pool.volumes()) {
+      retention.setPolicy({ volume: name, policy }, (outcome) => {
+        if (!outcome.ok)
+          throw new Violation(`a full pool keeps its past: ${outcome.error.message}`);
+      });
+    }
+    process.passTime(3 * retentionStepMs);
+    const before = process.pool.space().usedBytes;
+    let pass: Outcome<CleanerPass> | undefined;
+    cleaner.run(
+      () => {},
+      (outcome) => {
+        pass = outcome;
+      },
+    );
+    if (this.#random.chance(0.4)) {
+      process.runSome(this.#random.below(200));
+      return;
+    }
+    process.runUntil(() => pass !== undefined, eventsMax, 'the pass of the cleaner');
+    if (pass?.ok === false)
+      throw new Violation(`a full pool is not cleaned: ${pass.error.message}`);
+    process.passTime(2000);
+    const { usedBytes, writeLimitBytes, reservedBytes } = process.pool.space();
+    this.#options.trace?.(`  cleaned: ${before} before, ${usedBytes} now`);
+    if (usedBytes < before) this.#cleaned += 1;
+    // A tenth is more than any margin, and what thick volumes may have beyond the limit of thin ones.
+    const isRoomy = usedBytes + reservedBytes < writeLimitBytes * 0.9;
+    if (isRoomy && isFull(process)) throw new Violation('a pool that was cleaned takes no writes');
   }
 
   /** More capacity: from then on writes are taken. */

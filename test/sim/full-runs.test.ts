@@ -8,12 +8,15 @@ describe('full pools', () => {
   it('lose nothing, refuse no delete and take writes again when there is space', () => {
     let fullCount = 0;
     let relievedCount = 0;
+    let cleanedCount = 0;
     for (let seed = 1; seed <= runs; seed += 1) {
-      const { full, relieved } = fullRun({ seed });
+      const { full, relieved, cleaned } = fullRun({ seed });
       fullCount += full;
       relievedCount += relieved;
+      cleanedCount += cleaned;
     }
     expect(fullCount).toBeGreaterThan(runs / 2);
     expect(relievedCount).toBeGreaterThan(runs / 10);
+    expect(cleanedCount).toBeGreaterThan(runs / 10);
   });
 });
