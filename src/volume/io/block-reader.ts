@@ -179,7 +179,10 @@ export class BlockReader {
         files.release(entry);
         if (error !== undefined || bytesRead < bytes.length) {
           this.#options.log.error('checksum table unreadable', { segId, error: error?.message });
-          done(false);
+          // A pack has another one, which is asked for each block that does not fit this one.
+          const isPacked = files.isPacked(segId);
+          if (isPacked) this.#options.crcTables.add(segId, new Uint32Array(place.slots), false);
+          done(isPacked);
           return;
         }
         const table = new Uint32Array(place.slots);
@@ -201,10 +204,10 @@ export class BlockReader {
     const { seeds } = this.#options;
     for (let at = 0; at < target.length; at += slotSizeBytes) {
       const index = at / slotSizeBytes;
+      const crc = crc32c(target.subarray(at, at + slotSizeBytes), seeds.block(address + index));
       const isGood =
         at + slotSizeBytes <= bytesRead &&
-        crc32c(target.subarray(at, at + slotSizeBytes), seeds.block(address + index)) ===
-          table[slot + index];
+        (crc === table[slot + index] || crc === this.#packCrc(address + index));
       if (!isGood) {
         this.#options.log.error('block does not match its checksum', {
           address: address + index,
@@ -214,6 +217,22 @@ export class BlockReader {
       }
     }
     return -1;
+  }
+
+  /** The checksum that a pack has of a block beside the footer's: one of the two may be damaged. */
+  #packCrc(address: number): number | undefined {
+    const { files } = this.#options;
+    const segId = segIdOf(address);
+    const offset = files.crcOffsetOf(segId, slotOf(address));
+    if (offset < 0) return undefined;
+    const bytes = new Uint8Array(4);
+    try {
+      if (files.file(segId).read(bytes, offset) < bytes.length) return undefined;
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      return undefined;
+    }
+    return viewOf(bytes).getUint32(0, true);
   }
 
   /** Somebody refers to a block that was judged to be out of reach. The bad block's index. */

@@ -43,6 +43,15 @@ export class SegmentFiles {
     return packed === undefined ? position : packed.offsetOf(position, length);
   }
 
+  isPacked(segId: number): boolean {
+    return this.#containers.find(segId) !== undefined;
+  }
+
+  /** Byte offset of the checksum that a pack has of a slot beside the footer's; -1 = there is none. Valid until the next call. */
+  crcOffsetOf(segId: number, slot: number): number {
+    return this.#containers.find(segId)?.crcOffsetOf(slot) ?? -1;
+  }
+
   /** For a synchronous read; valid until the next call. Throws DiskError. */
   file(segId: number): DiskFile {
     return this.#entry(segId).file;

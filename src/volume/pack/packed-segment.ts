@@ -38,6 +38,13 @@ export class PackedSegment {
     return slot;
   }
 
+  /** Byte offset in the pack of the checksum that it has of a kept slot; -1 = the slot is not kept. */
+  crcOffsetOf(slot: number): number {
+    if (!this.has(slot)) return -1;
+    const { offset, keptSlots, footerBytes } = this.member;
+    return offset + keptSlots * slotSizeBytes + footerBytes + this.#rank(slot) * 4;
+  }
+
   /** Kept slots before `slot`. */
   #rank(slot: number): number {
     const at = slot >> 3;
