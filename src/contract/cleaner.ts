@@ -8,6 +8,8 @@ export const CleanerPass = Type.Object({
   startedMs: TimeMs,
   finishedMs: TimeMs,
   packCount: Type.Number(),
+  /** Older packs among the files that they replaced. */
+  packsReplaced: Type.Number(),
   /** Bytes of the packs, and how much less they are than the files that they replaced. */
   copiedBytes: Type.Number(),
   reclaimedBytes: Type.Number(),

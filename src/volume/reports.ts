@@ -163,6 +163,8 @@ export interface CleanerPass {
   readonly startedMs: number;
   readonly finishedMs: number;
   readonly packCount: number;
+  /** Older packs among the files that they replace. */
+  readonly packsReplaced: number;
   /** Bytes of the packs, and how much less they are than the files that they replace. */
   readonly copiedBytes: number;
   readonly reclaimedBytes: number;

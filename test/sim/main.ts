@@ -9,11 +9,14 @@
  *     node test/sim/main.ts --kind views --seed 1 --runs 100 views, clones, rollbacks and deletes in any order
  *     node test/sim/main.ts --kind history --seed 1 --runs 100 past moments: views, diffs, snapshots named afterwards
  *     node test/sim/main.ts --kind openings --seed 1 --runs 100 manifests that are old, foreign or rotten
+ *     node test/sim/main.ts --kind windows --seed 1 --runs 100 windows and automatic pins: what is kept, and what is refused
+ *     node test/sim/main.ts --kind clean --seed 1 --runs 100 the cleaner beside everything else, and crashes in it
  *     node test/sim/main.ts --program snapshots --seed 1     a small program, a crash at every disk call
  *     node test/sim/main.ts --program snapshots --seed 1 --point 12 --verbose
  */
 import { parseArgs } from 'node:util';
 import { toError } from '../../src/base/errors.ts';
+import { cleanRun } from './clean-run.ts';
 import { explore } from './explore.ts';
 import { faultRun } from './fault-run.ts';
 import { fullRun } from './full-run.ts';
@@ -23,6 +26,7 @@ import { openingRun } from './opening-run.ts';
 import { programs } from './programs.ts';
 import { rotRun } from './rot-run.ts';
 import { viewRun } from './view-run.ts';
+import { windowRun } from './window-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -77,6 +81,14 @@ function randomRun(seed: number): string {
   if (values.kind === 'openings') {
     const { lives, known } = openingRun(options);
     return `openings, seed ${seed}: ${lives} lives, ${known} by the manifest`;
+  }
+  if (values.kind === 'windows') {
+    const { lives, opened, refused } = windowRun(options);
+    return `windows, seed ${seed}: ${lives} lives, ${opened} opened, ${refused} refused`;
+  }
+  if (values.kind === 'clean') {
+    const { lives, passes, packs, crashes } = cleanRun(options);
+    return `cleaning, seed ${seed}: ${lives} lives, ${passes} passes, ${packs} packs, ${crashes} crashes in them`;
   }
   const { lives, operations } = longRun(options);
   return `seed ${seed}: ${lives} lives, ${operations} operations`;

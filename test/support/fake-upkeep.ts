@@ -43,6 +43,7 @@ export function cleanedBy(momentMs: number): PoolStatus['cleaner'] {
       startedMs: momentMs,
       finishedMs: momentMs + 1500,
       packCount: 2,
+      packsReplaced: 0,
       copiedBytes: 32 * 2 ** 20,
       reclaimedBytes: 64 * 2 ** 20,
     },

@@ -57,6 +57,7 @@ interface Pass {
   live: LiveSet | undefined;
   found: Survey | undefined;
   packCount: number;
+  packsReplaced: number;
   copiedBytes: number;
   freedBytes: number;
 }
@@ -197,6 +198,7 @@ export class Cleaner {
       live: undefined,
       found: undefined,
       packCount: 0,
+      packsReplaced: 0,
       copiedBytes: 0,
       freedBytes: 0,
     };
@@ -307,6 +309,7 @@ export class Cleaner {
   #batchDone(pass: Pass, { containers, copyBytes, replacedBytes }: Batch): void {
     const { found, live } = pass;
     if (found === undefined || live === undefined) return;
+    pass.packsReplaced += containers.filter(({ isPack }) => isPack).length;
     const gone = new Set(containers);
     const garbageBytes = found.garbageBytes - (replacedBytes - copyBytes);
     const left = found.containers.filter((container) => !gone.has(container));
@@ -317,13 +320,14 @@ export class Cleaner {
 
   #end(pass: Pass, error: OperationError | undefined): void {
     const { host } = this.#parts;
-    const { reason, startedMs, packCount, copiedBytes, freedBytes } = pass;
+    const { reason, startedMs, packCount, packsReplaced, copiedBytes, freedBytes } = pass;
     const reclaimedBytes = freedBytes - copiedBytes;
     this.#lastPass = {
       reason,
       startedMs,
       finishedMs: host.clock.wallMs(),
       packCount,
+      packsReplaced,
       copiedBytes,
       reclaimedBytes,
       ...(error === undefined ? {} : { fault: error.message }),

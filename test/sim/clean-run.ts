@@ -1,0 +1,555 @@
+/**
+ * One random run on a pool that gives space back: data, snapshots, views, rollbacks, deletes and windows in any order, and in
+ * between passes of the cleaner, beside which clients write. At random points of passes the process or the machine dies. After
+ * each pass and in each new life everything that must be kept is compared with the model: heads, snapshots, and past moments
+ * of volumes that keep all of them.
+ *
+ *     step ─▶ step ─▶ pass of the cleaner ──●──▶ compare ─▶ step ...      ● here, and nothing in flight: a copy of the machine
+ *                                           └ kill or loss ─▶ open ─▶ compare ─▶ step ...
+ */
+import { present } from '../../src/base/assert.ts';
+import { type CdpPolicy, unlimitedCdp } from '../../src/base/cdp-policy.ts';
+import type { Outcome } from '../../src/base/errors.ts';
+import { type BlockDevice, blockSizeBytes } from '../../src/device/block-device.ts';
+import type { OpenChanges, OpenSnapshot } from '../../src/volume/pool.ts';
+import type { CleanerPass } from '../../src/volume/reports.ts';
+import { submitBlockOp } from './block-op.ts';
+import { anyCrash, crashed, describeCrash } from './crash.ts';
+import { readNumbers } from './history-look.ts';
+import { applied, type BlockOp, contentOf, hole, type VolumeModel } from './history-model.ts';
+import { Machine } from './machine.ts';
+import { explained, Violation } from './oracle.ts';
+import { SeededRandom } from './random.ts';
+import { StoreProcess } from './store-process.ts';
+
+export interface CleanRunOptions {
+  readonly seed: number;
+  readonly trace?: (line: string) => void;
+}
+
+export interface CleanRunResult {
+  readonly lives: number;
+  readonly passes: number;
+  readonly packs: number;
+  /** Packs that were cleaned themselves. */
+  readonly packsReplaced: number;
+  /** Crashes while the cleaner worked. */
+  readonly crashes: number;
+  readonly comparisons: number;
+}
+
+interface KeptVolume extends VolumeModel {
+  /** No moment of it is ever given up. */
+  readonly keepsAll: boolean;
+}
+
+/** All that the pool must show. Never changed: replaced. */
+interface PoolModel {
+  readonly volumes: ReadonlyMap<string, KeptVolume>;
+  /** By "volume@snapshot". */
+  readonly snapshots: ReadonlyMap<string, readonly number[]>;
+  readonly notes: readonly Note[];
+}
+
+interface Note {
+  readonly position: number;
+  readonly volumes: ReadonlyMap<string, KeptVolume>;
+}
+
+interface Fork {
+  readonly what: string;
+  readonly machine: Machine;
+  readonly model: PoolModel;
+}
+
+type Done<T> = (outcome: Outcome<T>) => void;
+
+const eventsMax = 400_000;
+const volumesMax = 5;
+/** Horizons follow within so much. */
+const retentionMs = 25_000;
+const nothingKept: CdpPolicy = { ...unlimitedCdp, windowMs: 0 };
+/** Segments that are left when nothing is: the one being written, and those that only a later one lets go. */
+const segmentsLeftMax = 3;
+
+export function cleanRun(options: CleanRunOptions): CleanRunResult {
+  return new CleanRun(options).run();
+}
+
+class CleanRun {
+  readonly #options: CleanRunOptions;
+  readonly #random: SeededRandom;
+  readonly #segmentSlots: number;
+  #machine = new Machine();
+  #process: StoreProcess;
+  #model: PoolModel = { volumes: new Map(), snapshots: new Map(), notes: [] };
+  #fork: Fork | undefined;
+  /** Changes of the disk until the fork is taken; 0 = none is wanted. */
+  #pointsLeft = 0;
+  /** Requests and operations that are not answered. */
+  #inFlight = 0;
+  #names = 0;
+  #sequence = 0;
+  #where = 'start';
+  #lives = 1;
+  #passes = 0;
+  #packs = 0;
+  #packsReplaced = 0;
+  #crashes = 0;
+  #comparisons = 0;
+
+  constructor(options: CleanRunOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed * 2 + 17);
+    this.#segmentSlots = this.#random.pick([24, 32, 48, 64]);
+    this.#process = this.#start();
+  }
+
+  run(): CleanRunResult {
+    try {
+      this.#process.open();
+      this.#create();
+      for (let left = this.#random.between(30, 100); left > 0; left -= 1) this.#step();
+      this.#requireSpaceBack();
+    } catch (thrown) {
+      const { seed } = this.#options;
+      const where = `cleaning, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      throw explained(thrown, where, `--kind clean --seed ${seed}`);
+    }
+    return {
+      lives: this.#lives,
+      passes: this.#passes,
+      packs: this.#packs,
+      packsReplaced: this.#packsReplaced,
+      crashes: this.#crashes,
+      comparisons: this.#comparisons,
+    };
+  }
+
+  #at(where: string): void {
+    this.#where = where;
+    this.#options.trace?.(`life ${this.#lives}: ${where}`);
+  }
+
+  #start(): StoreProcess {
+    return new StoreProcess({
+      machine: this.#machine,
+      random: this.#random.fork(2),
+      segmentSlots: this.#segmentSlots,
+      trace: (line) => {
+        this.#options.trace?.(line);
+      },
+      onPoint: (what) => {
+        if (this.#pointsLeft === 0 || this.#inFlight > 0) return;
+        this.#pointsLeft -= 1;
+        if (this.#pointsLeft > 0) return;
+        this.#fork = { what, machine: this.#machine.copy(), model: this.#model };
+      },
+    });
+  }
+
+  #step(): void {
+    const chosen = this.#random.below(100);
+    if (chosen < 42) this.#data();
+    else if (chosen < 48) this.#cloneBlocks();
+    else if (chosen < 55) this.#snapshot();
+    else if (chosen < 62) this.#snapshotDelete();
+    else if (chosen < 68) this.#view();
+    else if (chosen < 72) this.#rollback();
+    else if (chosen < 74) this.#undo();
+    else if (chosen < 78) this.#create();
+    else if (chosen < 82) this.#delete();
+    else if (chosen < 84) this.#giveUpWindow();
+    else if (chosen < 87) this.#process.passTime(this.#random.pick([100, 2000, retentionMs]));
+    else if (chosen < 97) this.#clean();
+    else this.#crash();
+  }
+
+  // --- steps -------------------------------------------------------------------------------------------------------
+
+  #ask<T>(what: string, call: (done: Done<T>) => void): T {
+    this.#at(what);
+    const answer = this.#answer(what, call);
+    if (!answer.ok) throw new Violation(`${what}: ${answer.error.message}`);
+    return answer.value;
+  }
+
+  #answer<T>(what: string, call: (done: Done<T>) => void): Outcome<T> {
+    let outcome: Outcome<T> | undefined;
+    this.#inFlight += 1;
+    call((answer) => {
+      outcome = answer;
+    });
+    this.#process.runUntil(() => outcome !== undefined, eventsMax, what);
+    this.#inFlight -= 1;
+    return present<Outcome<T>>(outcome, 'answer');
+  }
+
+  #data(): void {
+    const volume = this.#anyVolume();
+    const batch = Array.from({ length: this.#random.between(2, 10) }, () => this.#blockOp(volume));
+    this.#at(`data ${JSON.stringify(batch)}`);
+    let { volumes } = this.#model;
+    for (const op of batch) {
+      this.#submit((done) => {
+        submitBlockOp(this.#process, op, done);
+      });
+      volumes = applied(volumes, op) as ReadonlyMap<string, KeptVolume>;
+    }
+    this.#process.runUntil(() => this.#inFlight === 0, eventsMax, 'answers to data');
+    this.#change({ volumes });
+  }
+
+  #submit(request: (done: () => void) => void): void {
+    this.#inFlight += 1;
+    request(() => {
+      this.#inFlight -= 1;
+    });
+  }
+
+  #blockOp(volume: string): BlockOp {
+    const random = this.#random;
+    const size = this.#volume(volume).blocks.length;
+    const first = random.below(size);
+    const count = random.between(1, Math.min(size - first, random.chance(0.5) ? 3 : 16));
+    const kind = random.pick(['write', 'write', 'write', 'write', 'trim', 'thick-zero'] as const);
+    if (kind === 'write') this.#sequence += 1;
+    return { volume, kind, first, count, sequence: this.#sequence };
+  }
+
+  /** Blocks of one volume, or of a snapshot, shared with another place. */
+  #cloneBlocks(): void {
+    const random = this.#random;
+    const target = this.#anyVolume();
+    const snapshots = [...this.#model.snapshots.keys()];
+    const from = random.chance(0.5) && snapshots.length > 0 ? random.pick(snapshots) : undefined;
+    const source = from ?? this.#anyVolume();
+    const blocks = this.#model.snapshots.get(source) ?? this.#volume(source).blocks;
+    const size = this.#volume(target).blocks.length;
+    const count = random.between(1, Math.min(blocks.length, size, 8));
+    const first = random.below(blocks.length - count + 1);
+    const to = random.below(size - count + 1);
+    const isOverlap = source === target && Math.abs(first - to) < count;
+    if (isOverlap) return;
+    this.#at(`clone ${count} blocks of ${source} at ${first} to ${target} at ${to}`);
+    const opened = from === undefined ? undefined : this.#openSnapshot(source);
+    const device = opened?.device ?? this.#process.openVolume(source);
+    const op = { volume: target, kind: 'clone' as const, first: to, count, sequence: 0 };
+    this.#submit((done) => {
+      submitBlockOp(this.#process, op, done, { device, first });
+    });
+    this.#process.runUntil(() => this.#inFlight === 0, eventsMax, 'the clone');
+    opened?.close();
+    const copied = [...this.#volume(target).blocks];
+    for (let block = 0; block < count; block += 1)
+      copied[to + block] = blocks[first + block] ?? hole;
+    this.#setVolume(target, { ...this.#volume(target), blocks: copied });
+  }
+
+  #snapshot(): void {
+    const volume = this.#anyVolume();
+    const name = this.#newName('s');
+    this.#ask(`snapshot ${volume}@${name}`, (done: Done<unknown>) => {
+      this.#process.pool.snapshotCreate([{ volume, name }], done);
+    });
+    const { blocks } = this.#volume(volume);
+    this.#change({ snapshots: new Map(this.#model.snapshots).set(`${volume}@${name}`, blocks) });
+  }
+
+  #snapshotDelete(): void {
+    const key = this.#anySnapshot();
+    if (key === undefined) return;
+    const [volume = '', name = ''] = key.split('@');
+    this.#ask(`delete ${key}`, (done: Done<unknown>) => {
+      this.#process.pool.snapshotDelete({ volume, name }, done);
+    });
+    const snapshots = new Map(this.#model.snapshots);
+    snapshots.delete(key);
+    this.#change({ snapshots });
+  }
+
+  /** A view or a clone of now, of a snapshot, or of a moment that is kept. */
+  #view(): void {
+    if (this.#model.volumes.size >= volumesMax) return;
+    const place = this.#anyPlace(this.#anyVolume());
+    const name = this.#newName('v');
+    const isClone = this.#random.chance(0.4);
+    const { source, at, blocks } = place;
+    this.#ask(`view ${name} of ${source} at ${at}`, (done: Done<unknown>) => {
+      this.#process.pool.viewCreate({ source, name, at, isClone }, done);
+    });
+    const keepsAll = this.#keepsAll(name);
+    this.#setVolume(name, { blocks, source, left: [], changeCount: 0, keepsAll });
+    this.#requireHead(name);
+  }
+
+  #rollback(): void {
+    const name = this.#anyVolume();
+    const { at, blocks } = this.#anyPlace(name);
+    if (at === 'now') return;
+    this.#ask(`rollback ${name} to ${at}`, (done: Done<unknown>) => {
+      this.#process.pool.volumeRollback({ name, to: at }, done);
+    });
+    const volume = this.#volume(name);
+    this.#setVolume(name, { ...volume, blocks, left: [...volume.left, volume.blocks] });
+    this.#requireHead(name);
+  }
+
+  /** Only what the newest rollback left is kept for certain. */
+  #undo(): void {
+    const name = this.#anyVolume();
+    const volume = this.#volume(name);
+    const blocks = volume.left.at(-1);
+    if (blocks === undefined) return;
+    this.#ask(`undo ${name}`, (done: Done<unknown>) => {
+      this.#process.pool.volumeUndoRollback(name, done);
+    });
+    this.#setVolume(name, { ...volume, blocks, left: [...volume.left, volume.blocks] });
+    this.#requireHead(name);
+  }
+
+  #create(): void {
+    if (this.#model.volumes.size >= volumesMax) return;
+    const name = this.#newName('d');
+    const blockCount = this.#random.between(16, 64);
+    const keepsAll = this.#random.chance(0.3);
+    const sizeBytes = blockCount * blockSizeBytes;
+    const policy = keepsAll ? unlimitedCdp : nothingKept;
+    this.#ask(`create ${name}`, (done: Done<unknown>) => {
+      this.#process.pool.volumeCreate({ name, sizeBytes, policy }, done);
+    });
+    const blocks = Array.from({ length: blockCount }, () => hole);
+    this.#setVolume(name, { blocks, source: undefined, left: [], changeCount: 0, keepsAll });
+  }
+
+  #delete(): void {
+    if (this.#model.volumes.size > 1) this.#deleteAny();
+  }
+
+  #deleteAny(): void {
+    const name = this.#anyVolume();
+    this.#ask(`delete ${name}`, (done: Done<unknown>) => {
+      this.#process.pool.volumeDelete({ name, force: true }, done);
+    });
+    const volumes = new Map(this.#model.volumes);
+    volumes.delete(name);
+    const left = [...this.#model.snapshots].filter(([key]) => !key.startsWith(`${name}@`));
+    this.#change({ volumes, snapshots: new Map(left) });
+  }
+
+  #giveUpWindow(): void {
+    const name = this.#anyVolume();
+    this.#ask(`no window for ${name}`, (done: Done<unknown>) => {
+      this.#process.pool.retention.setPolicy({ volume: name, policy: nothingKept }, done);
+    });
+    this.#setVolume(name, { ...this.#volume(name), keepsAll: false });
+  }
+
+  // --- the cleaner -------------------------------------------------------------------------------------------------
+
+  /** A pass, often with writes beside it, often cut off. */
+  #clean(): void {
+    const random = this.#random;
+    this.#pointsLeft = random.chance(0.5) ? random.between(1, random.pick([8, 40, 120])) : 0;
+    this.#at(`clean, cut off after ${this.#pointsLeft} points`);
+    const passes: Outcome<CleanerPass>[] = [];
+    this.#process.pool.cleaner.run(
+      () => {},
+      (outcome) => {
+        passes.push(outcome);
+      },
+    );
+    for (let left = random.below(5); left > 0 && this.#fork === undefined; left -= 1) {
+      this.#process.runSome(random.below(60));
+      random
+        .pick([this.#data, this.#data, this.#snapshotDelete, this.#snapshot, this.#view])
+        .call(this);
+    }
+    this.#at('clean');
+    this.#process.runUntil(
+      () => passes.length > 0 || this.#fork !== undefined,
+      eventsMax,
+      'the pass of the cleaner',
+    );
+    this.#pointsLeft = 0;
+    if (this.#takeFork()) return;
+    const [pass] = passes;
+    if (pass?.ok !== true) throw new Violation(`no pass: ${pass?.error.message ?? ''}`);
+    this.#passes += 1;
+    this.#packs += pass.value.packCount;
+    this.#packsReplaced += pass.value.packsReplaced;
+    this.#requireAll();
+    if (random.chance(0.3)) this.#process.requireSoundUpkeep();
+  }
+
+  /** Whether the run goes on in another life, from the fork. */
+  #takeFork(): boolean {
+    const fork = this.#fork;
+    this.#fork = undefined;
+    if (fork === undefined) return false;
+    this.#process.kill();
+    const crash = anyCrash(this.#random, 0.4);
+    this.#at(`clean, ${fork.what}: ${describeCrash(crash)}`);
+    this.#crashes += 1;
+    this.#model = fork.model;
+    this.#live(crashed(fork.machine, crash));
+    return true;
+  }
+
+  #crash(): void {
+    const isClean = this.#random.chance(0.4);
+    this.#at(isClean ? 'close' : 'crash');
+    if (isClean) this.#process.close();
+    else this.#process.kill();
+    this.#live(crashed(this.#process.machine, anyCrash(this.#random, 0.5)));
+  }
+
+  #live(machine: Machine): void {
+    this.#machine = machine;
+    this.#lives += 1;
+    this.#process = this.#start();
+    const where = this.#where;
+    this.#process.open();
+    this.#requireAll();
+    this.#at(where);
+    if (this.#random.chance(0.4)) this.#process.requireSoundUpkeep();
+  }
+
+  // --- comparisons -------------------------------------------------------------------------------------------------
+
+  /** Heads, snapshots and some past moments; then the mark and all blocks. */
+  #requireAll(): void {
+    for (const name of this.#model.volumes.keys()) this.#requireHead(name);
+    for (const [key, blocks] of this.#model.snapshots) {
+      const opened = this.#openSnapshot(key);
+      this.#require(opened.device, blocks);
+      opened.close();
+    }
+    for (let left = 6; left > 0; left -= 1) this.#requireNote();
+    this.#process.requireSoundMark();
+  }
+
+  /** A past moment: of a volume that keeps all it must be there, of another it is as it was or refused. */
+  #requireNote(): void {
+    const { notes, volumes } = this.#model;
+    const note = notes.length === 0 ? undefined : this.#random.pick(notes);
+    const name = [...(note?.volumes.keys() ?? [])].find((each) => volumes.has(each));
+    if (note === undefined || name === undefined) return;
+    const at = `position:${note.position}`;
+    const answer = this.#answer(`${name} at ${at}`, (done: Done<OpenChanges>) => {
+      this.#process.pool.changesOpen({ volume: name, at, since: at }, done);
+    });
+    if (!answer.ok) {
+      if (!this.#volume(name).keepsAll) return;
+      throw new Violation(`${name} at ${at} was given up: ${answer.error.message}`);
+    }
+    this.#require(answer.value.device, note.volumes.get(name)?.blocks ?? []);
+    answer.value.close();
+  }
+
+  /** When all is deleted, what is left are the segments that the log is in, and packs of nothing. */
+  #requireSpaceBack(): void {
+    while (this.#model.volumes.size > 0) this.#deleteAny();
+    // Leases end, horizons move, and the segments up to here are sealed.
+    this.#process.passTime(20 * retentionMs);
+    this.#process.close();
+    this.#machine = this.#process.machine;
+    this.#process = this.#start();
+    this.#process.open();
+    this.#process.passTime(2 * retentionMs);
+    const pass = this.#ask('the last pass', (done: Done<CleanerPass>) => {
+      this.#process.pool.cleaner.run(() => {}, done);
+    });
+    this.#packs += pass.packCount;
+    const { stored } = this.#process.pool.space();
+    const segments = stored.segmentBytes / (this.#segmentSlots * blockSizeBytes);
+    if (segments <= segmentsLeftMax) return;
+    throw new Violation(`${segments.toFixed(1)} segments are left of a pool of nothing`);
+  }
+
+  #requireHead(name: string): void {
+    this.#require(this.#process.openVolume(name), this.#volume(name).blocks);
+  }
+
+  #require(device: BlockDevice, blocks: readonly number[]): void {
+    this.#comparisons += 1;
+    const seen = readNumbers(this.#process, device).join(' ');
+    const expected = blocks.map(contentOf).join(' ');
+    if (seen === expected) return;
+    throw new Violation(`${device.name} differs\n  is        ${seen}\n  should be ${expected}`);
+  }
+
+  // --- the model ---------------------------------------------------------------------------------------------------
+
+  #openSnapshot(key: string): OpenSnapshot {
+    const [volume = '', name = ''] = key.split('@');
+    return this.#ask(`open ${key}`, (done: Done<OpenSnapshot>) => {
+      this.#process.pool.snapshotOpen(volume, name, done);
+    });
+  }
+
+  #change(change: Partial<PoolModel>): void {
+    this.#model = { ...this.#model, ...change };
+    this.#note();
+  }
+
+  #setVolume(name: string, volume: KeptVolume): void {
+    this.#change({ volumes: new Map(this.#model.volumes).set(name, volume) });
+  }
+
+  /** What all volumes hold now is remembered by its position. */
+  #note(): void {
+    const { volumes, notes } = this.#model;
+    const [name] = volumes.keys();
+    if (name === undefined) return;
+    const { history } = this.#process.pool;
+    const where = this.#where;
+    const now = this.#ask('now', (done: Done<{ moment: { cut: number } }>) => {
+      history.resolve(name, 'now', done);
+    });
+    this.#at(where);
+    this.#model = { ...this.#model, notes: [...notes, { position: now.moment.cut, volumes }] };
+    // What comes next is of another tick of the clock.
+    this.#process.runSome(4);
+  }
+
+  /** A moment of the volume that is certainly kept. */
+  #anyPlace(source: string): { source: string; at: string; blocks: readonly number[] } {
+    const volume = this.#volume(source);
+    const snapshot = [...this.#model.snapshots].find(([key]) => key.startsWith(`${source}@`));
+    if (snapshot !== undefined && this.#random.chance(0.5)) {
+      const [key, blocks] = snapshot;
+      return { source, at: `snapshot:${key.slice(source.length + 1)}`, blocks };
+    }
+    const notes = this.#model.notes.filter(({ volumes }) => volumes.has(source));
+    if (volume.keepsAll && notes.length > 0 && this.#random.chance(0.7)) {
+      const { position, volumes } = this.#random.pick(notes);
+      const { blocks } = present(volumes.get(source), 'volume of then');
+      return { source, at: `position:${position}`, blocks };
+    }
+    return { source, at: 'now', blocks: volume.blocks };
+  }
+
+  /** Views begin with the window of their source. */
+  #keepsAll(name: string): boolean {
+    return this.#process.pool.volume(name).policy?.windowMs === Number.POSITIVE_INFINITY;
+  }
+
+  #volume(name: string): KeptVolume {
+    return present(this.#model.volumes.get(name), 'volume of the model');
+  }
+
+  #anyVolume(): string {
+    return this.#random.pick([...this.#model.volumes.keys()]);
+  }
+
+  #anySnapshot(): string | undefined {
+    const keys = [...this.#model.snapshots.keys()];
+    return keys.length === 0 ? undefined : this.#random.pick(keys);
+  }
+
+  #newName(kind: string): string {
+    this.#names += 1;
+    return `${kind}${this.#names}`;
+  }
+}
