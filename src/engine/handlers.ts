@@ -76,6 +76,7 @@ export function engineHandlers(parts: EngineParts): EngineHandlers {
     sessionDrop: async ({ ids }) => await Promise.resolve({ droppedCount: parts.iscsi.drop(ids) }),
     ...poolHandlers(parts),
     ...volumeHandlers(parts),
+    ...rollbackHandlers(parts),
     ...viewHandlers(parts),
     ...snapshotHandlers(parts),
     ...historyHandlers(parts.opened.pool),
@@ -139,7 +140,9 @@ type VolumeMethod = Exclude<
 >;
 type ViewMethod = Extract<keyof EngineHandlers, `view${string}`>;
 
-function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
+function volumeHandlers(
+  parts: EngineParts,
+): Picked<Exclude<VolumeMethod, 'volumeRollback' | 'volumeUndoRollback'>> {
   const { pool } = parts.opened;
   const info = async (call: (done: (outcome: Outcome<Volume>) => void) => void) =>
     volumeInfo(parts, await ask(call));
@@ -188,6 +191,18 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
       parts.iscsi.units.resized(resized.uuid);
       return resized;
     },
+    volumeDelete: async ({ name, force }) => {
+      checkKind(pool.volume(name), 'volume');
+      return await deleteVolume(parts, name, force);
+    },
+  };
+}
+
+function rollbackHandlers(parts: EngineParts): Picked<'volumeRollback' | 'volumeUndoRollback'> {
+  const { pool } = parts.opened;
+  const info = async (call: (done: (outcome: Outcome<Volume>) => void) => void) =>
+    volumeInfo(parts, await ask(call));
+  return {
     volumeRollback: async ({ name, to, disconnect }) => {
       // Before anybody is disconnected; an age is counted once.
       const moment = await fixedMoment(pool, name, to);
@@ -205,10 +220,6 @@ function volumeHandlers(parts: EngineParts): Picked<VolumeMethod> {
           pool.volumeUndoRollback(name, done);
         });
       return await whileUnused(parts, pool.volume(name), disconnect, undo);
-    },
-    volumeDelete: async ({ name, force }) => {
-      checkKind(pool.volume(name), 'volume');
-      return await deleteVolume(parts, name, force);
     },
   };
 }
@@ -382,7 +393,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     ...(parts.opened.pool.isMappedPartial(volume) ? { isMappedPartial: true as const } : {}),
     ack: volume.ack === ackModeByName.durable ? 'durable' : 'write-back',
     provisioning: volume.provisioning === provisioningByName.thin ? 'thin' : 'thick',
-    cdp: cdpInfo(volume, parts.clock.wallMs()),
+    cdp: cdpInfo(parts.opened.pool, volume, parts.clock.wallMs()),
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
     connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,

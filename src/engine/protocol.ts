@@ -4,18 +4,18 @@
  * Sizes are bytes, times are milliseconds since 1970.
  */
 import type { ErrorCode } from '../base/errors.ts';
-import type { ReliefEvent } from '../volume/core/relief.ts';
-import type { StoredBytes } from '../volume/core/stored-bytes.ts';
 import type { Changes, Rate } from '../volume/history.ts';
 import type {
   CleanerPass,
   CleanerStatus,
   PoolSpace,
   RebuildReport,
+  ReliefEvent,
   ScrubStatus,
+  StoredBytes,
   VerifyReport,
+  WindowReport,
 } from '../volume/reports.ts';
-import type { WindowReason } from '../volume/retention/window-report.ts';
 
 /** When a write is answered: after the flush, or after the write (then FLUSH and FUA wait for the flush). */
 export type AckName = 'durable' | 'write-back';
@@ -32,7 +32,7 @@ export interface CdpInfo {
   readonly effectiveMs: number;
   readonly fromMs: number;
   /** Why the two differ; "requested": they do not. */
-  readonly reason: WindowReason;
+  readonly reason: WindowReport['reason'];
   /** Automatic pins. */
   readonly pinCount: number;
 }

@@ -12,7 +12,7 @@
  */
 import { present } from '../base/assert.ts';
 import type { CdpPolicy } from '../base/cdp-policy.ts';
-import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
+import { failure, success } from '../base/errors.ts';
 import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
@@ -21,6 +21,7 @@ import { AckMode, Provisioning } from './catalogue/records.ts';
 import { Cleaner } from './cleaner/cleaner.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MapBudget } from './core/map-budget.ts';
+import { openChangesDevice, openSnapshotDevice } from './core/moment-devices.ts';
 import type { MomentMaps } from './core/moment-maps.ts';
 import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
@@ -39,7 +40,6 @@ import {
   volumeUndoRollback,
 } from './core/view-operations.ts';
 import {
-  identityOf,
   luStateSave,
   type SnapshotTarget,
   snapshotCreate,
@@ -54,13 +54,20 @@ import {
 import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
-import { Operations, SnapshotDevice, VolumeDevice } from './io/devices.ts';
+import { Operations, VolumeDevice } from './io/devices.ts';
 import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
-import { answerSpace } from './liveness/space-report.ts';
-import { whatIfWindow } from './liveness/what-if-window.ts';
+import { askSpace } from './liveness/space-question.ts';
+import type { LogWriter } from './log/log-writer.ts';
 import { Packing } from './pack/packing.ts';
-import type { PoolSpace, Progress, RebuildReport, SpaceQuestion, VerifyReport } from './reports.ts';
+import type {
+  Growth,
+  PoolSpace,
+  Progress,
+  RebuildReport,
+  SpaceQuestion,
+  VerifyReport,
+} from './reports.ts';
 import { RetentionSteward } from './retention/steward.ts';
 import { Scrubber } from './scrub/scrubber.ts';
 
@@ -123,22 +130,13 @@ export class Pool {
     this.#maintenance = maintenance;
     this.#upkeep = helpers.upkeep;
     this.#index = helpers.index;
-    this.#operations = new Operations(
-      parts.reader,
-      {
-        reader: parts.reader,
-        staging: parts.staging,
-        log: () => present(parts.writer, 'log of a writable pool').log,
-      },
-      {
-        admits: (line) => this.#space.admits(line),
-        holds: (request, line) => this.#space.holds(request, line),
-      },
-    );
     const files = { runs: helpers.index.runs, packs: parts.containers };
     this.#space = new Space(parts, files, (request, line) => {
       this.#operations.release(request, line);
     });
+    const { reader, staging } = parts;
+    const log = (): LogWriter => present(parts.writer, 'log of a writable pool').log;
+    this.#operations = new Operations(reader, { reader, staging, log }, this.#space);
     this.#operator = new Operator(parts, maintenance, helpers, readOnly?.reason);
     this.settings = new PoolSettings(this.#operator, this.#space);
     this.warmUp = new WarmUp(parts);
@@ -211,22 +209,8 @@ export class Pool {
 
   /** What the blocks of the log are there for, exact to the block, as of now. Works in slices. */
   spaceAccount(question: SpaceQuestion, progress: Progress, done: Done<PoolSpace>): void {
-    answerSpace(this.#operator, { question, progress, mark: this.mark }, (outcome) => {
-      if (!outcome.ok) {
-        done(outcome);
-        return;
-      }
-      const space = { ...outcome.value, growth: this.#space.forecast() };
-      const { volume, windowMs } = question;
-      if (windowMs === undefined) {
-        done(success(space));
-        return;
-      }
-      const by = { operator: this.#operator, mark: this.mark };
-      whatIfWindow(by, { volume, windowMs }, (found) => {
-        done(found.ok ? success({ ...space, whatIfWindow: found.value }) : found);
-      });
-    });
+    const growth = (): readonly Growth[] => this.#space.forecast();
+    askSpace({ operator: this.#operator, mark: this.mark, growth }, { question, progress }, done);
   }
 
   /** By name order. What it returns is live: read it, keep nothing. */
@@ -287,22 +271,8 @@ export class Pool {
 
   /** A snapshot as a read-only device; close it when the last user left. Throws OperationError not-found. */
   snapshotOpen(volumeName: string, name: string, done: Done<OpenSnapshot>): void {
-    const snapshot = this.snapshot(volumeName, name);
-    this.#operator.moments.open(snapshot, (opened) => {
-      if (opened === undefined) {
-        const message = `snapshot "${volumeName}@${name}" cannot be read: the log is damaged`;
-        const hint = 'Run "tidemark pool verify" to see where.';
-        done(failure(new OperationError(ErrorCode.internal, message, hint)));
-        return;
-      }
-      const { sizeBytes, uuid } = snapshot;
-      const shown = { name: `${volumeName}@${name}`, sizeBytes, identity: identityOf(uuid) };
-      const device = new SnapshotDevice(shown, opened.map, this.#operations);
-      const close = (): void => {
-        opened.release();
-      };
-      done(success({ device, close }));
-    });
+    const by = { operator: this.#operator, operations: this.#operations };
+    openSnapshotDevice(by, { volume: volumeName, name }, done);
   }
 
   /** A past moment of a volume as a read-only device, with what changed in it since another one. */
@@ -310,22 +280,9 @@ export class Pool {
     moments: { readonly volume: string; readonly at: string; readonly since: string },
     done: Done<OpenChanges>,
   ): void {
-    const { volume, at: to, since: from } = moments;
-    this.history.openPair({ volume, from, to }, (outcome) => {
-      if (!outcome.ok) {
-        done(outcome);
-        return;
-      }
-      const pair = outcome.value;
-      const { sizeBytes } = pair.to.moment;
-      const identity = identityOf(this.volume(volume).uuid);
-      const shown = { name: `${volume}@${pair.to.label}`, sizeBytes, identity };
-      const device = new SnapshotDevice(shown, pair.toMap, this.#operations);
-      const close = (): void => {
-        pair.close();
-      };
-      done(success({ device, diff: pair.diff, close }));
-    });
+    const { history } = this;
+    const by = { operator: this.#operator, operations: this.#operations, history };
+    openChangesDevice(by, moments, done);
   }
 
   volumeCreate(

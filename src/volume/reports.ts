@@ -74,6 +74,26 @@ export interface PoolSpace {
   readonly whatIf?: WhatIf;
 }
 
+/** What the pool takes on disk, by kind of file. */
+export interface StoredBytes {
+  readonly segmentBytes: number;
+  readonly packBytes: number;
+  readonly runBytes: number;
+  readonly manifestBytes: number;
+}
+
+/** What a pool that fills up does. */
+export type ReliefStep = 'cleaner' | 'windows' | 'pins' | 'throttle' | 'refuse';
+
+/** A step that was taken. */
+export interface ReliefEvent {
+  readonly step: ReliefStep;
+  readonly text: string;
+  readonly beganMs: number;
+  /** Absent: it still goes on. */
+  endedMs?: number;
+}
+
 /** How much more is stored than a while ago, and when the pool is full at that rate. */
 export interface Growth {
   readonly periodMs: number;
@@ -194,3 +214,22 @@ export interface CleanerStatus {
 
 /** `done` of `total` steps. */
 export type Progress = (done: number, total: number) => void;
+
+/**
+ * unlimited: everything is kept. requested: as the policy says. young: nothing was old enough to be given up yet. idle: nothing was
+ * written since, so there is more than that. growing: what is missing was given up before. budget, pool-full: shortened.
+ */
+type WindowReason =
+  | 'unlimited'
+  | 'requested'
+  | 'young'
+  | 'idle'
+  | 'growing'
+  | 'budget'
+  | 'pool-full';
+
+export interface WindowReport {
+  /** Every moment since then can be opened. */
+  readonly fromMs: number;
+  readonly reason: WindowReason;
+}

@@ -9,8 +9,7 @@
  *                                                         refuse      thin volumes take no new data
  */
 import type { Clock, Log } from '../../base/ports.ts';
-
-export type ReliefStep = 'cleaner' | 'windows' | 'pins' | 'throttle' | 'refuse';
+import type { ReliefEvent, ReliefStep } from '../reports.ts';
 
 const texts: Readonly<Record<ReliefStep, readonly [string, string]>> = {
   cleaner: ['cleaning goes harder', 'cleaning goes on as usual'],
@@ -20,15 +19,6 @@ const texts: Readonly<Record<ReliefStep, readonly [string, string]>> = {
   refuse: ['thin volumes take no new data', 'thin volumes take new data again'],
 };
 const eventsMax = 100;
-
-/** A step that was taken. */
-export interface ReliefEvent {
-  readonly step: ReliefStep;
-  readonly text: string;
-  readonly beganMs: number;
-  /** Absent: it still goes on. */
-  endedMs?: number;
-}
 
 export class Relief {
   readonly #clock: Clock;

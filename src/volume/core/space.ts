@@ -19,15 +19,15 @@ import { slotSizeBytes } from '../format/address.ts';
 import type { WriteGate } from '../io/devices.ts';
 import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
-import type { Growth } from '../reports.ts';
+import type { Growth, ReliefEvent, StoredBytes } from '../reports.ts';
 import { GrowthRecord } from './growth.ts';
 import { type HistoryKeeper, HistoryRelief } from './history-relief.ts';
 import type { Done } from './operator.ts';
 import type { PoolParts } from './parts.ts';
-import { Relief, type ReliefEvent } from './relief.ts';
+import { Relief } from './relief.ts';
 import { moreReserved, Reserves } from './reserves.ts';
 import { pressureAt, type SpaceLimits, sharesOf, spaceLimits } from './space-limits.ts';
-import { type PackList, type RunList, type StoredBytes, StoredCount } from './stored-bytes.ts';
+import { type PackList, type RunList, StoredCount } from './stored-bytes.ts';
 import { type LaneReport, Throttle } from './throttle.ts';
 
 export interface SpaceReport {
@@ -54,7 +54,7 @@ export interface SpaceReport {
 
 /** Who makes room. */
 export interface ReliefDoors {
-  readonly cleaner?: { setPressure(level: CleanerPressure): void };
+  readonly cleaner: { setPressure(level: CleanerPressure): void };
   readonly history: HistoryKeeper;
 }
 
@@ -233,8 +233,9 @@ export class Space implements WriteGate {
     this.#throttle.look(pressureAt(total, this.#limits), (line) => this.#isThick(line));
     const wasSlow = this.#relief.isOn('throttle');
     this.#cleanerPressure = cleanerPressure(pressure, this.#isShort, this.#cleanerPressure);
-    this.#doors?.cleaner?.setPressure(this.#cleanerPressure);
-    this.#relief.set('cleaner', this.#doors?.cleaner !== undefined && this.#isShort, fields);
+    this.#doors?.cleaner.setPressure(this.#cleanerPressure);
+    const cleans = this.#doors !== undefined && this.#parts.settings.cleaner === 'auto';
+    this.#relief.set('cleaner', cleans && this.#isShort, fields);
     this.#relief.set('windows', this.#history?.areWindowsShort === true, fields);
     this.#relief.set('pins', this.#history?.arePinsExpired === true, fields);
     this.#relief.set('throttle', this.#throttle.isOn || (wasSlow && this.#isShort), fields);

@@ -14,18 +14,12 @@ import { footerSizeBytes } from '../format/footer.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import { runName, runPath } from '../index/run-path.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
+import type { StoredBytes } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 
 /** Runs whose size is looked up in one go: 2 us each. */
 const runsPerCount = 500;
 const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
-
-export interface StoredBytes {
-  readonly segmentBytes: number;
-  readonly packBytes: number;
-  readonly runBytes: number;
-  readonly manifestBytes: number;
-}
 
 /** Which runs there are. */
 export interface RunList {

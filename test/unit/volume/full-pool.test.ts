@@ -69,6 +69,24 @@ async function trim(name: string, offset: number, length: number): Promise<IoSta
   return (await submit(pool.volumeOpen(name), { kind: IoKind.trim, offset, length })).status;
 }
 
+async function resizePool(bytes: number): Promise<void> {
+  await ask((done) => {
+    pool.settings.resize(Math.floor(bytes), done);
+  });
+}
+
+async function setProvisioning(provisioning: Provisioning): Promise<void> {
+  await ask((done) => {
+    pool.volumeSetProvisioning({ name: 'lun0', provisioning }, done);
+  });
+}
+
+async function resizeVolume(sizeBytes: number): Promise<void> {
+  await ask((done) => {
+    pool.volumeResize({ name: 'lun0', sizeBytes, force: false }, done);
+  });
+}
+
 describe('a full pool', () => {
   it('refuses writes at the hard limit and serves everything else, also after a restart; takes them when there is space', async () => {
     await create(pool, 'lun0', 2 ** 15);
@@ -109,9 +127,9 @@ describe('a full pool', () => {
     });
 
     // So little more that it is less than the margin: nothing changes.
-    await resize(capacityBytes * 1.002);
+    await resizePool(capacityBytes * 1.002);
     expect(await write(pool, device, 0, new Uint8Array(blockBytes))).toBe(IoStatus.noSpace);
-    await resize(capacityBytes * 1.1);
+    await resizePool(capacityBytes * 1.1);
     expect(await write(pool, device, 0, new Uint8Array(blockBytes))).toBe(IoStatus.ok);
     const events = pool.space().relief.filter(({ step }) => step === 'refuse');
     expect(events.at(-1)?.endedMs).toBeDefined();
@@ -144,12 +162,6 @@ describe('a full pool', () => {
     expect(growth).toEqual([3_600_000, 86_400_000, 604_800_000].map((periodMs) => ({ periodMs })));
     await close(pool);
   });
-
-  async function resize(bytes: number): Promise<void> {
-    await ask((done) => {
-      pool.settings.resize(Math.floor(bytes), done);
-    });
-  }
 });
 
 describe('a thick volume', () => {
@@ -191,28 +203,16 @@ describe('a thick volume', () => {
 
   it('can be made of a thin one and back, and grows only as far as there is space', async () => {
     await create(pool, 'lun0', thickBytes / blockBytes);
-    await set(Provisioning.thick);
+    await setProvisioning(Provisioning.thick);
     expect(pool.volumeOpen('lun0').isThick).toBe(true);
     expect(pool.space().reservedBytes).toBe((thickBytes * 9) / 8);
-    await expect(resize(capacityBytes)).rejects.toThrow('would reserve');
-    await resize(thickBytes * 2);
+    await expect(resizeVolume(capacityBytes)).rejects.toThrow('would reserve');
+    await resizeVolume(thickBytes * 2);
     expect(pool.space().reservedBytes).toBe((thickBytes * 9) / 4);
-    await set(Provisioning.thin);
+    await setProvisioning(Provisioning.thin);
     expect(pool.space().reservedBytes).toBe(0);
-    await resize(capacityBytes);
-    await expect(set(Provisioning.thick)).rejects.toThrow('would reserve');
+    await resizeVolume(capacityBytes);
+    await expect(setProvisioning(Provisioning.thick)).rejects.toThrow('would reserve');
     await close(pool);
   });
-
-  async function set(provisioning: Provisioning): Promise<void> {
-    await ask((done) => {
-      pool.volumeSetProvisioning({ name: 'lun0', provisioning }, done);
-    });
-  }
-
-  async function resize(sizeBytes: number): Promise<void> {
-    await ask((done) => {
-      pool.volumeResize({ name: 'lun0', sizeBytes, force: false }, done);
-    });
-  }
 });
