@@ -8,6 +8,7 @@ import { benchMark } from './mark.ts';
 import { benchNbd } from './nbd.ts';
 import type { Transport } from './peers.ts';
 import { benchRecovery } from './recovery.ts';
+import { benchScale } from './scale.ts';
 import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
@@ -22,6 +23,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|
   mark             time and memory of a pass that finds out which blocks can be reached, per GiB of log
   cleaner          write amplification of the cleaner's policy, beside the reference
   flame            flame graphs of the engine during one job of nbd
+  scale            opening a pool with as many segments as 1 and 10 TiB of log have
   segments         durable writes with and without prepared segments
 
   --rounds N       rounds, of which the median counts (default 3)
@@ -90,6 +92,9 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   flame: async () => {
     await benchFlame({ seconds, folder: values.folder, job: values.job });
+  },
+  scale: async () => {
+    await benchScale({ rounds, count: Number(values.count), folder: values.folder });
   },
   segments: async () => {
     await benchSegments({ rounds, seconds });
