@@ -14,8 +14,6 @@ import { ErrorCode, OperationError } from '../base/errors.ts';
 import { formatMomentTime } from '../base/moment.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Pool } from '../volume/pool.ts';
-import { keptMoments } from '../volume/retention/kept.ts';
-import { windowOf } from '../volume/retention/window-report.ts';
 import { ask } from './history-handlers.ts';
 import type { CdpInfo, CdpWanted } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
@@ -26,7 +24,7 @@ export function cdpHandlers(pool: Pool): Pick<EngineHandlers, 'volumeKept'> {
   return {
     volumeKept: async ({ name }) =>
       await Promise.resolve(
-        keptMoments(pool.volume(name)).map(({ kind, cut, timeMs, label }) => ({
+        pool.retention.kept(name).map(({ kind, cut, timeMs, label }) => ({
           kind,
           at: label,
           position: cut,
@@ -52,7 +50,7 @@ export async function setPolicy(
 ): Promise<void> {
   const policy = wantedPolicy(volume.policy, wanted);
   const nowMs = clock.wallMs();
-  const { fromMs } = windowOf(volume, nowMs);
+  const { fromMs } = pool.retention.window(volume);
   const untilMs = nowMs - policy.windowMs;
   // What was written since the last look is no history worth asking for.
   const lostMs = untilMs - fromMs;
@@ -64,10 +62,10 @@ export async function setPolicy(
   });
 }
 
-export function cdpInfo(volume: Volume, nowMs: number): CdpInfo {
+export function cdpInfo(pool: Pool, volume: Volume, nowMs: number): CdpInfo {
   const { policy, pins } = volume;
   const { windowMs, windowBytes } = policy;
-  const { fromMs, reason } = windowOf(volume, nowMs);
+  const { fromMs, reason } = pool.retention.window(volume);
   return {
     policy: formatCdpPolicy(policy),
     ...(Number.isFinite(windowMs) ? { requestedMs: windowMs } : {}),

@@ -28,11 +28,14 @@ import {
 import type { Done, Operator } from '../core/operator.ts';
 import { addressOf, positionOf } from '../format/address.ts';
 import { volumeAt } from '../history/volume-at.ts';
+import type { WindowReport } from '../reports.ts';
 import { type Anchor, Anchors } from './anchors.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
 import { RetentionClock } from './retention-clock.ts';
 import { expiredPins, isPinDue } from './thinning.ts';
+import { windowOf } from './window-report.ts';
 
 type UnpinnedState = Unpin['pins'][number];
 
@@ -89,6 +92,16 @@ export class RetentionSteward {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+  }
+
+  /** How much of a volume's past can be opened now. */
+  window(volume: VolumeState): WindowReport {
+    return windowOf(volume, this.#operator.parts.host.clock.wallMs());
+  }
+
+  /** What is kept before the window, and where it begins, in order; empty when everything is kept. Throws OperationError not-found. */
+  kept(volume: string): readonly KeptMoment[] {
+    return keptMoments(this.#operator.volume(volume));
   }
 
   /** From now on this much is kept; what was given up before does not come back. Errors: not-found, read-only. */

@@ -1,25 +1,7 @@
 /** How much of a volume's past can be opened, beside what its policy asks for, and why the two differ. */
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import { HorizonReason } from '../catalogue/retention-records.ts';
-
-/**
- * unlimited: everything is kept. requested: as the policy says. young: nothing was old enough to be given up yet. idle: nothing was
- * written since, so there is more than that. growing: what is missing was given up before. budget, pool-full: shortened.
- */
-export type WindowReason =
-  | 'unlimited'
-  | 'requested'
-  | 'young'
-  | 'idle'
-  | 'growing'
-  | 'budget'
-  | 'pool-full';
-
-export interface WindowReport {
-  /** Every moment since then can be opened. */
-  readonly fromMs: number;
-  readonly reason: WindowReason;
-}
+import type { WindowReport } from '../reports.ts';
 
 /** A window moves in steps: so much, in parts of it and at least, is no difference. */
 const toleratedShare = 1 / 8;

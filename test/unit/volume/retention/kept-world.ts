@@ -103,7 +103,7 @@ export class KeptWorld {
   }
 }
 
-export function policyOf(text: string): NonNullable<ReturnType<typeof parseCdpPolicy>> {
+function policyOf(text: string): NonNullable<ReturnType<typeof parseCdpPolicy>> {
   const policy = parseCdpPolicy(text);
   if (policy === undefined) throw new Error(`${text} is no policy`);
   return policy;
