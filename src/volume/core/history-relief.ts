@@ -95,13 +95,14 @@ export class HistoryRelief {
   }
 
   #tell(volume: string, policy: CdpPolicy): void {
-    const keepMs = Math.max(policy.windowMs / 2 ** this.#halvings, limits.reliefWindowMsMin);
-    if (keepMs < policy.windowMs) {
-      const wanted = { volume, keepMs, reason: HorizonReason.poolFull };
-      this.#keeper.advanceHorizon(wanted, (outcome) => {
-        if (!outcome.ok) this.#failed(volume, outcome.error);
-      });
-    }
+    const { windowMs } = policy;
+    const shortMs = Math.max(windowMs / 2 ** this.#halvings, limits.reliefWindowMsMin);
+    // Horizons move in steps: at the least, what lies behind a window is not kept any longer.
+    const keepMs = Math.min(windowMs, shortMs);
+    const wanted = { volume, keepMs, reason: HorizonReason.poolFull };
+    this.#keeper.advanceHorizon(wanted, (outcome) => {
+      if (!outcome.ok) this.#failed(volume, outcome.error);
+    });
     const pinsKeepMs = pinsKeptMs(policy, this.#tiers);
     if (pinsKeepMs === undefined) return;
     this.#keeper.expirePins({ volume, keepMs: pinsKeepMs }, (outcome) => {

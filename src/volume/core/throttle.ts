@@ -74,10 +74,11 @@ export class Throttle {
     return this.#heldCount;
   }
 
-  /** Volumes that are slowed down. */
+  /** Volumes that are slowed down, and were written lately. */
   lanes(): LaneReport[] {
+    const sinceMs = this.#parts.host.clock.monotonicMs() - limits.throttleShownMs;
     return [...this.#laneByLine.values()]
-      .filter(({ delayMs }) => delayMs > 0)
+      .filter(({ delayMs, nextMs }) => delayMs > 0 && nextMs > sinceMs)
       .map(({ line, delayMs, waiting, head }) => ({
         line: line.id,
         bytesPerSecond: Math.round((slotSizeBytes * 1000) / delayMs),
@@ -198,7 +199,7 @@ function newLane(line: Line): Lane {
   return {
     line,
     delayMs: 0,
-    nextMs: 0,
+    nextMs: Number.NEGATIVE_INFINITY,
     waiting: [],
     dueMs: [],
     head: 0,

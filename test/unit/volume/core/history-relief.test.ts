@@ -45,6 +45,7 @@ beforeEach(() => {
     volume('a', 'all:1h,1m:24h,1h:7d'),
     volume('kept', 'all:unlimited'),
     volume('short', 'all:90s'),
+    volume('none', 'all:0'),
   ];
   relief = new HistoryRelief({ clock: time, log, volumes: () => volumes }, keeper);
 });
@@ -70,16 +71,16 @@ describe('history relief', () => {
 
   it('halves windows that are not guaranteed, then gives up the oldest tier of pins, one step in ten seconds', async () => {
     await step(0.9);
-    expect(await step(0.9)).toEqual(['a window 30m', 'short window 1m']);
+    expect(await step(0.9)).toEqual(['a window 30m', 'short window 1m', 'none window 0m']);
     relief.look(0.9, stored);
     told = [];
     relief.look(0.9, stored);
     expect(told).toEqual([]);
     await time.pass(limits.reliefStepMs);
-    expect(await step(0.9)).toEqual(['a window 7.5m', 'short window 1m']);
+    expect(await step(0.9)).toEqual(['a window 7.5m', 'short window 1m', 'none window 0m']);
     expect(relief.arePinsExpired).toBe(false);
-    expect(await step(0.3)).toEqual(['a window 3.75m', 'short window 1m']);
-    expect(await step(0.3)).toEqual(['a window 3.75m', 'short window 1m']);
+    expect(await step(0.3)).toEqual(['a window 3.75m', 'short window 1m', 'none window 0m']);
+    expect(await step(0.3)).toEqual(['a window 3.75m', 'short window 1m', 'none window 0m']);
     expect(await step(0.5)).toContain('a pins 24h');
     expect(await step(0.5)).toContain('a pins 1h');
     expect(await step(0.5)).toContain('a pins 1h');
@@ -95,6 +96,6 @@ describe('history relief', () => {
     expect(await step(0.09)).toEqual([]);
     expect(relief.areWindowsShort).toBe(false);
     expect(await step(0.9)).toEqual([]);
-    expect(await step(0.9)).toEqual(['a window 30m', 'short window 1m']);
+    expect(await step(0.9)).toEqual(['a window 30m', 'short window 1m', 'none window 0m']);
   });
 });

@@ -66,6 +66,9 @@ describe('throttle', () => {
     look(0);
     replace(1, 1000);
     look(0.5);
+    expect(throttle.lanes()).toEqual([]);
+    offer(1, 0);
+    offer(2, 0);
     const rates = throttle.lanes().map(({ line, bytesPerSecond }) => [line, bytesPerSecond]);
     expect(rates).toEqual([
       [1, 40_960_000],
@@ -74,8 +77,8 @@ describe('throttle', () => {
     let passed = 0;
     for (let block = 0; block < 1000; block += 1) if (!offer(1, block)) passed += 1;
     // What is due within a millisecond goes on; the rest is due a tenth of a millisecond after the one before.
-    expect(passed).toBeGreaterThanOrEqual(10);
-    expect(passed).toBeLessThanOrEqual(11);
+    expect(passed).toBeGreaterThanOrEqual(9);
+    expect(passed).toBeLessThanOrEqual(10);
     await time.pass(50);
     expect(released.length).toBeGreaterThan(480);
     expect(released.length).toBeLessThan(520);
@@ -92,6 +95,7 @@ describe('throttle', () => {
     const paces: number[] = [];
     for (const pressure of [0.1, 0.5, 0.75, 0.9, 0.99, 1]) {
       look(pressure);
+      offer(1, 0);
       paces.push((blockBytes * 1000) / (throttle.lanes()[0]?.bytesPerSecond ?? 0));
     }
     const wanted = [0.1 / 9, 0.1, 0.3, 0.9, 2, 2];
