@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { Keeper } from '../volume/keeper.ts';
 import type { KeeperJob } from '../volume/keeper-jobs.ts';
-import { openSqlite } from '../volume/recovery/manifest.ts';
+import { openSqlite } from '../volume/manifest-database.ts';
 import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.

@@ -6,8 +6,8 @@ import { startThread, watchBell } from '../host/threads.ts';
 import { systemTimers } from '../host/timers.ts';
 import { control } from '../volume/commit-ring.ts';
 import type { KeeperResult } from '../volume/keeper-jobs.ts';
+import { openSqlite } from '../volume/manifest-database.ts';
 import type { PoolHost } from '../volume/ports.ts';
-import { openSqlite } from '../volume/recovery/manifest.ts';
 import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 const commitEntry = new URL('./commit-thread.ts', import.meta.url);

@@ -36,6 +36,7 @@ import type {
 } from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
+import { type OpenDatabase } from './manifest-database.ts';
 import { Containers } from './pack/containers.ts';
 import { PackKeeping } from './pack/pack-keeping.ts';
 import { packPath } from './pack/pack-path.ts';
@@ -44,7 +45,6 @@ import {
   isOfHistory,
   type Manifest,
   type ManifestRecord,
-  type OpenDatabase,
   openManifest,
 } from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';

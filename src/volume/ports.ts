@@ -11,7 +11,7 @@ import type { Clock, Disk, Log, Random, Timers } from '../base/ports.ts';
 import type { CommitShared } from './commit-ring.ts';
 import type { KeeperSettings } from './keeper.ts';
 import type { KeeperJob, KeeperResult } from './keeper-jobs.ts';
-import type { OpenDatabase } from './recovery/manifest.ts';
+import type { OpenDatabase } from './manifest-database.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */

@@ -17,7 +17,9 @@ const startedMs = performance.now();
 const { pool, recovery } = await openScalePool(folder);
 const openMs = performance.now() - startedMs;
 const openMiB = residentMiB() - before;
-const viewMs = await timed(() => askView(pool, scaleVolume, round));
+const viewMs = await timed(async () => {
+  await askView(pool, scaleVolume, round);
+});
 const deleteMs = await timed(async () => {
   for (let at = round * deletes; at < (round + 1) * deletes; at += 1) {
     await ask((done) => {

@@ -17,9 +17,10 @@ import {
 import { runPath } from '../../src/volume/index/run-path.ts';
 import { defaultSettings } from '../../src/volume/limits.ts';
 import { segmentPath } from '../../src/volume/log/segment-path.ts';
+import { openSqlite } from '../../src/volume/manifest-database.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../src/volume/pool-open.ts';
-import { Manifest, openSqlite } from '../../src/volume/recovery/manifest.ts';
+import { Manifest } from '../../src/volume/recovery/manifest.ts';
 import { readSuperblock, writeSuperblock } from '../../src/volume/recovery/superblock-file.ts';
 import { inlineHost } from '../support/inline-host.ts';
 

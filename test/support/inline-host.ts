@@ -6,8 +6,8 @@ import { systemTimers } from '../../src/host/timers.ts';
 import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
+import { openSqlite } from '../../src/volume/manifest-database.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
-import { openSqlite } from '../../src/volume/recovery/manifest.ts';
 
 const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 

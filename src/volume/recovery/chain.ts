@@ -63,26 +63,11 @@ export function findChain(
   const files = filesOf(places.disk);
   const ids = [...new Set([...files, ...containers.segIds()])];
   ids.sort((left, right) => left - right);
-  const headers = new Map<number, SegmentHeader>();
-  const errors = new Map<number, string>();
-  let knownThere = 0;
-  for (const segId of ids) {
-    if (known?.has(segId) === true) {
-      knownThere += 1;
-      continue;
-    }
-    const packed = containers.find(segId);
-    if (packed !== undefined) {
-      const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);
-      if (header !== undefined) headers.set(segId, header);
-      continue;
-    }
-    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
-    const found = source.header();
-    source.close();
-    if (found !== undefined) headers.set(segId, found.header);
-    else if (source.headerError !== undefined) errors.set(segId, source.headerError);
-  }
+  const { headers, errors, knownThere } = readHeaders(ids, containers, {
+    segmentSlots,
+    seeds,
+    known,
+  });
   const faults: string[] = [];
   const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
   const knownSegId = known?.last()?.segId ?? 0;
@@ -125,6 +110,44 @@ export function findChain(
   const orphanIds = files.filter((segId) => containers.find(segId) !== undefined);
   const leftoverIds = [...unusedIds, ...orphanIds];
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
+}
+
+/** The headers of the segments that are not known, and of which the disk refused to read them. */
+function readHeaders(
+  ids: readonly number[],
+  containers: Containers,
+  options: {
+    readonly segmentSlots: number;
+    readonly seeds: Seeds;
+    readonly known: KnownSegments | undefined;
+  },
+): {
+  readonly headers: ReadonlyMap<number, SegmentHeader>;
+  readonly errors: ReadonlyMap<number, string>;
+  readonly knownThere: number;
+} {
+  const { segmentSlots, seeds, known } = options;
+  const headers = new Map<number, SegmentHeader>();
+  const errors = new Map<number, string>();
+  let knownThere = 0;
+  for (const segId of ids) {
+    if (known?.has(segId) === true) {
+      knownThere += 1;
+      continue;
+    }
+    const packed = containers.find(segId);
+    if (packed !== undefined) {
+      const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);
+      if (header !== undefined) headers.set(segId, header);
+      continue;
+    }
+    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
+    const found = source.header();
+    source.close();
+    if (found !== undefined) headers.set(segId, found.header);
+    else if (source.headerError !== undefined) errors.set(segId, source.headerError);
+  }
+  return { headers, errors, knownThere };
 }
 
 function filesOf(disk: Disk): number[] {

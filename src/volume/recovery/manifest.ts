@@ -25,6 +25,7 @@ import { FormatError } from '../format/format-error.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSummary } from '../index/run-writer.ts';
+import type { OpenDatabase } from '../manifest-database.ts';
 import {
   applyRetention,
   changePolicy,
@@ -48,20 +49,6 @@ export interface ManifestRecord {
 export interface ManifestEpoch {
   readonly epoch: number;
   readonly openId: Uint8Array;
-}
-
-/** Opens the database at `path`; the simulator has its own. Throws SqliteError. */
-export type OpenDatabase = (
-  path: string,
-  options?: { readonly isReadOnly: boolean },
-) => Database.Database;
-
-export function openSqlite(
-  path: string,
-  options?: { readonly isReadOnly: boolean },
-): Database.Database {
-  const isReadOnly = options?.isReadOnly === true;
-  return new Database(path, { readonly: isReadOnly, fileMustExist: isReadOnly });
 }
 
 const schema = `

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Manifest, type ManifestRecord, openSqlite } from '../../../src/volume/recovery/manifest.ts';
+import { openSqlite } from '../../../src/volume/manifest-database.ts';
+import { Manifest, type ManifestRecord } from '../../../src/volume/recovery/manifest.ts';
 
 const poolUuid = new Uint8Array(16).fill(7);
 
