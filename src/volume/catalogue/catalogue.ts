@@ -16,6 +16,7 @@ import {
   type AckMode,
   type CatalogueRecord,
   type Fork,
+  isRetention,
   type PastMoment,
   Provisioning,
   type Revert,
@@ -24,6 +25,7 @@ import {
   type VolCreate,
   type VolSet,
 } from './records.ts';
+import type { Horizon, Pin, Unpin } from './retention-records.ts';
 
 export interface SnapshotState {
   readonly uuid: Uint8Array;
@@ -180,6 +182,11 @@ export class Catalogue {
   /** Applies the record at `position`. Throws FormatError when it contradicts what came before (a damaged or foreign log). */
   apply(record: CatalogueRecord, position: number): void {
     assert(position >= this.#appliedPosition, 'catalogue records out of order');
+    if (isRetention(record)) this.#keep(record, position);
+    else this.#change(record, position);
+  }
+
+  #change(record: Exclude<CatalogueRecord, Pin | Unpin | Horizon>, position: number): void {
     switch (record.kind) {
       case 'vol-create':
       case 'view':
@@ -207,17 +214,6 @@ export class Catalogue {
       case 'snap-delete':
         this.#snapshotDelete(record.uuid);
         break;
-      case 'pin': {
-        const pin = pinAt(record, position);
-        for (const line of record.lines) addPin(this.#volumeOfLine(line), pin);
-        break;
-      }
-      case 'unpin':
-        for (const { line, cut } of record.pins) removePin(this.#volumeOfLine(line), cut);
-        break;
-      case 'horizon':
-        for (const move of record.moves) moveHorizon(this.#volumeOfLine(move.line), move, position);
-        break;
       case 'lu-state':
         this.#volume(record.uuid).luState = record.state;
         break;
@@ -234,6 +230,17 @@ export class Catalogue {
     const volume = this.#volumeById.get(uuidText(uuid));
     if (volume === undefined) throw new FormatError(`no volume ${uuidText(uuid)}`);
     return volume;
+  }
+
+  #keep(record: Pin | Unpin | Horizon, position: number): void {
+    if (record.kind === 'pin') {
+      const pin = pinAt(record, position);
+      for (const line of record.lines) addPin(this.#volumeOfLine(line), pin);
+    } else if (record.kind === 'unpin') {
+      for (const { line, cut } of record.pins) removePin(this.#volumeOfLine(line), cut);
+    } else {
+      for (const move of record.moves) moveHorizon(this.#volumeOfLine(move.line), move, position);
+    }
   }
 
   #volumeOfLine(line: number): VolumeState {

@@ -166,6 +166,11 @@ export type CatalogueRecord =
   | CheckpointPart
   | Epoch;
 
+/** Whether it says what is kept of the past of volumes. */
+export function isRetention(record: CatalogueRecord): record is Pin | Unpin | Horizon {
+  return record.kind === 'pin' || record.kind === 'unpin' || record.kind === 'horizon';
+}
+
 /** The record as it goes into the log. */
 export function encodeRecord(record: CatalogueRecord): CatalogueEntry {
   const line = 'line' in record ? record.line : 0;
@@ -192,6 +197,7 @@ const typeByKind = {
 
 function encodePayload(record: CatalogueRecord): TlvWriter {
   const writer = new TlvWriter();
+  if (isRetention(record)) return encodeRetention(writer, record);
   switch (record.kind) {
     case 'vol-create':
       return encodeProvisioning(encodeIdentity(writer, record), record);
@@ -199,11 +205,7 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
       encodeFork(encodeIdentity(writer, record), record);
       return writer.bytes(tag.sourceUuid, record.sourceUuid).text(tag.label, record.label);
     case 'vol-set':
-      writer.bytes(tag.volumeUuid, record.uuid);
-      if (record.name !== undefined) writer.text(tag.name, record.name);
-      if (record.ack !== undefined) writer.number(tag.ack, record.ack);
-      encodePolicy(writer, record.policy);
-      return encodeProvisioning(writer, record);
+      return encodeSet(writer.bytes(tag.volumeUuid, record.uuid), record);
     case 'vol-resize':
       return writer.bytes(tag.volumeUuid, record.uuid).number(tag.sizeBytes, record.sizeBytes);
     case 'vol-delete':
@@ -226,10 +228,6 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
       return writer;
     case 'snap-delete':
       return writer.bytes(tag.snapshotUuid, record.uuid);
-    case 'pin':
-    case 'unpin':
-    case 'horizon':
-      return encodeRetention(writer, record);
     case 'lu-state':
       return writer.bytes(tag.volumeUuid, record.uuid).bytes(tag.luState, record.state);
     case 'checkpoint':
@@ -246,6 +244,13 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
     default:
       return unreachable(record);
   }
+}
+
+function encodeSet(writer: TlvWriter, record: VolSet): TlvWriter {
+  if (record.name !== undefined) writer.text(tag.name, record.name);
+  if (record.ack !== undefined) writer.number(tag.ack, record.ack);
+  encodePolicy(writer, record.policy);
+  return encodeProvisioning(writer, record);
 }
 
 function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter {
@@ -289,16 +294,8 @@ export function decodeRecord(type: number, line: number, payload: Uint8Array): C
   return decode(line, payload);
 }
 
-const identityTags = [
-  tag.volumeUuid,
-  tag.name,
-  tag.sizeBytes,
-  tag.naa,
-  tag.serial,
-  tag.ack,
-  tag.createdMs,
-  ...policyTags,
-];
+const nameTags = [tag.volumeUuid, tag.name, tag.naa, tag.serial];
+const identityTags = [...nameTags, tag.sizeBytes, tag.ack, tag.createdMs, ...policyTags];
 const forkTags = [tag.parentLine, tag.forkPosition];
 
 const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([

@@ -59,15 +59,19 @@ function keepVolume(kept: KeptLines, volume: VolumeState): void {
     if (from <= to) kept.window(line, from, to);
   }
   for (const { line, cut } of volume.snapshotByName.values()) kept.pin(line, cut);
-  let span = 0;
-  for (const { cut } of volume.pins) {
-    // The line in which the volume was before the cut: both lists are in order.
-    while ((volume.history[span + 1]?.fromPosition ?? cut) < cut) span += 1;
-    kept.pin(volume.history[span]?.line ?? volume.line, cut);
-  }
+  keepPins(kept, volume);
   // An undo goes back to what the newest rollback or refresh left.
   const left = volume.history.findLast(({ leftAt }) => leftAt !== undefined);
   if (left?.leftAt !== undefined) kept.pin(left.line, left.leftAt.position);
+}
+
+function keepPins(kept: KeptLines, { pins, history, line }: VolumeState): void {
+  let span = 0;
+  for (const { cut } of pins) {
+    // The line in which the volume was before the cut: both lists are in order.
+    while ((history[span + 1]?.fromPosition ?? cut) < cut) span += 1;
+    kept.pin(history[span]?.line ?? line, cut);
+  }
 }
 
 class KeptLines {
@@ -98,7 +102,7 @@ class KeptLines {
       if (!this.#byLine.has(parentLine)) insert(open, parentLine);
       this.pin(parentLine, forkPosition);
     }
-    return found.reverse();
+    return found.toReversed();
   }
 
   #of(line: number): Building {

@@ -230,15 +230,13 @@ export class RetentionSteward {
     let room: number = limits.pinsLookedAtMax;
     for (const volume of this.#operator.parts.catalogue.volumes()) {
       const { policy, pins } = volume;
-      const lastMs = pins.at(-1)?.timeMs ?? volume.createdMs;
-      const isDue = isPinDue(policy, lastMs, times.poolMs);
-      if (isDue && this.#hasChanged(volume, pins.at(-1)?.cut)) pinned.push(volume);
+      if (this.#isPinned(volume, times)) pinned.push(volume);
       const move = this.#moveOf(volume, times);
       if (move !== undefined) moves.push(move);
       const notes = this.#notesOf(volume);
-      if (pins.length === 0 || times.ageMs < notes.thinMs || room <= 0) continue;
+      const isFull = room <= 0 || unpinned.length >= limits.unpinsAtOnceMax;
+      if (pins.length === 0 || times.ageMs < notes.thinMs || isFull) continue;
       room -= pins.length;
-      if (unpinned.length >= limits.unpinsAtOnceMax) continue;
       const old = expiredPins(pins, policy, times.ageMs);
       unpinned.push(...old.map(({ cut }) => this.#stateAt(volume, cut)));
       if (isFinal || old.length === 0) {
@@ -248,6 +246,13 @@ export class RetentionSteward {
     return { pinned, unpinned, moves };
   }
 
+  /** Whether the volume gets a pin now. */
+  #isPinned(volume: VolumeState, { poolMs }: Times): boolean {
+    const last = volume.pins.at(-1);
+    const isDue = isPinDue(volume.policy, last?.timeMs ?? volume.createdMs, poolMs);
+    return isDue && this.#hasChanged(volume, last?.cut);
+  }
+
   /** Whether anything was written to the volume at `position` or behind; undefined = since it was made. */
   #hasChanged(volume: VolumeState, position: number | undefined): boolean {
     const last = this.#operator.parts.lineById.get(volume.line)?.lastPosition ?? 0;
@@ -255,20 +260,29 @@ export class RetentionSteward {
   }
 
   #moveOf(volume: VolumeState, { ageMs }: Times): HorizonMove | undefined {
-    const { policy, horizon, line } = volume;
-    const { windowMs, windowBytes } = policy;
-    const oldest = this.#oldest(volume);
+    const { policy, horizon, line, createdMs } = volume;
     // Nothing was written since: there is nothing to give up.
     if (!this.#hasChanged(volume, horizon?.position)) return undefined;
+    const target = this.#target(volume, ageMs);
+    if (target === undefined || target.position <= this.#oldest(volume)) return undefined;
+    const isByAge = target.reason === HorizonReason.age;
+    const stepMs = Math.max(this.#stepMs, isByAge ? policy.windowMs / limits.windowSteps : 0);
+    return target.timeMs - (horizon?.timeMs ?? createdMs) < stepMs
+      ? undefined
+      : { line, ...target };
+  }
+
+  /** Where the policy has the window begin; undefined = it has nothing to give up yet. */
+  #target(volume: VolumeState, ageMs: number): Omit<HorizonMove, 'line'> | undefined {
+    const { windowMs, windowBytes } = volume.policy;
     const byAge = Number.isFinite(windowMs) ? this.#anchors.at(ageMs - windowMs) : undefined;
     const byBytes =
       windowBytes === undefined ? undefined : this.#notesOf(volume).budget.horizon(windowBytes);
-    const isBudget = (byBytes?.position ?? -1) > (byAge?.position ?? -1);
-    const target = isBudget ? byBytes : byAge;
-    if (target === undefined || target.position <= oldest) return undefined;
-    const stepMs = Math.max(this.#stepMs, isBudget ? 0 : windowMs / limits.windowSteps);
-    if (target.timeMs - (horizon?.timeMs ?? volume.createdMs) < stepMs) return undefined;
-    return { line, ...target, reason: isBudget ? HorizonReason.budget : HorizonReason.age };
+    if (byBytes !== undefined && byBytes.position > (byAge?.position ?? -1)) {
+      const { position, timeMs } = byBytes;
+      return { position, timeMs, reason: HorizonReason.budget };
+    }
+    return byAge && { ...byAge, reason: HorizonReason.age };
   }
 
   /** Everything of the volume before it is given up already, or was never there. */
