@@ -95,6 +95,7 @@ export class StoreProcess {
   constructor(options: StoreProcessOptions) {
     this.#options = options;
     this.machine = options.machine;
+    this.machine.manifest.beginLife();
     const { random, machine } = options;
     this.#scheduler = new Scheduler(random, machine.nowMs);
     this.#scheduler.stepWall(machine.wallOffsetMs);
