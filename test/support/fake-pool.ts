@@ -16,7 +16,15 @@ import type {
 } from '../../src/engine/protocol.ts';
 import type { EngineHandlers } from '../../src/engine/rpc.ts';
 import type { ScrubStatus } from '../../src/volume/reports.ts';
-import { cleanedBy, fakeCleaner, fakeScrub, fakeSpace, scrubSummary } from './fake-upkeep.ts';
+import {
+  cleanedBy,
+  fakeCleaner,
+  fakeRate,
+  fakeScrub,
+  fakeSpace,
+  fakeUse,
+  scrubSummary,
+} from './fake-upkeep.ts';
 import { sleep } from './run.ts';
 
 /** What makes a volume a view. */
@@ -131,11 +139,7 @@ export class FakePool {
     },
     poolSpace: async ({ volume, deleted, windowMs }, progress) => {
       progress(1, 2);
-      const space = fakeSpace(this.state, this.momentMs, { volume, deleted });
-      const freedBytes = windowMs === 0 ? space.historyBytes : 0;
-      return await answer(
-        windowMs === undefined ? space : { ...space, whatIfWindow: { windowMs, freedBytes } },
-      );
+      return await answer(fakeSpace(this.state, this.momentMs, { volume, deleted, windowMs }));
     },
     scrubStatus: async () => await answer(this.scrub),
     scrubStart: async ({ bytesPerSecond }) => {
@@ -289,18 +293,8 @@ export class FakePool {
           length: 4096,
         },
       }),
-    volumeRate: async ({ name, bucketCount }) => {
-      const { createdMs } = this.#volume(name);
-      const toMs = createdMs + bucketCount * 1000;
-      const buckets = Array.from({ length: bucketCount }, (_, index) => ({
-        fromMs: createdMs + index * 1000,
-        writtenBytes: index * 4096,
-        clearedBytes: index === 1 ? 8192 : 0,
-        changeCount: index,
-      }));
-      const gaps = [{ fromMs: createdMs + 1000, toMs: createdMs + 3000, position: 77 }];
-      return await answer({ windowFromMs: createdMs, fromMs: createdMs, toMs, buckets, gaps });
-    },
+    volumeRate: async ({ name, bucketCount }) =>
+      await answer(fakeRate(this.#volume(name).createdMs, bucketCount)),
     snapshotDelete: async ({ volume, name, force }) => {
       const kept = this.state.snapshots.filter(
         (each) => each.volume !== volume || each.name !== name,
@@ -478,20 +472,11 @@ export class FakePool {
   }
 
   #status(): PoolStatus {
-    const { limits } = this.state;
     return {
       name: this.name,
       uuid: '00000000-0000-4000-8000-000000000000',
       state: 'online',
-      capacityBytes: this.state.capacityBytes,
-      usedBytes: 32 * 1024 ** 2,
-      stored: { segmentBytes: 33_554_432, packBytes: 0, runBytes: 4096, manifestBytes: 8192 },
-      softLimitBytes: Math.trunc((this.state.capacityBytes * limits.softPermille) / 1000),
-      writeLimitBytes: Math.trunc((this.state.capacityBytes * limits.hardPermille) / 1000),
-      reservedBytes: 0,
-      relief: [],
-      throttled: [],
-      fileSystemFreeBytes: 200 * 1024 ** 3,
+      ...fakeUse(this.state),
       segmentCount: 1,
       readySegmentCount: 1,
       volumeCount: this.state.volumes.length - Object.keys(this.state.views).length,

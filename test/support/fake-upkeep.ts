@@ -1,6 +1,7 @@
 /** What an engine without a store says of space, of its cleaner and of its scrubber. */
 import type { PoolStatus } from '../../src/engine/protocol.ts';
-import type { PoolSpace, ScrubStatus } from '../../src/volume/reports.ts';
+import type { Rate } from '../../src/volume/history.ts';
+import type { PoolSpace, ScrubStatus, SpaceQuestion } from '../../src/volume/reports.ts';
 import type { FakeState } from './fake-pool.ts';
 
 export const fakeScrub: ScrubStatus = {
@@ -54,11 +55,37 @@ export function cleanedBy(momentMs: number): PoolStatus['cleaner'] {
   };
 }
 
+type UseField =
+  | 'capacityBytes'
+  | 'usedBytes'
+  | 'stored'
+  | 'softLimitBytes'
+  | 'writeLimitBytes'
+  | 'reservedBytes'
+  | 'relief'
+  | 'throttled'
+  | 'fileSystemFreeBytes';
+
+/** What is used of the pool, and its limits. */
+export function fakeUse({ capacityBytes, limits }: FakeState): Pick<PoolStatus, UseField> {
+  return {
+    capacityBytes,
+    usedBytes: 32 * 1024 ** 2,
+    stored: { segmentBytes: 33_554_432, packBytes: 0, runBytes: 4096, manifestBytes: 8192 },
+    softLimitBytes: Math.trunc((capacityBytes * limits.softPermille) / 1000),
+    writeLimitBytes: Math.trunc((capacityBytes * limits.hardPermille) / 1000),
+    reservedBytes: 0,
+    relief: [],
+    throttled: [],
+    fileSystemFreeBytes: 200 * 1024 ** 3,
+  };
+}
+
 /** Of volumes in which 8 KiB are mapped, as this engine's are, and snapshots that share half of them. */
 export function fakeSpace(
   state: FakeState,
   momentMs: number,
-  { volume, deleted }: { readonly volume: string | undefined; readonly deleted: readonly string[] },
+  { volume, deleted, windowMs }: SpaceQuestion,
 ): PoolSpace {
   const volumes = state.volumes.filter((each) => volume === undefined || each.name === volume);
   const snapshots = state.snapshots.filter((each) => each.volume === volume);
@@ -99,5 +126,21 @@ export function fakeSpace(
       uniqueBytes: 4096,
     })),
     ...(deleted.length === 0 ? {} : { whatIf: { deleted, freedBytes, historyBytes: 0 } }),
+    ...(windowMs === undefined
+      ? {}
+      : { whatIfWindow: { windowMs, freedBytes: windowMs === 0 ? 32_768 : 0 } }),
   };
+}
+
+/** A volume that is written more and more. */
+export function fakeRate(createdMs: number, bucketCount: number): Rate {
+  const toMs = createdMs + bucketCount * 1000;
+  const buckets = Array.from({ length: bucketCount }, (_, index) => ({
+    fromMs: createdMs + index * 1000,
+    writtenBytes: index * 4096,
+    clearedBytes: index === 1 ? 8192 : 0,
+    changeCount: index,
+  }));
+  const gaps = [{ fromMs: createdMs + 1000, toMs: createdMs + 3000, position: 77 }];
+  return { windowFromMs: createdMs, fromMs: createdMs, toMs, buckets, gaps };
 }
