@@ -20,14 +20,14 @@ import { openPoolIndex } from './core/pool-index.ts';
 import { relogTail } from './core/relog.ts';
 import { RunUpkeep } from './core/run-upkeep.ts';
 import { SegmentReading } from './core/segment-contents.ts';
-import { addressOf, frameAddressOf, positionOf, segIdOf, slotSizeBytes } from './format/address.ts';
+import { positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
 import type { Superblock } from './format/superblock.ts';
 import { BlockReader } from './io/block-reader.ts';
 import { Residency } from './io/residency.ts';
 import { SegmentFiles } from './io/segment-files.ts';
-import type { KeeperResult } from './keeper-jobs.ts';
+import type { KeeperResult, RecoveredLog } from './keeper-jobs.ts';
 import { limits, type StoreSettings } from './limits.ts';
 import { CrcTables } from './log/crc-tables.ts';
 import { HybridClock } from './log/hybrid-clock.ts';
@@ -40,8 +40,8 @@ import { Containers } from './pack/containers.ts';
 import { settlePacks } from './pack/settle-packs.ts';
 import { Pool } from './pool.ts';
 import type { PoolHost } from './ports.ts';
-import { readKnownLog } from './recovery/manifest.ts';
-import { type Recovered, recoverLog } from './recovery/recover.ts';
+import { type KnownLog, readKnownLog } from './recovery/manifest.ts';
+import { bytesSinceCheckpoint, type Recovered, recoverLog } from './recovery/recover.ts';
 import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
 
 export interface OpenPoolOptions {
@@ -129,14 +129,8 @@ class Opening {
       segmentSlots: found.segmentSlots,
       packed: containers,
     });
-    const recovered = recoverLog({
-      disk: this.#host.disk,
-      containers,
-      superblock: found,
-      leaves,
-      crcTables,
-      known,
-    });
+    const read = { superblock: found, leaves, crcTables, containers, known };
+    const recovered = recoverLog({ disk: this.#host.disk, ...read });
     const isReadOnly = recovered.faults.length > 0;
     if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
@@ -148,26 +142,10 @@ class Opening {
     const opened: OpenedPool = {
       pool,
       isNew: this.#isNew,
-      recovery: {
-        logBytes: recovered.logBytes,
-        isWhole: recovered.readFrom === 0,
-        tailFrames: recovered.tailFrames,
-        wasClean: found.isClean,
-        relogged: recovered.relog.length,
-      },
+      recovery: recoveryOf(recovered, found),
     };
     // A read-only pool is evidence: nothing in its folder changes.
-    if (!isReadOnly) {
-      maintenance.openManifest({
-        endPosition: positionOf(recovered.endAddress, 0),
-        isWhole: recovered.readFrom === 0,
-        rowsFrom: recovered.readFrom,
-        knownPosition: known?.appliedPosition ?? 0,
-        records: recovered.records,
-        segments: recovered.sealed,
-        epochs: recovered.catalogue.epochs,
-      });
-    }
+    if (!isReadOnly) maintenance.openManifest(recoveredLog(recovered, known));
     const sealOpen = (): void => {
       if (isReadOnly) return;
       for (const segment of recovered.segments.notSealed()) {
@@ -475,19 +453,27 @@ function makePool(
   return { pool, upkeep, moments };
 }
 
-/** Bytes of the log behind its newest checkpoint (all of it when there is none). */
-function bytesSinceCheckpoint(recovered: Recovered): number {
-  const last = recovered.records.findLast(({ record }) => record.kind === 'checkpoint');
-  const from = last === undefined ? 0 : frameAddressOf(last.position);
-  let bytes = 0;
-  const { segments } = recovered;
-  for (let index = segments.indexOf(segIdOf(from)); index < segments.size; index += 1) {
-    const segment = segments.at(index);
-    if (segment === undefined) break;
-    const start = Math.max(from, addressOf(segment.segId, 0));
-    bytes += Math.max(0, segment.endAddress - start) * slotSizeBytes;
-  }
-  return bytes;
+function recoveryOf(recovered: Recovered, found: Superblock): OpenedPool['recovery'] {
+  return {
+    logBytes: recovered.logBytes,
+    isWhole: recovered.readFrom === 0,
+    tailFrames: recovered.tailFrames,
+    wasClean: found.isClean,
+    relogged: recovered.relog.length,
+  };
+}
+
+/** What the keeper must know to bring the manifest to the recovered state. */
+function recoveredLog(recovered: Recovered, known: KnownLog | undefined): RecoveredLog {
+  return {
+    endPosition: positionOf(recovered.endAddress, 0),
+    isWhole: recovered.readFrom === 0,
+    rowsFrom: recovered.readFrom,
+    knownPosition: known?.appliedPosition ?? 0,
+    records: recovered.records,
+    segments: recovered.sealed,
+    epochs: recovered.catalogue.epochs,
+  };
 }
 
 function fileSize(disk: Disk, path: string): number {

@@ -69,12 +69,12 @@ export function findChain(
     known,
   });
   const faults: string[] = [];
-  const counting = [...headers].filter(([, { epoch }]) => voidEpoch === 0 || epoch < voidEpoch);
+  const epochEnd = voidEpoch === 0 ? Number.POSITIVE_INFINITY : voidEpoch;
+  const counting = [...headers].filter(([, { epoch }]) => epoch < epochEnd);
   const knownSegId = known?.last()?.segId ?? 0;
   const links = linkBackwards(new Map(counting), knownSegId, faults);
-  if (known !== undefined && knownThere < known.size) {
-    faults.push(`${known.size - knownThere} segments are missing`);
-  }
+  const missing = (known?.size ?? 0) - knownThere;
+  if (missing > 0) faults.push(`${missing} segments are missing`);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
   const unusedIds = ids.filter(
@@ -86,27 +86,24 @@ export function findChain(
       known?.has(segId) !== true,
   );
   // Packs that nothing is missing without were on their way out.
-  const isWhole =
-    links[0]?.header.previousSegId === knownSegId && knownThere === (known?.size ?? 0);
+  const isWhole = links[0]?.header.previousSegId === knownSegId && missing === 0;
   if (!isWhole) {
     for (const { text } of containers.damaged) faults.push(text);
   }
-  const newest = links.at(-1)?.segId ?? 0;
-  for (const [segId, error] of errors) {
-    if (segId < newest) continue;
-    faults.push(`segment ${segId}: nobody knows what it holds (${error})`);
-  }
-  let durableThrough = 0;
-  for (const link of links) {
-    durableThrough = Math.max(durableThrough, link.header.durableThrough);
-  }
-  for (const segId of unusedIds) {
-    const stray = strayDurable(containers, segId, segmentSlots, seeds);
-    durableThrough = Math.max(durableThrough, stray);
+  faults.push(...unreadableFaults(errors, links.at(-1)?.segId ?? 0));
+  const strays = unusedIds.map((segId) => {
+    return { segId, durable: strayDurable(containers, segId, segmentSlots, seeds) };
+  });
+  for (const { segId, durable } of strays) {
     // Frames alone prove nothing: a machine lost in the first write to a segment may keep them and lose the header.
-    if (stray <= addressOf(segId, 0)) continue;
+    if (durable <= addressOf(segId, 0)) continue;
     faults.push(`segment ${segId}: header unreadable, but it held durable frames; they are lost`);
   }
+  const vouched = [
+    ...links.map(({ header }) => header.durableThrough),
+    ...strays.map(({ durable }) => durable),
+  ];
+  const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
   const orphanIds = files.filter((segId) => containers.find(segId) !== undefined);
   const leftoverIds = [...unusedIds, ...orphanIds];
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
@@ -148,6 +145,13 @@ function readHeaders(
     else if (source.headerError !== undefined) errors.set(segId, source.headerError);
   }
   return { headers, errors, knownThere };
+}
+
+/** Segments before the newest one of the log that cannot be read would be missing in it: that is told by the chain. */
+function unreadableFaults(errors: ReadonlyMap<number, string>, newest: number): string[] {
+  return [...errors]
+    .filter(([segId]) => segId >= newest)
+    .map(([segId, error]) => `segment ${segId}: nobody knows what it holds (${error})`);
 }
 
 function filesOf(disk: Disk): number[] {

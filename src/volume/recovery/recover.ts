@@ -112,6 +112,21 @@ function recoverKnown(options: RecoverOptions): Recovered | undefined {
   }
 }
 
+/** Bytes of the log behind its newest checkpoint (all of it when there is none). */
+export function bytesSinceCheckpoint(recovered: Recovered): number {
+  const last = recovered.records.findLast(({ record }) => record.kind === 'checkpoint');
+  const from = last === undefined ? 0 : frameAddressOf(last.position);
+  let bytes = 0;
+  const { segments } = recovered;
+  for (let index = segments.indexOf(segIdOf(from)); index < segments.size; index += 1) {
+    const segment = segments.at(index);
+    if (segment === undefined) break;
+    const start = Math.max(from, addressOf(segment.segId, 0));
+    bytes += Math.max(0, segment.endAddress - start) * slotSizeBytes;
+  }
+  return bytes;
+}
+
 interface Cut {
   readonly address: number;
   readonly relog: readonly TailRecord[];
@@ -169,28 +184,37 @@ class Recovery {
     this.#replaySegments(chain.links);
     const last = this.#segments.last();
     const endAddress = last?.endAddress ?? 0;
-    if (endAddress < this.#durableThrough && this.#faults.length === 0) {
-      this.#faults.push(
-        `the log ends at address ${endAddress}, but was durable through ${this.#durableThrough}`,
-      );
-    }
+    this.#checkEnd(endAddress);
     if (known !== undefined && this.#isDoubtful(known, endAddress)) return undefined;
     if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
       return this.#recoverWithout(last.segId, endAddress);
     }
+    return this.#recovered(chain);
+  }
+
+  #checkEnd(endAddress: number): void {
+    if (endAddress >= this.#durableThrough || this.#faults.length > 0) return;
+    this.#faults.push(
+      `the log ends at address ${endAddress}, but was durable through ${this.#durableThrough}`,
+    );
+  }
+
+  #recovered(chain: Chain): Recovered {
     const isDamaged = this.#faults.length > 0;
     const lineById = isDamaged ? this.#lines(this.#replayMaps()) : new Map<number, Line>();
+    const isWhole = this.#options.known === undefined;
+    const last = this.#segments.last();
     return {
       catalogue: this.#replay.catalogue,
       records: this.#replay.records,
       lineById,
       segments: this.#segments,
       sealed: this.#sealed,
-      readFrom: known === undefined ? 0 : (first?.segId ?? 0),
+      readFrom: isWhole ? 0 : (chain.links[0]?.segId ?? 0),
       leftoverPaths: chain.leftoverIds.map(segmentPath),
       nextSegId: Math.max(chain.segIdMax, this.#superblock.segIdHighWater) + 1,
       lastSegId: last?.segId ?? 0,
-      endAddress,
+      endAddress: last?.endAddress ?? 0,
       digest: this.#digest,
       lastHlcMs: this.#lastHlcMs,
       faults: this.#faults,
