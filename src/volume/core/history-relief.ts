@@ -120,7 +120,7 @@ export class HistoryRelief {
 }
 
 /** How old a pin may be when so many tiers, from the coarsest on, are given up; undefined = as old as the policy says. */
-export function pinsKeptMs({ windowMs, tiers }: CdpPolicy, count: number): number | undefined {
+function pinsKeptMs({ windowMs, tiers }: CdpPolicy, count: number): number | undefined {
   if (count === 0 || tiers.length === 0) return undefined;
   return tiers[tiers.length - 1 - count]?.keepMs ?? windowMs;
 }

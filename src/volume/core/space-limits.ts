@@ -34,7 +34,7 @@ export interface SpaceLimits {
   readonly runBytes: number;
 }
 
-export const defaultShares: SpaceShares = { soft: 0.85, hard: 0.95 };
+const defaultShares: SpaceShares = { soft: 0.85, hard: 0.95 };
 /** Above 95 % copying survivors costs ten blocks and more for each that is won; below 50 % most of the pool would be idle. */
 const softShareMin = 0.5;
 const hardShareMax = 0.96;

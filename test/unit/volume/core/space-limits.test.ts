@@ -2,13 +2,15 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   checkShares,
-  defaultShares,
   pressureAt,
+  sharesOf,
   spaceLimits,
 } from '../../../../src/volume/core/space-limits.ts';
 
 const segmentBytes = 32 * 2 ** 20;
 const gib = 2 ** 30;
+/** Of a pool that was told nothing else. */
+const defaultShares = sharesOf({ softPermille: 0, hardPermille: 0 });
 
 describe('limits of use', () => {
   it('are 85 and 95 percent, with 3.5 percent kept back, in a pool of usual size', () => {
