@@ -101,7 +101,9 @@ export class Keeper {
 
   /** Does one job. Throws only what is a programming error. */
   run(job: KeeperJob): KeeperResult {
-    this.#arePacksKnown ||= this.#attempt(() => this.#containers.load()).error === undefined;
+    if (!this.#arePacksKnown) {
+      this.#arePacksKnown = this.#attempt(() => this.#containers.load()).error === undefined;
+    }
     switch (job.kind) {
       case 'prepare':
         return { kind: 'prepare', segId: job.segId, ...this.#attempt(() => this.#prepare(job)) };
@@ -133,21 +135,9 @@ export class Keeper {
       case 'mark':
         return { kind: 'mark', ...this.#mark.step(job.plan) };
       case 'pack':
-        return this.#pack(job.plan);
       case 'verify-pack':
-        return {
-          kind: 'verify-pack',
-          ...this.#attempt(() => {
-            this.#packs.verify(job.packId);
-          }),
-        };
       case 'remove-files':
-        return {
-          kind: 'remove-files',
-          ...this.#attempt(() => {
-            this.#remove(job.segIds, job.packIds);
-          }),
-        };
+        return this.#packed(job);
       case 'rebuild-manifest':
         return this.#rebuildManifest(job.segments);
       default:
@@ -346,6 +336,18 @@ export class Keeper {
       }
     });
     return { kind: 'rebuild-footer', segId, wasEqual, entryCount, ...outcome };
+  }
+
+  #packed(
+    job: Extract<KeeperJob, { kind: 'pack' | 'verify-pack' | 'remove-files' }>,
+  ): KeeperResult {
+    if (job.kind === 'pack') return this.#pack(job.plan);
+    const { kind } = job;
+    const outcome = this.#attempt(() => {
+      if (job.kind === 'verify-pack') this.#packs.verify(job.packId);
+      else this.#remove(job.segIds, job.packIds);
+    });
+    return { kind, ...outcome };
   }
 
   #pack(plan: PackPlan | undefined): KeeperResult {

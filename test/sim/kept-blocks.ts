@@ -2,14 +2,14 @@
  * Which blocks of sealed segments packing must keep, judged by what is in them and by nothing that the store says: every write
  * stamps its own contents, so a block is wanted when the model shows its contents somewhere.
  */
-import { addressOf, slotSizeBytes } from '../../src/volume/format/address.ts';
+import { addressOf } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import { footerFrame } from '../../src/volume/format/footer.ts';
 import { addSlot, packMapBytes } from '../../src/volume/format/pack.ts';
 import { segIdOfName, segmentFolder } from '../../src/volume/log/segment-path.ts';
 import { Containers } from '../../src/volume/pack/containers.ts';
 import type { PackOrder } from '../../src/volume/pack/pack-plan.ts';
-import { SegmentSource } from '../../src/volume/recovery/segment-source.ts';
+import { type Footer, SegmentSource } from '../../src/volume/recovery/segment-source.ts';
 import { type ContentId, type ContentTable, zeroContent } from './content.ts';
 import type { ModelSnapshot, PoolState } from './model.ts';
 import { SeededRandom } from './random.ts';
@@ -63,16 +63,19 @@ export function packOrders(
     if (footer === undefined) continue;
     const keep = new Uint8Array(packMapBytes(segmentSlots));
     const reader = source.reader();
-    for (let at = 0; at < footer.header.frameCount; at += 1) {
-      const { slot, headerBlocks, dataBlocks } = footerFrame(footer.bytes, footer.header, at);
-      const first = slot + headerBlocks;
-      for (let data = first; data < first + dataBlocks; data += 1) {
-        const block = reader.slots(addressOf(segId, data), 1);
-        if (block?.length !== slotSizeBytes) continue;
-        if (wanted.has(contents.intern(block))) addSlot(keep, data);
-      }
+    for (const data of dataSlotsOf(footer)) {
+      const block = reader.slots(addressOf(segId, data), 1);
+      if (block !== undefined && wanted.has(contents.intern(block))) addSlot(keep, data);
     }
     orders.push({ segId, keep });
   }
   return orders;
+}
+
+function* dataSlotsOf({ bytes, header }: Footer): Generator<number> {
+  for (let at = 0; at < header.frameCount; at += 1) {
+    const { slot, headerBlocks, dataBlocks } = footerFrame(bytes, header, at);
+    const first = slot + headerBlocks;
+    for (let data = first; data < first + dataBlocks; data += 1) yield data;
+  }
 }
