@@ -12,8 +12,9 @@ import { slotSizeBytes } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { LeafChanges } from '../index/leaf-changes.ts';
 import type { LogIndex } from '../index/log-index.ts';
-import { limits } from '../limits.ts';
+import { limits, type StoreSettings } from '../limits.ts';
 import { BlockMap } from '../map/block-map.ts';
+import type { PoolHost } from '../ports.ts';
 import type { PoolParts } from './parts.ts';
 
 /** A line as it was before position `cut`, when the volume was `sizeBytes` large. */
@@ -32,13 +33,20 @@ export interface OpenMoment {
 interface CachedMap extends Moment {
   readonly map: BlockMap;
   users: number;
+  /** Those of them for whom the moment must stay readable. */
+  holders: number;
 }
 
 type Done = (opened: OpenMoment | undefined) => void;
 
+type MomentParts = Pick<PoolParts, 'lineById' | 'leaves'> & {
+  readonly host: Pick<PoolHost, 'clock' | 'log'>;
+  readonly settings: Pick<StoreSettings, 'mapBytes'>;
+};
+
 export class MomentMaps {
-  readonly #parts: PoolParts;
-  readonly #index: LogIndex;
+  readonly #parts: MomentParts;
+  readonly #index: Pick<LogIndex, 'source' | 'changes'>;
   /** In order of last use, oldest first. */
   readonly #cached = new Map<string, CachedMap>();
   /** Moments that somebody asked for, in the order in which that ends. */
@@ -46,23 +54,38 @@ export class MomentMaps {
   /** Moments that were given back since `watchLeases`; undefined = nobody asks. */
   #givenBack: Moment[] | undefined;
 
-  constructor(parts: PoolParts, index: LogIndex) {
+  constructor(parts: MomentParts, index: Pick<LogIndex, 'source' | 'changes'>) {
     this.#parts = parts;
     this.#index = index;
   }
 
-  /** `done` gets undefined when the line is not known any more (a damaged log). Runs inside the call. */
+  /**
+   * The moment stays readable until it is released. `done` gets undefined when the line is not known any more (a damaged log).
+   * Runs inside the call.
+   */
   open(moment: Moment, done: Done): void {
+    this.#open(moment, true, done);
+  }
+
+  /**
+   * As `open`, for who looks at addresses only: nothing is held. Whoever walks over all moments there were when he began may
+   * come to one whose blocks were given up meanwhile: nobody may begin anything there because of him.
+   */
+  look(moment: Moment, done: Done): void {
+    this.#open(moment, false, done);
+  }
+
+  #open(moment: Moment, isHeld: boolean, done: Done): void {
     const key = keyOf(moment);
     const known = this.#cached.get(key);
     if (known !== undefined) {
-      done(this.#use(key, known));
+      done(this.#use(key, known, isHeld));
       return;
     }
     const line = this.#parts.lineById.get(moment.line);
     const isHead = line !== undefined && line.lastPosition < moment.cut;
     const map = isHead ? line.map.fork() : this.#make(moment);
-    done(map === undefined ? undefined : this.#use(key, this.#remember(moment, map)));
+    done(map === undefined ? undefined : this.#use(key, this.#remember(moment, map), isHeld));
   }
 
   /** Which leaves can differ between two moments; undefined when a line is not known any more (a damaged log). */
@@ -96,13 +119,14 @@ export class MomentMaps {
 
   #remember(moment: Moment, map: BlockMap): CachedMap {
     const { line, cut, sizeBytes } = moment;
-    const cached = { line, cut, sizeBytes, map, users: 0 };
+    const cached = { line, cut, sizeBytes, map, users: 0, holders: 0 };
     this.#cached.set(keyOf(moment), cached);
     return cached;
   }
 
-  #use(key: string, cached: CachedMap): OpenMoment {
+  #use(key: string, cached: CachedMap, isHeld: boolean): OpenMoment {
     cached.users += 1;
+    if (isHeld) cached.holders += 1;
     this.#cached.delete(key);
     this.#cached.set(key, cached);
     let isReleased = false;
@@ -112,14 +136,17 @@ export class MomentMaps {
         if (isReleased) return;
         isReleased = true;
         cached.users -= 1;
-        this.#givenBack?.push(cached);
+        if (isHeld) {
+          cached.holders -= 1;
+          this.#givenBack?.push(cached);
+        }
         this.evictIdle();
       },
     };
   }
 
   /**
-   * From now until `leases`, moments that are given back count as in use: what was cloned from one of them may be published
+   * From now until `leases`, moments that are given back count as held: what was cloned from one of them may be published
    * and not durable yet.
    */
   watchLeases(): void {
@@ -142,10 +169,10 @@ export class MomentMaps {
     const key = keyOf(moment);
     const { clock } = this.#parts.host;
     if ((this.#leased.get(key)?.untilMs ?? 0) > clock.monotonicMs()) return true;
-    return (this.#cached.get(key)?.users ?? 0) > 0;
+    return (this.#cached.get(key)?.holders ?? 0) > 0;
   }
 
-  /** Moments that somebody uses, asked for a while ago, or used since `watchLeases`. */
+  /** Moments that somebody holds, asked for a while ago, or held since `watchLeases`. */
   leases(): Moment[] {
     const found: Moment[] = this.#givenBack ?? [];
     this.#givenBack = undefined;
@@ -154,7 +181,7 @@ export class MomentMaps {
       if (leased.untilMs > nowMs) found.push(leased);
       else this.#leased.delete(key);
     }
-    for (const cached of this.#cached.values()) if (cached.users > 0) found.push(cached);
+    for (const cached of this.#cached.values()) if (cached.holders > 0) found.push(cached);
     return found.map(({ line, cut, sizeBytes }) => ({ line, cut, sizeBytes }));
   }
 

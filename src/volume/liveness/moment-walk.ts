@@ -98,7 +98,7 @@ class Walk {
       this.#compareWith({ map: head, blockCount, release: () => undefined }, moment);
       return;
     }
-    this.#operator.moments.open(moment, (opened: OpenMoment | undefined) => {
+    this.#operator.moments.look(moment, (opened: OpenMoment | undefined) => {
       if (opened === undefined) this.#finish(failure(momentUnreadable()));
       else {
         const release = (): void => {

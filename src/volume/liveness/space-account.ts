@@ -239,7 +239,7 @@ class Accounting {
       }
       const { parentLine, forkPosition, sizeBytes } = catalogue.line(id);
       const moment = { line: parentLine, cut: forkPosition, sizeBytes };
-      this.#operator.moments.open(moment, (opened) => {
+      this.#operator.moments.look(moment, (opened) => {
         if (opened === undefined) {
           done(failure(momentUnreadable()));
           return;
