@@ -134,3 +134,12 @@ export interface KeeperError {
   readonly code: string;
   readonly message: string;
 }
+
+const lookKinds = ['mark', 'verify', 'scrub', 'scrub-end', 'scrub-note'] as const;
+
+/** Jobs that only read, but for the scrubber's note. */
+export type LookJob = Extract<KeeperJob, { readonly kind: (typeof lookKinds)[number] }>;
+
+export function isLook(job: KeeperJob): job is LookJob {
+  return lookKinds.some((kind) => kind === job.kind);
+}

@@ -16,8 +16,7 @@
 import Database from 'better-sqlite3';
 import { present, unreachable } from '../base/assert.ts';
 import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
-import { Catalogue } from './catalogue/catalogue.ts';
-import { CheckpointAudit } from './catalogue/checkpoint.ts';
+import { auditCheckpoints } from './catalogue/checkpoint.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
@@ -27,12 +26,14 @@ import { type SegmentRow, segmentRowOf } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
-import type {
-  KeeperError,
-  KeeperJob,
-  KeeperResult,
-  RecoveredLog,
-  SegmentEnd,
+import {
+  isLook,
+  type KeeperError,
+  type KeeperJob,
+  type KeeperResult,
+  type LookJob,
+  type RecoveredLog,
+  type SegmentEnd,
 } from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
@@ -104,6 +105,7 @@ export class Keeper {
     if (!this.#arePacksKnown) {
       this.#arePacksKnown = this.#attempt(() => this.#containers.load()).error === undefined;
     }
+    if (isLook(job)) return this.#look(job);
     switch (job.kind) {
       case 'prepare':
         return { kind: 'prepare', segId: job.segId, ...this.#attempt(() => this.#prepare(job)) };
@@ -113,6 +115,29 @@ export class Keeper {
         return this.#openManifest(job);
       case 'manifest':
         return this.#applyToManifest(job.records, job.segments);
+      case 'rebuild-footer':
+        return this.#rebuildFooter(job);
+      case 'open-runs':
+        return { kind: 'open-runs', ...this.#attempt(() => this.#runs.open(this.#manifest)) };
+      case 'build-run':
+        return this.#buildRun(job.plan);
+      case 'verify-run':
+        return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
+      case 'pack':
+      case 'verify-pack':
+      case 'remove-files':
+        return this.#packed(job);
+      case 'rebuild-manifest':
+        return this.#rebuildManifest(job.segments);
+      default:
+        return unreachable(job);
+    }
+  }
+
+  #look(job: LookJob): KeeperResult {
+    switch (job.kind) {
+      case 'mark':
+        return { kind: 'mark', ...this.#mark.step(job.plan) };
       case 'verify':
         return { kind: 'verify', segId: job.segId, ...this.#scrub.verify(job) };
       case 'scrub':
@@ -124,22 +149,6 @@ export class Keeper {
         };
       case 'scrub-note':
         return { kind: 'scrub-note', ...this.#scrubNote(job.save) };
-      case 'rebuild-footer':
-        return this.#rebuildFooter(job);
-      case 'open-runs':
-        return { kind: 'open-runs', ...this.#attempt(() => this.#runs.open(this.#manifest)) };
-      case 'build-run':
-        return this.#buildRun(job.plan);
-      case 'verify-run':
-        return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
-      case 'mark':
-        return { kind: 'mark', ...this.#mark.step(job.plan) };
-      case 'pack':
-      case 'verify-pack':
-      case 'remove-files':
-        return this.#packed(job);
-      case 'rebuild-manifest':
-        return this.#rebuildManifest(job.segments);
       default:
         return unreachable(job);
     }
@@ -477,19 +486,6 @@ function requireFooter(source: SegmentSource, { segId, epoch, digest }: PackMemb
   const header = source.footer(epoch)?.header;
   if (header !== undefined && Buffer.compare(header.digest, digest) === 0) return header.entryCount;
   throw new FormatError(`segment ${segId}: its footer in the pack is damaged`);
-}
-
-/** Throws FormatError when a checkpoint in the log is not what its records add up to. */
-function auditCheckpoints(records: readonly ManifestRecord[]): void {
-  const catalogue = new Catalogue();
-  const audit = new CheckpointAudit();
-  for (const { record, position } of records) {
-    catalogue.apply(record, position);
-    if (!audit.contradicts(record, catalogue)) continue;
-    throw new FormatError(
-      `the checkpoint at position ${position} contradicts the records before it`,
-    );
-  }
 }
 
 function keeperError(thrown: unknown): KeeperError {

@@ -2,9 +2,11 @@
  * The client of a simulated pool: submits operations to the store and tells the oracle what was asked and answered.
  * It never looks inside the store.
  */
+
 import { present, unreachable } from '../../src/base/assert.ts';
-import { ErrorCode, type Outcome } from '../../src/base/errors.ts';
+import { ErrorCode } from '../../src/base/errors.ts';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
+import { submitCatalogueOp } from './catalogue-operation.ts';
 import { fillRequest, type OpenSource } from './data-request.ts';
 import { Miscompares } from './miscompares.ts';
 import {
@@ -217,7 +219,7 @@ export class Client {
 
   #submitCatalogue(op: Exclude<ModelOp, DataOp>, record: OpRecord): void {
     this.#catalogueCount += 1;
-    this.#process.catalogue(op, this.#oracle.now, (outcome: Outcome<unknown>) => {
+    submitCatalogueOp(this.#process.pool, op, this.#oracle.now, (outcome) => {
       this.#pendingCount -= 1;
       this.#catalogueCount -= 1;
       const what = describeOp(op);

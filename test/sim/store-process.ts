@@ -2,18 +2,10 @@
  * One life of the store's process in the simulator: the pool on the main thread, the committer and the keeper as lanes of
  * one scheduler, all on one virtual disk. It ends with `close` or `kill`, and never touches the machine afterwards.
  */
-import { unreachable } from '../../src/base/assert.ts';
-import {
-  ErrorCode,
-  failure,
-  OperationError,
-  type Outcome,
-  success,
-} from '../../src/base/errors.ts';
+import type { OperationError, Outcome } from '../../src/base/errors.ts';
 import type { Log } from '../../src/base/ports.ts';
-import { type BlockDevice, IoStatus } from '../../src/device/block-device.ts';
+import type { BlockDevice } from '../../src/device/block-device.ts';
 import type { Payload } from '../../src/device/staging.ts';
-import { AckMode } from '../../src/volume/catalogue/records.ts';
 import { CommitRing } from '../../src/volume/commit-ring.ts';
 import { Committer } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
@@ -28,7 +20,6 @@ import { brokenDisk, type StoreVariant } from './broken-stores.ts';
 import type { ContentId, ContentTable } from './content.ts';
 import { packOrders } from './kept-blocks.ts';
 import type { Machine } from './machine.ts';
-import { type DataOp, luStateBytes, type ModelOp, type PoolState } from './model.ts';
 import { DeviceReader } from './observe.ts';
 import {
   type ObservedDevice,
@@ -78,8 +69,6 @@ const smallSettings: StoreSettings = {
 
 /** A snapshot that a damaged pool refuses to show. */
 const unreadableDevice: ObservedDevice = { sizeBytes: 0, contents: [], states: [] };
-
-type CatalogueOp = Exclude<ModelOp, DataOp>;
 
 export class StoreProcess {
   readonly machine: Machine;
@@ -235,44 +224,6 @@ export class StoreProcess {
     this.pool.staging.whenFree(action);
   }
 
-  /** Submits a catalogue operation; volumes are named as they are in `state`. */
-  catalogue(op: CatalogueOp, state: PoolState, done: (outcome: Outcome<unknown>) => void): void {
-    const pool = this.pool;
-    const name = state.get(op.volume)?.name ?? '';
-    switch (op.kind) {
-      case 'volumeCreate':
-        pool.volumeCreate(
-          {
-            name: op.name,
-            sizeBytes: op.sizeBytes,
-            ack: op.isWriteBack ? AckMode.writeBack : AckMode.durable,
-          },
-          done,
-        );
-        break;
-      case 'luState':
-        saveLuState(this.openVolume(name), op.sequence, done);
-        break;
-      case 'volumeRename':
-        pool.volumeRename({ name, newName: op.name }, done);
-        break;
-      case 'volumeResize':
-        pool.volumeResize({ name, sizeBytes: op.sizeBytes, force: true }, done);
-        break;
-      case 'volumeDelete':
-        pool.volumeDelete({ name, force: true }, done);
-        break;
-      case 'snapshotCreate':
-        pool.snapshotCreate([{ volume: name, name: op.name }], done);
-        break;
-      case 'snapshotDelete':
-        pool.snapshotDelete({ volume: name, name: op.name }, done);
-        break;
-      default:
-        unreachable(op);
-    }
-  }
-
   /**
    * Begins to pack those of the sealed segments that `isChosen`, together; keeps every block with `wanted` contents, and those
    * that were given up already are not there. `done` runs when it has ended, whether the pool could do it or not.
@@ -304,16 +255,17 @@ export class StoreProcess {
     },
   ): Outcome<PackReport> | undefined {
     let outcome: Outcome<PackReport> | undefined;
-    let isAny = false;
+    const chosen: number[] = [];
     const isChosen = (segId: number): boolean => {
-      isAny ||= choice.isChosen(segId);
-      return choice.isChosen(segId);
+      const isOne = choice.isChosen(segId);
+      if (isOne) chosen.push(segId);
+      return isOne;
     };
     const done = (answer: Outcome<PackReport>): void => {
       outcome = answer;
     };
     this.pack(contents, wanted, { isChosen, done });
-    if (!isAny) return undefined;
+    if (chosen.length === 0) return undefined;
     const isOver = choice.isOver ?? (() => false);
     this.runUntil(() => outcome !== undefined || isOver(), eventsMax, 'a pack');
     return outcome;
@@ -508,29 +460,3 @@ export class StoreProcess {
     return { info: line, warn: line, error: line };
   }
 }
-
-/** Saves the state with this number; its status as an outcome of the catalogue. */
-export function saveLuState(
-  device: BlockDevice,
-  sequence: number,
-  done: (outcome: Outcome<unknown>) => void,
-): void {
-  const state = luStateBytes(sequence);
-  device.saveLuState(state, (status) => {
-    const code = codeByStatus[status];
-    if (status === IoStatus.ok) done(success(undefined));
-    else done(failure(new OperationError(code, `state answered with status ${status}`)));
-  });
-  // The bytes were copied inside the call.
-  state.fill(0xee);
-}
-
-const codeByStatus: Readonly<Record<IoStatus, ErrorCode>> = {
-  [IoStatus.ok]: ErrorCode.internal,
-  [IoStatus.ioError]: ErrorCode.unavailable,
-  [IoStatus.noSpace]: ErrorCode.noSpace,
-  [IoStatus.readOnly]: ErrorCode.readOnly,
-  [IoStatus.invalid]: ErrorCode.invalid,
-  [IoStatus.shuttingDown]: ErrorCode.notFound,
-  [IoStatus.miscompare]: ErrorCode.internal,
-};

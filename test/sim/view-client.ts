@@ -13,11 +13,12 @@ import {
 } from '../../src/device/block-device.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Pool } from '../../src/volume/pool.ts';
+import { saveLuState } from './catalogue-operation.ts';
 import { fillRequest, type OpenSource } from './data-request.ts';
 import { Miscompares } from './miscompares.ts';
 import { type DataOp, expectedBytes, isDataOp, readBytes } from './model.ts';
 import { Violation } from './oracle.ts';
-import { type StoreProcess, saveLuState } from './store-process.ts';
+import type { StoreProcess } from './store-process.ts';
 import {
   type CatalogueOp,
   describeViewOp,

@@ -273,13 +273,18 @@ export class CheckpointCollector {
   }
 }
 
-/** Compares the checkpoints of a log with the catalogue that replay has reached; feed it every record, in order. */
-export class CheckpointAudit {
-  readonly #collector = new CheckpointCollector();
-
-  /** `catalogue` is as it is behind `record`. Answers whether a checkpoint ended here and says something else. */
-  contradicts(record: CatalogueRecord, catalogue: Catalogue): boolean {
-    const text = this.#collector.add(record, catalogue.appliedPosition);
-    return text !== undefined && text !== catalogueText(catalogue);
+/** Throws FormatError when a checkpoint in the log is not what its records add up to. */
+export function auditCheckpoints(
+  records: readonly { readonly record: CatalogueRecord; readonly position: number }[],
+): void {
+  const catalogue = new Catalogue();
+  const collector = new CheckpointCollector();
+  for (const { record, position } of records) {
+    catalogue.apply(record, position);
+    const text = collector.add(record, catalogue.appliedPosition);
+    if (text === undefined || text === catalogueText(catalogue)) continue;
+    throw new FormatError(
+      `the checkpoint at position ${position} contradicts the records before it`,
+    );
   }
 }

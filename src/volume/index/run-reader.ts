@@ -184,8 +184,9 @@ export class RunReader {
       const range = tables.blocksOf(line, level, first, last);
       for (let block = range?.first ?? 1; block <= (range?.last ?? 0); block += 1) {
         const wanted = { line, level, node: first, lastNode: last };
-        for (const { node, position } of yield* this.#entriesOf(tables, block, wanted)) {
-          if (position < from || position >= to) continue;
+        const entries = yield* this.#entriesOf(tables, block, wanted);
+        const inside = entries.filter(({ position }) => position >= from && position < to);
+        for (const { node } of inside) {
           const { leaf, count } = leavesOf(level, node);
           setBits(bits, leaf - firstLeaf, leaf - firstLeaf + count);
         }

@@ -77,36 +77,44 @@ export function findChain(
   if (missing > 0) faults.push(`${missing} segments are missing`);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
+  const named = [inChain, headers, errors, ...(known === undefined ? [] : [known])];
   const unusedIds = ids.filter(
     (segId) =>
-      !inChain.has(segId) &&
-      !headers.has(segId) &&
-      !errors.has(segId) &&
-      containers.find(segId) === undefined &&
-      known?.has(segId) !== true,
+      containers.find(segId) === undefined && named.every((segments) => !segments.has(segId)),
   );
   // Packs that nothing is missing without were on their way out.
   const isWhole = links[0]?.header.previousSegId === knownSegId && missing === 0;
-  if (!isWhole) {
-    for (const { text } of containers.damaged) faults.push(text);
-  }
+  if (!isWhole) faults.push(...containers.damaged.map(({ text }) => text));
   faults.push(...unreadableFaults(errors, links.at(-1)?.segId ?? 0));
   const strays = unusedIds.map((segId) => {
     return { segId, durable: strayDurable(containers, segId, segmentSlots, seeds) };
   });
-  for (const { segId, durable } of strays) {
-    // Frames alone prove nothing: a machine lost in the first write to a segment may keep them and lose the header.
-    if (durable <= addressOf(segId, 0)) continue;
-    faults.push(`segment ${segId}: header unreadable, but it held durable frames; they are lost`);
-  }
-  const vouched = [
-    ...links.map(({ header }) => header.durableThrough),
-    ...strays.map(({ durable }) => durable),
-  ];
+  faults.push(...lostFaults(strays));
+  const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
   const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
   const orphanIds = files.filter((segId) => containers.find(segId) !== undefined);
   const leftoverIds = [...unusedIds, ...orphanIds];
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
+}
+
+/** A file that is not part of the log, and how far its frames say that the log was durable. */
+interface Stray {
+  readonly segId: number;
+  readonly durable: number;
+}
+
+function durableOf({ durable }: Stray): number {
+  return durable;
+}
+
+/** Frames alone prove nothing: a machine lost in the first write to a segment may keep them and lose the header. */
+function lostFaults(strays: readonly Stray[]): string[] {
+  return strays
+    .filter(({ segId, durable }) => durable > addressOf(segId, 0))
+    .map(
+      ({ segId }) =>
+        `segment ${segId}: header unreadable, but it held durable frames; they are lost`,
+    );
 }
 
 /** The headers of the segments that are not known, and of which the disk refused to read them. */

@@ -6,7 +6,9 @@
  * 1. Only records at or below the durable end of the log are applied, each batch in one transaction with its position.
  * 2. A manifest that is ahead of the recovered log, of another pool or of another schema is thrown away.
  */
+
 import Database from 'better-sqlite3';
+import { unreachable } from '../../base/assert.ts';
 import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
 import { CheckpointCollector } from '../catalogue/checkpoint.ts';
@@ -185,6 +187,22 @@ export function isOfHistory(
 ): boolean {
   const known = new Set(ours.map(({ epoch, openId }) => `${epoch}:${toHex(openId)}`));
   return epochs.every(({ epoch, openId }) => known.has(`${epoch}:${toHex(openId)}`));
+}
+
+const volumeChanges = [
+  'promote',
+  'revert',
+  'vol-set',
+  'vol-resize',
+  'vol-delete',
+  'lu-state',
+] as const;
+
+/** Records that change a row of a volume. */
+type VolumeChange = Extract<CatalogueRecord, { kind: (typeof volumeChanges)[number] }>;
+
+function isVolumeChange(record: CatalogueRecord): record is VolumeChange {
+  return volumeChanges.some((kind) => kind === record.kind);
 }
 
 export class Manifest {
@@ -390,11 +408,41 @@ export class Manifest {
 
   #applyRecord(record: CatalogueRecord, position: number): void {
     const database = this.#database;
+    if (isVolumeChange(record)) {
+      this.#changeVolume(record, position);
+      return;
+    }
     switch (record.kind) {
       case 'vol-create':
       case 'view':
         this.#insertVolume(record, position);
         break;
+      case 'snap':
+        this.#insertPin(record, position);
+        break;
+      case 'snap-delete':
+        database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
+        break;
+      case 'pin':
+      case 'unpin':
+      case 'horizon':
+        applyRetention(database, record, position);
+        break;
+      case 'epoch':
+        database
+          .prepare('INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)')
+          .run(record.epoch, toHex(record.nodeUuid), toHex(record.openId), record.startPosition);
+        break;
+      case 'checkpoint':
+        break;
+      default:
+        unreachable(record);
+    }
+  }
+
+  #changeVolume(record: VolumeChange, position: number): void {
+    const database = this.#database;
+    switch (record.kind) {
       case 'promote':
         database
           .prepare('UPDATE volume SET view_source = NULL, view_label = NULL WHERE uuid = ?')
@@ -433,29 +481,13 @@ export class Manifest {
         deleteRetention(database, record.uuid);
         database.prepare('DELETE FROM volume WHERE uuid = ?').run(toHex(record.uuid));
         break;
-      case 'snap':
-        this.#insertPin(record, position);
-        break;
-      case 'snap-delete':
-        database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
-        break;
-      case 'pin':
-      case 'unpin':
-      case 'horizon':
-        applyRetention(database, record, position);
-        break;
       case 'lu-state':
         database
           .prepare('UPDATE volume SET lu_state = ? WHERE uuid = ?')
           .run(toHex(record.state), toHex(record.uuid));
         break;
-      case 'epoch':
-        database
-          .prepare('INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)')
-          .run(record.epoch, toHex(record.nodeUuid), toHex(record.openId), record.startPosition);
-        break;
-      case 'checkpoint':
-        break;
+      default:
+        unreachable(record);
     }
   }
 }
