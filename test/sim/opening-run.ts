@@ -138,7 +138,7 @@ class OpeningRun {
       }
       this.#isRotten = false;
     }
-    process.requireEqualRebuild();
+    process.requireSoundUpkeep();
     const faults = process.verify();
     if (faults.length > 0) throw new Violation(faults.join('; '));
   }

@@ -62,8 +62,9 @@ export class TouchedBlocks {
     }
     const leaves = new Set<number>();
     const sizeMin = smallestSize(catalogue, stretches, Math.min(left.sizeBytes, right.sizeBytes));
-    for (let block = sizeMin; block < blockCount; block += leafBlocks) {
-      leaves.add(Math.floor(block / leafBlocks));
+    // From the leaf on in which the smallest size lies: it need not begin there, and the largest need not end with one.
+    for (let leaf = Math.floor(sizeMin / leafBlocks); leaf * leafBlocks < blockCount; leaf += 1) {
+      leaves.add(leaf);
     }
     if (segIds.size * livenessLimits.leavesPerSegment > blockCount / leafBlocks) {
       done(success(undefined));

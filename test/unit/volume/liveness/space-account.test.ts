@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { IoStatus } from '../../../../src/device/block-device.ts';
 import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
-import { close, PoolWorld } from '../pool-world.ts';
-import { History } from './random-history.ts';
+import { ask, blockBytes, close, create, filled, PoolWorld, write } from '../pool-world.ts';
+import { account, History } from './random-history.ts';
 
 let world: PoolWorld;
 
@@ -31,5 +32,37 @@ describe('space account', () => {
       history.pool = (await world.open()).pool;
       await history.check();
     }
+  });
+
+  it.each([
+    ['whole', 1e9],
+    ['where the log says so', 0],
+  ])('what a smaller size cut off in the last leaf, compared %s', async (_how, perSegment) => {
+    Object.assign(livenessLimits, { leavesPerSegment: perSegment });
+    const { pool } = await world.open();
+    // Blocks 1024 to 1099 are the third leaf; 200 blocks end within the first one.
+    const device = await create(pool, 'source', 1100);
+    const written = await write(pool, device, 1030 * blockBytes, filled(5 * blockBytes, 7));
+    expect(written).toBe(IoStatus.ok);
+    for (const name of ['view', 'clone']) {
+      await ask((done) => {
+        pool.viewCreate({ source: 'source', name, at: 'now', isClone: name === 'clone' }, done);
+      });
+    }
+    await ask((done) => {
+      pool.snapshotCreate([{ volume: 'view', name: 'before' }], done);
+    });
+    // The walk then sees, in this order: all of it, the view as it was cut off, the clone, the source.
+    await ask((done) => {
+      pool.volumeResize({ name: 'view', sizeBytes: 200 * blockBytes, force: true }, done);
+    });
+    const { volumes, heldBytes } = await account(pool);
+    const mapped = volumes.map(({ name, mappedBytes }) => [name, mappedBytes / blockBytes]);
+    expect(mapped).toEqual([
+      ['clone', 5],
+      ['source', 5],
+      ['view', 0],
+    ]);
+    expect(heldBytes).toBe(5 * blockBytes);
   });
 });
