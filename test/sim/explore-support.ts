@@ -7,7 +7,8 @@ const recoveryStride = 6;
 
 /** Names of the programs of one of two halves, so that two workers share them. */
 export function programNames(half: 0 | 1): string[] {
-  return programs.filter((_, index) => index % 2 === half).map((program) => program.name);
+  const ours = programs.filter(({ isByHand }) => isByHand !== true);
+  return ours.filter((_, index) => index % 2 === half).map((program) => program.name);
 }
 
 /** Throws Violation when the store breaks a promise. */

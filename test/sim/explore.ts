@@ -229,7 +229,7 @@ class Explorer {
       machine,
       random: new SeededRandom(this.#options.seed * 65_537 + this.#recoveries),
       variant: this.#options.variant,
-      isKeeperStuck: onPoint === undefined,
+      isKeeperStuck: onPoint === undefined && this.#options.program.isKeeperNeeded !== true,
       onPoint: (what) => {
         onPoint?.(what, machine);
       },

@@ -27,6 +27,10 @@ export type Step =
 
 export interface Program {
   readonly name: string;
+  /** Too long for `npm test`: by hand. */
+  readonly isByHand?: true;
+  /** Every life needs the keeper: a footer that a lost machine never wrote is made again when it is read. */
+  readonly isKeeperNeeded?: true;
   readonly steps: readonly Step[];
 }
 
@@ -238,6 +242,28 @@ export const programs: readonly Program[] = [
       wait,
       pack(3),
       wait,
+    ],
+  },
+  {
+    name: 'cleaning',
+    isByHand: true,
+    isKeeperNeeded: true,
+    steps: [
+      create(1, 'a', 48),
+      create(2, 'b', 48),
+      wait,
+      { kind: 'policy', name: 'a', policy: 'all:0' },
+      ...repeat(3, (index) => [write(1, index * 4, 16), write(2, index * 8, 8), write(1, 0, 30)]),
+      wait,
+      snapshot('snapshotCreate', 's'),
+      ...repeat(2, (index) => [write(1, index * 9, 20), write(2, index * 8, 6)]),
+      wait,
+      { kind: 'passTime', ms: 11_000 },
+      op({ kind: 'volumeDelete', volume: 2 }),
+      write(1, 20, 8),
+      { kind: 'passTime', ms: 10 },
+      snapshot('snapshotDelete', 's'),
+      { kind: 'passTime', ms: 10 },
     ],
   },
   {

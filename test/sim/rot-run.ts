@@ -104,6 +104,8 @@ class RotRun {
   #process(machine: Machine): StoreProcess {
     const trace = this.#options.trace;
     return new StoreProcess({
+      // What is damaged must be found, not given back as garbage before.
+      cleaner: 'off',
       machine,
       random: this.#random.fork(4),
       onCommit: () => {

@@ -18,6 +18,7 @@ import type { PoolHost } from '../../src/volume/ports.ts';
 import type { PoolSpace } from '../../src/volume/reports.ts';
 import { brokenDisk, type StoreVariant } from './broken-stores.ts';
 import type { ContentId, ContentTable } from './content.ts';
+import { makeCleanerEager } from './eager-cleaner.ts';
 import { packOrders } from './kept-blocks.ts';
 import type { Machine } from './machine.ts';
 import { DeviceReader } from './observe.ts';
@@ -46,10 +47,14 @@ export interface StoreProcessOptions {
   readonly segmentSlots?: number;
   /** Of a pool that is made; 1 GiB without it. */
   readonly capacityBytes?: number;
+  /** Whether the cleaner works by itself; undefined = as the seed says. */
+  readonly cleaner?: StoreSettings['cleaner'];
   /** The keeper never gets to run: as if its thread were stuck. */
   readonly isKeeperStuck?: boolean;
   readonly trace?: (line: string) => void;
 }
+
+makeCleanerEager();
 
 const eventsMax = 50_000;
 const manifestLagMs = 1000;
@@ -122,11 +127,13 @@ export class StoreProcess {
   tryOpen(): OperationError | undefined {
     let refusal: OperationError | undefined;
     let isDone = false;
-    const settings = {
+    const choice = this.#options.random.fork(13);
+    const settings: StoreSettings = {
       ...smallSettings,
       segmentSlots: this.#options.segmentSlots ?? smallSettings.segmentSlots,
       // Half of them without memory for maps: nothing is filled before it is touched, and no moment is kept.
-      mapBytes: this.#options.random.fork(13).chance(0.5) ? 0 : smallSettings.mapBytes,
+      mapBytes: choice.chance(0.5) ? 0 : smallSettings.mapBytes,
+      cleaner: this.#options.cleaner ?? (choice.chance(0.5) ? 'auto' : 'off'),
     };
     openPool(
       this.#host(),
