@@ -20,6 +20,11 @@ interface Group {
   readonly rows: Uint8Array;
 }
 
+/** What a column of blobs holds. SQLite looks at no checksums: in a damaged page one bit makes text of it, or nothing. */
+function blobOf(found: unknown): Uint8Array {
+  return found instanceof Uint8Array ? found : new Uint8Array(0);
+}
+
 export class ManifestSegments {
   readonly #database: Database.Database;
   readonly #seeds: Seeds;
@@ -85,16 +90,19 @@ export class ManifestSegments {
   }
 
   #groups(): Group[] {
-    const rows = this.#database.prepare('SELECT id, rows FROM segment_group ORDER BY id').all();
-    return rows as Group[];
+    const found = this.#database.prepare('SELECT id, rows FROM segment_group ORDER BY id').all();
+    return found.map((row) => {
+      const { id, rows } = row as { id: number; rows: unknown };
+      return { id, rows: blobOf(rows) };
+    });
   }
 
   #rows(group: number): readonly SegmentRow[] {
     const found = this.#database
       .prepare('SELECT rows FROM segment_group WHERE id = ?')
       .pluck()
-      .get(group) as Uint8Array | undefined;
-    return (found && decodeRowGroup(group, found, this.#seeds)) ?? [];
+      .get(group);
+    return decodeRowGroup(group, blobOf(found), this.#seeds) ?? [];
   }
 
   #write(group: number, rows: SegmentRow[]): void {

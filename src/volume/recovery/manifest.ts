@@ -175,8 +175,9 @@ function epochsIn(database: Database.Database): ManifestEpoch[] {
     .prepare('SELECT epoch, open_id FROM epoch ORDER BY epoch')
     .all()
     .map((row) => {
-      const { epoch, open_id: openId } = row as { epoch: number; open_id: string };
-      return { epoch, openId: Buffer.from(openId, 'hex') };
+      const { epoch, open_id: openId } = row as { epoch: number; open_id: unknown };
+      // SQLite looks at no checksums: in a damaged page it may be anything, and then is no opening's.
+      return { epoch, openId: Buffer.from(String(openId), 'hex') };
     });
 }
 

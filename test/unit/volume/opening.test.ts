@@ -10,11 +10,12 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DiskFile, OpenOptions } from '../../../src/base/ports.ts';
 import { SystemDisk } from '../../../src/host/disk.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
-import { blockBytes, close, create, isSound, PoolWorld, read, write } from './pool-world.ts';
+import { ask, blockBytes, close, create, isSound, PoolWorld, read, write } from './pool-world.ts';
 
 const segmentBytes = 64 * blockBytes;
 const pieces = 40;
@@ -173,4 +174,34 @@ describe('opening', () => {
     expect(await isSound(second.pool)).toBe(true);
     await close(second.pool);
   });
+
+  it('does not mind what a damaged page makes of a manifest', async () => {
+    const nothing = 'NULL';
+    const text = `'${'x'.repeat(500)}'`;
+    for (const value of [nothing, text, '7']) {
+      for (const table of ['segment_group', 'epoch']) {
+        const manifest = new Database(join(world.folder, 'manifest.db'));
+        manifest.exec(withColumn(table, value));
+        manifest.close();
+        const { pool, recovery } = await world.open();
+        expect(recovery.isWhole).toBe(true);
+        expect(pool.readOnlyReason).toBeUndefined();
+        expect(Buffer.compare(await contentOf(pool), content)).toBe(0);
+        await ask((done) => {
+          pool.rebuild(() => undefined, done);
+        });
+        expect(await isSound(pool)).toBe(true);
+        await close(pool);
+      }
+    }
+  });
 });
+
+/** As one changed bit leaves it: of another type, or NULL where the schema allows none. */
+function withColumn(table: string, value: string): string {
+  const [columns, others] =
+    table === 'epoch'
+      ? ['epoch INTEGER PRIMARY KEY, node, open_id, start_position', `'00', ${value}, 0`]
+      : ['id INTEGER PRIMARY KEY, rows', value];
+  return `DROP TABLE ${table}; CREATE TABLE ${table} (${columns}); INSERT INTO ${table} VALUES (0, ${others});`;
+}
