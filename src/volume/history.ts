@@ -10,8 +10,8 @@
 import { ErrorCode, failure, OperationError, success } from '../base/errors.ts';
 import type { VolumeState } from './catalogue/catalogue.ts';
 import type { OpenMoment } from './core/moment-maps.ts';
+import { momentUnreadable } from './core/open-moments.ts';
 import type { Done, Operator } from './core/operator.ts';
-import { momentUnreadable } from './core/view-operations.ts';
 import { slotSizeBytes } from './format/address.ts';
 import { type ChangesBetween, changesBetween, linesOf } from './history/changes.ts';
 import { type ByteRange, DiffPage, MapDiff } from './history/diff.ts';

@@ -9,14 +9,15 @@
  * slices), this and later catalogue operations wait for it; I/O goes on.
  */
 import { present } from '../../base/assert.ts';
-import { ErrorCode, failure, OperationError, success } from '../../base/errors.ts';
+import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { momentRule } from '../../base/moment.ts';
 import type { LineSpan, VolumeState } from '../catalogue/catalogue.ts';
 import { type CatalogueRecord, RevertReason } from '../catalogue/records.ts';
 import { momentSpec, resolveMoments } from '../history/resolve.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import { checkName } from './checks.ts';
-import type { Moment, OpenMoment } from './moment-maps.ts';
+import type { Moment } from './moment-maps.ts';
+import { withMoments } from './open-moments.ts';
 import type { Done, Operator } from './operator.ts';
 import { checkVolumeRoom, newIdentity } from './volume-operations.ts';
 
@@ -46,42 +47,6 @@ function withNamed<T>(
     if (!outcome.ok) done(outcome);
     else operator.attempt(done, () => action(outcome.value));
   });
-}
-
-/** Calls `action` with the maps of the moments, or ends the operation with an error. */
-function withMoments<T>(
-  operator: Operator,
-  moments: readonly Moment[],
-  done: Done<T>,
-  action: (opened: readonly OpenMoment[]) => void,
-): void {
-  const opened: OpenMoment[] = [];
-  const next = (): void => {
-    const moment = moments[opened.length];
-    if (moment === undefined) {
-      action(opened);
-      return;
-    }
-    operator.moments.open(moment, (map) => {
-      if (map !== undefined) {
-        opened.push(map);
-        next();
-        return;
-      }
-      for (const each of opened) each.release();
-      done(failure(momentUnreadable()));
-    });
-  };
-  next();
-}
-
-/** The log that a moment's map is made from is damaged. */
-export function momentUnreadable(): OperationError {
-  return new OperationError(
-    ErrorCode.internal,
-    'that moment cannot be read: the log is damaged',
-    'Run "tidemark pool verify" to see where.',
-  );
 }
 
 export interface ViewTarget {

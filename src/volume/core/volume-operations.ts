@@ -22,6 +22,8 @@ import {
   naaOf,
   shrinkRefused,
 } from './checks.ts';
+import type { OpenMoment } from './moment-maps.ts';
+import { withMoments } from './open-moments.ts';
 import type { Done, Operator } from './operator.ts';
 import { reserveBytesOf } from './reserves.ts';
 
@@ -220,19 +222,28 @@ export function snapshotCreate(
     }
     const createdMs = Math.floor(host.clock.wallMs());
     const records = targets.map((target) => snapRecord(operator, target, createdMs));
-    const commit = (snaps: readonly Snap[]): void => {
+    const commit = (snaps: readonly Snap[], opened: readonly OpenMoment[]): void => {
       operator.commit(snaps, () => {
+        for (const each of opened) each.release();
         finish(success(targets.map((target) => operator.snapshot(target.volume, target.name))));
       });
     };
     if (momentSpec(at).kind === 'now') {
-      commit(records);
+      commit(records, []);
       return;
     }
     const volumes = targets.map(({ volume }) => operator.volume(volume));
     resolveMoments(operator, volumes, at, (outcome) => {
-      if (!outcome.ok) finish(outcome);
-      else commit(records.map((record, index) => pastSnap(record, outcome.value[index])));
+      if (!outcome.ok) {
+        finish(outcome);
+        return;
+      }
+      const snaps = records.map((record, index) => pastSnap(record, outcome.value[index]));
+      const moments = outcome.value.map(({ moment }) => moment);
+      // However long it takes until the records are durable: until then they keep nothing.
+      withMoments(operator, moments, finish, (opened) => {
+        commit(snaps, opened);
+      });
     });
   });
 }

@@ -9,15 +9,16 @@
 import { present } from '../../base/assert.ts';
 import { failure, type Outcome, success } from '../../base/errors.ts';
 import type { Moment, OpenMoment } from '../core/moment-maps.ts';
+import { momentUnreadable } from '../core/open-moments.ts';
 import type { Operator } from '../core/operator.ts';
-import { momentUnreadable } from '../core/view-operations.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import { limits } from '../limits.ts';
 import { BlockMap, zeroValue } from '../map/block-map.ts';
 import { compareMaps } from '../map/compare-maps.ts';
 import { livenessLimits } from './limits.ts';
 import type { Root } from './roots.ts';
-import type { BlockRange, TouchedBlocks } from './touched.ts';
+import type { TouchedBlocks } from './touched.ts';
+import type { BlockRange } from './touched-leaves.ts';
 
 /** Who is told what a walk finds. Addresses count up within a call. */
 export interface ReferenceSink {

@@ -14,8 +14,8 @@
  */
 import { failure, type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import { momentUnreadable } from '../core/open-moments.ts';
 import type { Done, Operator } from '../core/operator.ts';
-import { momentUnreadable } from '../core/view-operations.ts';
 import { addressOf, frameAddressOf, slotSizeBytes } from '../format/address.ts';
 import { footerSizeBytes } from '../format/footer.ts';
 import { RecordType } from '../format/frame.ts';

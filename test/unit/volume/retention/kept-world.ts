@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseCdpPolicy } from '../../../../src/base/cdp-policy.ts';
+import type { Disk } from '../../../../src/base/ports.ts';
+import { SystemDisk } from '../../../../src/host/disk.ts';
 import type { VolumeState } from '../../../../src/volume/catalogue/catalogue.ts';
 import type { OpenChanges, Pool } from '../../../../src/volume/pool.ts';
 import { inlineHost } from '../../../support/inline-host.ts';
@@ -31,9 +33,9 @@ export class KeptWorld {
   }
 
   /** Opens the pool; one that is open is killed first. */
-  async open(): Promise<void> {
+  async open(makeDisk = (folder: string): Disk => new SystemDisk(folder)): Promise<void> {
     this.#host?.abandon();
-    const host = inlineHost(this.#folder);
+    const host = inlineHost(this.#folder, makeDisk(this.#folder));
     const timers = {
       ...host.timers,
       after: (delayMs: number, action: () => void) => {
