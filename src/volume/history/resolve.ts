@@ -43,7 +43,8 @@ interface ResolvedCut {
 /**
  * What `at` names for each of the volumes: one cut for all of them, unless it is a snapshot. `done` gets OperationError
  * not-found when one of them did not exist then, or its state of then is not kept, and never runs inside the call; what it
- * gets stays readable for a while, however far the horizon moves. Throws OperationError invalid, not-found.
+ * gets stays readable for a while, however far the horizon moves and whatever is deleted. Throws OperationError invalid,
+ * not-found.
  */
 export function resolveMoments(
   operator: Operator,
@@ -78,7 +79,9 @@ function allOf<T>(outcomes: readonly Outcome<T>[]): Outcome<readonly T[]> {
 function snapshotMoment(operator: Operator, volume: VolumeState, name: string): ResolvedMoment {
   const { line, cut, sizeBytes, createdMs, past } = operator.snapshot(volume.name, name);
   const timeMs = past === undefined ? createdMs : past.ticks / ticksPerMs;
-  return { label: `snapshot:${name}`, moment: { line, cut, sizeBytes }, timeMs };
+  const moment = { line, cut, sizeBytes };
+  operator.moments.lease(moment);
+  return { label: `snapshot:${name}`, moment, timeMs };
 }
 
 /** The volume at a cut. */
