@@ -7,7 +7,7 @@
  * One for each thread that reads segments: the keeper's knows a new pack as soon as it has its name, the main thread's when
  * it is told; the files before are there until the main thread gives them up.
  */
-import { type Disk, DiskError } from '../../base/ports.ts';
+import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import type { Pack } from '../format/pack.ts';
 import { segmentPath } from '../log/segment-path.ts';
@@ -130,8 +130,9 @@ export class Containers {
   }
 
   #read(packId: number, damaged: DamagedPack[]): Pack | undefined {
-    const file = this.#disk.open(packPath(packId), { create: false });
+    let file: DiskFile | undefined;
     try {
+      file = this.#disk.open(packPath(packId), { create: false });
       const pack = readPack(file, packId, this.#seeds);
       if (pack === undefined) damaged.push({ packId, text: `pack ${packId} is damaged` });
       return pack;
@@ -140,7 +141,7 @@ export class Containers {
       damaged.push({ packId, text: `pack ${packId} cannot be read (${thrown.message})` });
       return undefined;
     } finally {
-      file.close();
+      file?.close();
     }
   }
 }

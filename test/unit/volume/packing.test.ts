@@ -178,6 +178,21 @@ describe('packing', () => {
     await close(reopened);
   });
 
+  it('that cannot be opened and that nothing needs does not keep the pool from opening', async () => {
+    const pool = await filledPool();
+    await close(pool);
+    // Of another owner, or on a bad sector: a folder is refused for everybody.
+    fs.mkdirSync(path.join(world.folder, 'packs/00000007.pack'), { recursive: true });
+    const { pool: reopened } = await world.open();
+    expect(reopened.readOnlyReason).toBeUndefined();
+    await requireContents(reopened);
+    expect((await faultsOf(reopened)).join()).toContain('pack 7 cannot be read');
+    const { packId } = await pack(reopened, await ordersOf(reopened));
+    expect(packId).toBe(8);
+    await requireContents(reopened);
+    await close(reopened);
+  });
+
   it('that is damaged itself makes the pool read-only, and the segments are named', async () => {
     const pool = await filledPool();
     await pack(pool, await ordersOf(pool));
