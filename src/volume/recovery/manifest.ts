@@ -176,8 +176,7 @@ function epochsIn(database: Database.Database): ManifestEpoch[] {
     .all()
     .map((row) => {
       const { epoch, open_id: openId } = row as { epoch: number; open_id: unknown };
-      // SQLite looks at no checksums: in a damaged page it may be anything, and then is no opening's.
-      return { epoch, openId: Buffer.from(String(openId), 'hex') };
+      return { epoch, openId: Buffer.from(String(openId), 'hex') }; // Damaged pages say anything.
     });
 }
 
