@@ -14,9 +14,18 @@ import { type BlockDevice, blockSizeBytes } from '../../src/device/block-device.
 import type { OpenChanges, OpenSnapshot } from '../../src/volume/pool.ts';
 import type { CleanerPass } from '../../src/volume/reports.ts';
 import { submitBlockOp } from './block-op.ts';
+import {
+  anyBlockOp,
+  anyPlace,
+  type CleanRunResult,
+  type Fork,
+  type KeptVolume,
+  type PoolModel,
+  requireLittleLeft,
+} from './clean-model.ts';
 import { anyCrash, crashed, describeCrash } from './crash.ts';
 import { readNumbers } from './history-look.ts';
-import { applied, type BlockOp, contentOf, hole, type VolumeModel } from './history-model.ts';
+import { applied, contentOf, hole } from './history-model.ts';
 import { Machine } from './machine.ts';
 import { explained, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
@@ -27,41 +36,6 @@ export interface CleanRunOptions {
   readonly trace?: (line: string) => void;
 }
 
-export interface CleanRunResult {
-  readonly lives: number;
-  readonly passes: number;
-  readonly packs: number;
-  /** Packs that were cleaned themselves. */
-  readonly packsReplaced: number;
-  /** Crashes while the cleaner worked. */
-  readonly crashes: number;
-  readonly comparisons: number;
-}
-
-interface KeptVolume extends VolumeModel {
-  /** No moment of it is ever given up. */
-  readonly keepsAll: boolean;
-}
-
-/** All that the pool must show. Never changed: replaced. */
-interface PoolModel {
-  readonly volumes: ReadonlyMap<string, KeptVolume>;
-  /** By "volume@snapshot". */
-  readonly snapshots: ReadonlyMap<string, readonly number[]>;
-  readonly notes: readonly Note[];
-}
-
-interface Note {
-  readonly position: number;
-  readonly volumes: ReadonlyMap<string, KeptVolume>;
-}
-
-interface Fork {
-  readonly what: string;
-  readonly machine: Machine;
-  readonly model: PoolModel;
-}
-
 type Done<T> = (outcome: Outcome<T>) => void;
 
 const eventsMax = 400_000;
@@ -69,8 +43,6 @@ const volumesMax = 5;
 /** Horizons follow within so much. */
 const retentionMs = 25_000;
 const nothingKept: CdpPolicy = { ...unlimitedCdp, windowMs: 0 };
-/** Segments that are left when nothing is: the one being written, and those that only a later one lets go. */
-const segmentsLeftMax = 3;
 
 export function cleanRun(options: CleanRunOptions): CleanRunResult {
   return new CleanRun(options).run();
@@ -91,12 +63,14 @@ class CleanRun {
   #names = 0;
   #sequence = 0;
   #where = 'start';
-  #lives = 1;
-  #passes = 0;
-  #packs = 0;
-  #packsReplaced = 0;
-  #crashes = 0;
-  #comparisons = 0;
+  readonly #result = {
+    lives: 1,
+    passes: 0,
+    packs: 0,
+    packsReplaced: 0,
+    crashes: 0,
+    comparisons: 0,
+  };
 
   constructor(options: CleanRunOptions) {
     this.#options = options;
@@ -113,22 +87,15 @@ class CleanRun {
       this.#requireSpaceBack();
     } catch (thrown) {
       const { seed } = this.#options;
-      const where = `cleaning, seed ${seed}, life ${this.#lives}, ${this.#where}`;
+      const where = `cleaning, seed ${seed}, life ${this.#result.lives}, ${this.#where}`;
       throw explained(thrown, where, `--kind clean --seed ${seed}`);
     }
-    return {
-      lives: this.#lives,
-      passes: this.#passes,
-      packs: this.#packs,
-      packsReplaced: this.#packsReplaced,
-      crashes: this.#crashes,
-      comparisons: this.#comparisons,
-    };
+    return this.#result;
   }
 
   #at(where: string): void {
     this.#where = where;
-    this.#options.trace?.(`life ${this.#lives}: ${where}`);
+    this.#options.trace?.(`life ${this.#result.lives}: ${where}`);
   }
 
   #start(): StoreProcess {
@@ -187,7 +154,11 @@ class CleanRun {
 
   #data(): void {
     const volume = this.#anyVolume();
-    const batch = Array.from({ length: this.#random.between(2, 10) }, () => this.#blockOp(volume));
+    const size = this.#volume(volume).blocks.length;
+    const batch = Array.from({ length: this.#random.between(2, 10) }, () => {
+      this.#sequence += 1;
+      return anyBlockOp(volume, size, this.#sequence, this.#random);
+    });
     this.#at(`data ${JSON.stringify(batch)}`);
     let { volumes } = this.#model;
     for (const op of batch) {
@@ -205,16 +176,6 @@ class CleanRun {
     request(() => {
       this.#inFlight -= 1;
     });
-  }
-
-  #blockOp(volume: string): BlockOp {
-    const random = this.#random;
-    const size = this.#volume(volume).blocks.length;
-    const first = random.below(size);
-    const count = random.between(1, Math.min(size - first, random.chance(0.5) ? 3 : 16));
-    const kind = random.pick(['write', 'write', 'write', 'write', 'trim', 'thick-zero'] as const);
-    if (kind === 'write') this.#sequence += 1;
-    return { volume, kind, first, count, sequence: this.#sequence };
   }
 
   /** Blocks of one volume, or of a snapshot, shared with another place. */
@@ -240,9 +201,8 @@ class CleanRun {
     });
     this.#process.runUntil(() => this.#inFlight === 0, eventsMax, 'the clone');
     opened?.close();
-    const copied = [...this.#volume(target).blocks];
-    for (let block = 0; block < count; block += 1)
-      copied[to + block] = blocks[first + block] ?? hole;
+    const shared = blocks.slice(first, first + count);
+    const copied = this.#volume(target).blocks.toSpliced(to, count, ...shared);
     this.#setVolume(target, { ...this.#volume(target), blocks: copied });
   }
 
@@ -271,25 +231,30 @@ class CleanRun {
   /** A view or a clone of now, of a snapshot, or of a moment that is kept. */
   #view(): void {
     if (this.#model.volumes.size >= volumesMax) return;
-    const place = this.#anyPlace(this.#anyVolume());
+    const place = anyPlace(this.#model, this.#anyVolume(), this.#random);
     const name = this.#newName('v');
     const isClone = this.#random.chance(0.4);
     const { source, at, blocks } = place;
     this.#ask(`view ${name} of ${source} at ${at}`, (done: Done<unknown>) => {
       this.#process.pool.viewCreate({ source, name, at, isClone }, done);
     });
-    const keepsAll = this.#keepsAll(name);
+    // Views begin with the window of their source.
+    const keepsAll = this.#process.pool.volume(name).policy.windowMs === Number.POSITIVE_INFINITY;
     this.#setVolume(name, { blocks, source, left: [], changeCount: 0, keepsAll });
     this.#requireHead(name);
   }
 
   #rollback(): void {
     const name = this.#anyVolume();
-    const { at, blocks } = this.#anyPlace(name);
+    const { at, blocks } = anyPlace(this.#model, name, this.#random);
     if (at === 'now') return;
     this.#ask(`rollback ${name} to ${at}`, (done: Done<unknown>) => {
       this.#process.pool.volumeRollback({ name, to: at }, done);
     });
+    this.#reverted(name, blocks);
+  }
+
+  #reverted(name: string, blocks: readonly number[]): void {
     const volume = this.#volume(name);
     this.#setVolume(name, { ...volume, blocks, left: [...volume.left, volume.blocks] });
     this.#requireHead(name);
@@ -298,14 +263,12 @@ class CleanRun {
   /** Only what the newest rollback left is kept for certain. */
   #undo(): void {
     const name = this.#anyVolume();
-    const volume = this.#volume(name);
-    const blocks = volume.left.at(-1);
+    const blocks = this.#volume(name).left.at(-1);
     if (blocks === undefined) return;
     this.#ask(`undo ${name}`, (done: Done<unknown>) => {
       this.#process.pool.volumeUndoRollback(name, done);
     });
-    this.#setVolume(name, { ...volume, blocks, left: [...volume.left, volume.blocks] });
-    this.#requireHead(name);
+    this.#reverted(name, blocks);
   }
 
   #create(): void {
@@ -361,9 +324,7 @@ class CleanRun {
     );
     for (let left = random.below(5); left > 0 && this.#fork === undefined; left -= 1) {
       this.#process.runSome(random.below(60));
-      random
-        .pick([this.#data, this.#data, this.#snapshotDelete, this.#snapshot, this.#view])
-        .call(this);
+      this.#stepBeside();
     }
     this.#at('clean');
     this.#process.runUntil(
@@ -375,11 +336,19 @@ class CleanRun {
     if (this.#takeFork()) return;
     const [pass] = passes;
     if (pass?.ok !== true) throw new Violation(`no pass: ${pass?.error.message ?? ''}`);
-    this.#passes += 1;
-    this.#packs += pass.value.packCount;
-    this.#packsReplaced += pass.value.packsReplaced;
+    this.#result.passes += 1;
+    this.#result.packs += pass.value.packCount;
+    this.#result.packsReplaced += pass.value.packsReplaced;
     this.#requireAll();
     if (random.chance(0.3)) this.#process.requireSoundUpkeep();
+  }
+
+  #stepBeside(): void {
+    const chosen = this.#random.below(5);
+    if (chosen < 2) this.#data();
+    else if (chosen === 2) this.#snapshotDelete();
+    else if (chosen === 3) this.#snapshot();
+    else this.#view();
   }
 
   /** Whether the run goes on in another life, from the fork. */
@@ -390,7 +359,7 @@ class CleanRun {
     this.#process.kill();
     const crash = anyCrash(this.#random, 0.4);
     this.#at(`clean, ${fork.what}: ${describeCrash(crash)}`);
-    this.#crashes += 1;
+    this.#result.crashes += 1;
     this.#model = fork.model;
     this.#live(crashed(fork.machine, crash));
     return true;
@@ -406,7 +375,7 @@ class CleanRun {
 
   #live(machine: Machine): void {
     this.#machine = machine;
-    this.#lives += 1;
+    this.#result.lives += 1;
     this.#process = this.#start();
     const where = this.#where;
     this.#process.open();
@@ -460,11 +429,8 @@ class CleanRun {
     const pass = this.#ask('the last pass', (done: Done<CleanerPass>) => {
       this.#process.pool.cleaner.run(() => {}, done);
     });
-    this.#packs += pass.packCount;
-    const { stored } = this.#process.pool.space();
-    const segments = stored.segmentBytes / (this.#segmentSlots * blockSizeBytes);
-    if (segments <= segmentsLeftMax) return;
-    throw new Violation(`${segments.toFixed(1)} segments are left of a pool of nothing`);
+    this.#result.packs += pass.packCount;
+    requireLittleLeft(this.#process.pool, this.#segmentSlots);
   }
 
   #requireHead(name: string): void {
@@ -472,7 +438,7 @@ class CleanRun {
   }
 
   #require(device: BlockDevice, blocks: readonly number[]): void {
-    this.#comparisons += 1;
+    this.#result.comparisons += 1;
     const seen = readNumbers(this.#process, device).join(' ');
     const expected = blocks.map(contentOf).join(' ');
     if (seen === expected) return;
@@ -511,28 +477,6 @@ class CleanRun {
     this.#model = { ...this.#model, notes: [...notes, { position: now.moment.cut, volumes }] };
     // What comes next is of another tick of the clock.
     this.#process.runSome(4);
-  }
-
-  /** A moment of the volume that is certainly kept. */
-  #anyPlace(source: string): { source: string; at: string; blocks: readonly number[] } {
-    const volume = this.#volume(source);
-    const snapshot = [...this.#model.snapshots].find(([key]) => key.startsWith(`${source}@`));
-    if (snapshot !== undefined && this.#random.chance(0.5)) {
-      const [key, blocks] = snapshot;
-      return { source, at: `snapshot:${key.slice(source.length + 1)}`, blocks };
-    }
-    const notes = this.#model.notes.filter(({ volumes }) => volumes.has(source));
-    if (volume.keepsAll && notes.length > 0 && this.#random.chance(0.7)) {
-      const { position, volumes } = this.#random.pick(notes);
-      const { blocks } = present(volumes.get(source), 'volume of then');
-      return { source, at: `position:${position}`, blocks };
-    }
-    return { source, at: 'now', blocks: volume.blocks };
-  }
-
-  /** Views begin with the window of their source. */
-  #keepsAll(name: string): boolean {
-    return this.#process.pool.volume(name).policy?.windowMs === Number.POSITIVE_INFINITY;
   }
 
   #volume(name: string): KeptVolume {

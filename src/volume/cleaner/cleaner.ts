@@ -140,8 +140,7 @@ export class Cleaner {
 
   status(): CleanerStatus {
     const loggedBytes = this.#parts.writer?.log.bytesLogged ?? 0;
-    let packCount = 0;
-    for (const _pack of this.#parts.containers.packs()) packCount += 1;
+    const packCount = [...this.#parts.containers.packs()].length;
     return {
       state:
         this.#pass === undefined ? 'idle' : this.#pass.found === undefined ? 'marking' : 'packing',
@@ -344,6 +343,11 @@ export class Cleaner {
     for (const { done } of this.#awaited.splice(0)) {
       done(error === undefined ? success(this.#lastPass) : failure(error));
     }
+    this.#goOn();
+  }
+
+  /** A pass has ended; who was told of it may have begun another, or closed the pool. */
+  #goOn(): void {
     if (!this.#isOpen || this.#pass !== undefined) return;
     if (this.#asking.length > 0) this.#begin('asked');
     else if (this.#isAutomatic) this.#lookAfter(cleanerLimits.lookEveryMs);
