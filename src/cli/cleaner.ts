@@ -9,9 +9,8 @@ import type { Session } from './command-session.ts';
 import { formatDuration, formatTime } from './format.ts';
 import { watch } from './watch.ts';
 
-export function addCleanCommand(pool: Command, session: () => Session): void {
-  pool
-    .command('clean')
+export function addCleanAction(clean: Command, session: () => Session): void {
+  clean
     .description('give back the space of what no volume, snapshot or window can reach any more')
     .option('--wait', 'until it is done')
     .action(async ({ wait }: { wait?: true }) => {

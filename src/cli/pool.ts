@@ -9,7 +9,7 @@ import type {
   PoolVerifyOperation,
 } from '../contract/operation.ts';
 import type { Pool, PoolSetLimits } from '../contract/pool.ts';
-import { addCleanCommand, cleanerLines } from './cleaner.ts';
+import { addCleanAction, cleanerLines } from './cleaner.ts';
 import type { Session } from './command-session.ts';
 import { CommandFailure, ExitCode, usageFailure } from './failure.ts';
 import { facts, formatDuration, formatTime, table } from './format.ts';
@@ -57,7 +57,7 @@ export function addPoolCommands(program: Command, session: () => Session): void 
     .action(async (size: string) => {
       await poolResize(session(), sizeArgument(size));
     });
-  addCleanCommand(pool, session);
+  addCleanAction(pool.command('clean'), session);
   const scrub = pool.command('scrub').description('slow, continuous reading of all that is stored');
   addScrubCommands(scrub, session);
 }
