@@ -199,7 +199,7 @@ function linkBackwards(
 }
 
 function isZero(bytes: Uint8Array | undefined): boolean {
-  return bytes !== undefined && bytes.every((byte) => byte === 0);
+  return bytes !== undefined && Buffer.compare(bytes, new Uint8Array(bytes.length)) === 0;
 }
 
 /** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
@@ -212,15 +212,12 @@ function strayDurable(
   const source = new SegmentSource(containers, segId, segmentSlots, seeds);
   const reader = source.reader();
   let durable = 0;
-  // A file that was only prepared begins with zeros: whatever was durable in it began in its first two slots.
-  if (
-    isZero(reader.slots(addressOf(segId, 0), 1)) &&
-    isZero(reader.slots(addressOf(segId, 1), 1))
-  ) {
+  const end = Math.min(probeSlots, segmentSlots);
+  // One look at a file that was only prepared. At all of it: the first pages of one that was written may be lost, too.
+  if (isZero(reader.slots(addressOf(segId, 0), end))) {
     source.close();
     return durable;
   }
-  const end = Math.min(probeSlots, segmentSlots);
   for (let slot = 1; slot < end; slot += 1) {
     const loaded = reader.frame(addressOf(segId, slot));
     if (loaded === undefined) continue;

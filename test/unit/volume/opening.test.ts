@@ -1,9 +1,11 @@
 /** Opening from the newest checkpoint on: what is read, what is believed, and what damage does that nobody looked for. */
 import { randomBytes } from 'node:crypto';
 import {
+  closeSync,
   copyFileSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   rmSync,
   statSync,
@@ -173,6 +175,23 @@ describe('opening', () => {
     expect(Buffer.compare(await contentOf(second.pool), content)).toBe(0);
     expect(await isSound(second.pool)).toBe(true);
     await close(second.pool);
+  });
+
+  it('tells that the newest segment was written, also when its first pages are zeros', async () => {
+    const { pool } = await world.open();
+    const device = pool.volumeOpen('v');
+    for (let block = 0; block < 20; block += 1) {
+      await write(pool, device, block * blockBytes, content.subarray(0, blockBytes));
+    }
+    world.kill();
+    const paths = [...Array(readdirSync(join(world.folder, 'segments')).length).keys()];
+    const newest = paths.map(segmentPath).findLast((path) => readFileSync(path).some(Boolean));
+    const file = openSync(newest ?? '', 'r+');
+    writeSync(file, new Uint8Array(4 * blockBytes), 0, 4 * blockBytes, 0);
+    closeSync(file);
+    const { pool: opened } = await world.open();
+    expect(opened.readOnlyReason).toContain('it held durable frames; they are lost');
+    await close(opened);
   });
 
   it('does not mind what a damaged page makes of a manifest', async () => {
