@@ -8,6 +8,8 @@ export const livenessLimits = {
   leavesPerSegment: 24,
   /** Segments whose records are remembered from one pair of neighbours to the next: 256 KiB each. */
   segmentsRemembered: 32,
+  /** Leaves between two neighbours, and stretches of leaves, that are remembered: with more of them everything is compared. */
+  touchedLeavesMax: 2 ** 20,
   /** Index entries that a pass of the mark looks at before the keeper looks for other work: about 10 ms. */
   markEntriesPerStep: 50_000,
   /** RAM of the mark's bitmaps, 1 KiB a segment: 4 TiB of log in one pass over the index, more in several. */

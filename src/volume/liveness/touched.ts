@@ -14,11 +14,7 @@ import { isDataType } from '../format/frame.ts';
 import { eachSegment } from '../history/sliced.ts';
 import { leafBlocks } from '../map/leaf-store.ts';
 import { livenessLimits } from './limits.ts';
-
-export interface BlockRange {
-  readonly block: number;
-  readonly count: number;
-}
+import { type BlockRange, TouchedLeaves } from './touched-leaves.ts';
 
 /** A stretch of a line's records. */
 interface Stretch {
@@ -60,23 +56,20 @@ export class TouchedBlocks {
     for (const { from, to } of stretches) {
       for (const segId of this.#operator.timeline.segmentsBetween(from, to)) segIds.add(segId);
     }
-    const leaves = new Set<number>();
-    const sizeMin = smallestSize(catalogue, stretches, Math.min(left.sizeBytes, right.sizeBytes));
-    // From the leaf on in which the smallest size lies: it need not begin there, and the largest need not end with one.
-    for (let leaf = Math.floor(sizeMin / leafBlocks); leaf * leafBlocks < blockCount; leaf += 1) {
-      leaves.add(leaf);
-    }
     if (segIds.size * livenessLimits.leavesPerSegment > blockCount / leafBlocks) {
       done(success(undefined));
       return;
     }
+    const sizeMin = smallestSize(catalogue, stretches, Math.min(left.sizeBytes, right.sizeBytes));
+    const leaves = new TouchedLeaves(blockCount, sizeMin);
     const visit = (segId: number): void => {
+      if (leaves.isTooMany) return;
       const records = this.#records(segId);
       for (const stretch of stretches) collect(records, stretch, leaves);
     };
     const work = { segIds: [...segIds], visit, progress: undefined };
     eachSegment(this.#operator, work, (outcome) => {
-      done(outcome.ok ? success(rangesOf(leaves, blockCount)) : outcome);
+      done(outcome.ok ? success(leaves.ranges()) : outcome);
     });
   }
 
@@ -163,7 +156,7 @@ function smallestSize(
 }
 
 /** Adds the leaves that records of the stretch touch. */
-function collect(records: Records, { line, from, to }: Stretch, leaves: Set<number>): void {
+function collect(records: Records, { line, from, to }: Stretch, leaves: TouchedLeaves): void {
   // Records are in order of position: the first one of the stretch by halving.
   let low = 0;
   let high = records.length / numbersPerRecord;
@@ -175,21 +168,6 @@ function collect(records: Records, { line, from, to }: Stretch, leaves: Set<numb
   for (let at = low * numbersPerRecord; at < records.length; at += numbersPerRecord) {
     if ((records[at] ?? 0) >= to) return;
     if (records[at + 1] !== line) continue;
-    const block = records[at + 2] ?? 0;
-    const last = Math.floor((block + (records[at + 3] ?? 1) - 1) / leafBlocks);
-    for (let leaf = Math.floor(block / leafBlocks); leaf <= last; leaf += 1) leaves.add(leaf);
+    leaves.add(records[at + 2] ?? 0, records[at + 3] ?? 1);
   }
-}
-
-function rangesOf(leaves: ReadonlySet<number>, blockCount: number): BlockRange[] {
-  const ranges: { block: number; count: number }[] = [];
-  for (const leaf of [...leaves].sort((left, right) => left - right)) {
-    const block = leaf * leafBlocks;
-    if (block >= blockCount) break;
-    const count = Math.min(leafBlocks, blockCount - block);
-    const last = ranges.at(-1);
-    if (last !== undefined && last.block + last.count === block) last.count += count;
-    else ranges.push({ block, count });
-  }
-  return ranges;
 }
