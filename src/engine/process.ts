@@ -81,7 +81,7 @@ async function open(settings: EngineArguments, log: Log): Promise<OpenedPool> {
       name: settings.pool,
       settings: {
         ...defaultSettings,
-        cleaner: 'auto',
+        cleaner: 'auto' as const,
         mapBytes: Math.floor(totalMemoryBytes() * mapShare),
         manifestPath: `${settings.poolDir}/manifest.db`,
       },
