@@ -262,8 +262,9 @@ class Explorer {
     const life = new Life(process, client);
     for (const [index, op] of epilogue(oracle.now).entries()) {
       client.submit(op, epilogueSequence + index);
+      // A snapshot may overtake a write of part of a block that still waits for what is there.
+      life.idle();
     }
-    life.idle();
     this.#at(`${where}, opened, written to, machine lost`);
     const lost = crashed(process.machine, loss(LossStyle.none, 0));
     const observed = this.#recover(lost).observe(this.#contents);

@@ -27,10 +27,11 @@ import type { LiveSet } from '../liveness/live-set.ts';
 import type { LivenessMark } from '../liveness/mark.ts';
 import type { Packing, PackReport } from '../pack/packing.ts';
 import type { CleanerPass, CleanerStatus, Progress } from '../reports.ts';
+import type { Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
 import { type LogState, MarkDue, type MarkReason } from './mark-due.ts';
 import { copyRate, Pace } from './pace.ts';
-import { type Batch, fillOf, nextBatch, type Pressure } from './policy.ts';
+import { type Batch, fillOf, nextBatch } from './policy.ts';
 import { type Survey, survey } from './survey.ts';
 
 /** What the cleaner has others do. */

@@ -3,8 +3,9 @@
  * all that held blocks. A mark costs a walk over the whole index, so it takes a small part of the time only; one that led to
  * nothing makes the next one wait longer, until something is deleted.
  */
+
+import type { Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
-import type { Pressure } from './policy.ts';
 
 export type MarkReason = 'asked' | 'opened' | 'log written' | 'deleted' | 'windows moved';
 

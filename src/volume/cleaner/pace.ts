@@ -1,6 +1,7 @@
 /** How fast the cleaner may copy: a rate that rises with the shortage of space and falls while clients write. */
+
+import type { Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
-import type { Pressure } from './policy.ts';
 
 /** Bytes a second. */
 export function copyRate(pressure: Pressure, isBusy: boolean): number {

@@ -19,10 +19,8 @@
  * 3. A batch frees more than it takes, or (small packs) leaves fewer files.
  */
 import { slotSizeBytes } from '../format/address.ts';
+import { garbageShareAllowed, type Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
-
-/** How short of space the pool is: see `core/space.ts`. */
-export type Pressure = keyof typeof cleanerLimits.fillAtLeast;
 
 /** What one container holds of one segment. */
 export interface Member {
@@ -107,22 +105,6 @@ export function fillOf({
   if (usedBytes <= softLimitBytes) return (soft * usedBytes) / softLimitBytes;
   const way = (usedBytes - softLimitBytes) / (writeLimitBytes - softLimitBytes);
   return soft + (hard - soft) * Math.min(1, way);
-}
-
-/** How much garbage may lie around, as a share of what lives. */
-export function garbageShareAllowed(fill: number, pressure: Pressure): number {
-  const counted = Math.max(fill, cleanerLimits.fillAtLeast[pressure]);
-  const points = cleanerLimits.garbageShares;
-  let before: (typeof points)[number] = points[0];
-  for (const point of points) {
-    if (counted <= point.fill) {
-      const width = point.fill - before.fill;
-      const way = width === 0 ? 1 : Math.max(0, (counted - before.fill) / width);
-      return before.share + (point.share - before.share) * way;
-    }
-    before = point;
-  }
-  return before.share;
 }
 
 /** Whether the container can be part of a batch at all. */

@@ -14,7 +14,7 @@ import { DiskError, type Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
 import type { IoRequest } from '../../device/block-device.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import type { Pressure as CleanerPressure } from '../cleaner/policy.ts';
+import type { Pressure as CleanerPressure } from '../cleaner/garbage-share.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { WriteGate } from '../io/devices.ts';
 import type { Line } from '../io/line.ts';

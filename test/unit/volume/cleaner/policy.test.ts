@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { garbageShareAllowed } from '../../../../src/volume/cleaner/garbage-share.ts';
 import {
   type Batch,
   type Container,
   copyBytesOf,
-  garbageShareAllowed,
   isPromising,
   type Member,
   mostPromising,
