@@ -44,7 +44,7 @@ export const stages: readonly Stage[] = [
   { ...suite('unit', 5, ['test/unit/']), isQuick: true },
   suite('contract', 3, ['test/contract/']),
   suite('fuzz', 5, ['test/fuzz/']),
-  suite('simulation', 8, ['test/sim/']),
+  suite('simulation', 14, ['test/sim/']),
   { ...suite('interop', 18, ['test/interop/']), needsPackages: true },
   { ...suite('e2e', 10, ['test/e2e/']), needsPackages: true },
 ];

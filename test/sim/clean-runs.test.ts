@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { cleanRun } from './clean-run.ts';
 
-const runs = 60;
+const runs = 40;
 
 describe('random runs with the cleaner', () => {
   it('lose nothing that is kept, whenever they are cut off, and give the rest back', () => {

@@ -17,6 +17,7 @@ describe('full pools', () => {
     }
     expect(fullCount).toBeGreaterThan(runs / 2);
     expect(relievedCount).toBeGreaterThan(runs / 10);
-    expect(cleanedCount).toBeGreaterThan(runs / 10);
+    // In half of all lives the cleaner works by itself, and has left nothing to do.
+    expect(cleanedCount).toBeGreaterThan(runs / 20);
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { historyRun, type MomentMistake } from './history-run.ts';
 import { Violation } from './oracle.ts';
 
-const runs = 120;
+const runs = 50;
 const canaryRunsMax = 60;
 
 /** Stores that open another moment than they were asked for. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { openingRun } from './opening-run.ts';
 
-const runs = 120;
+const runs = 80;
 
 describe('openings', () => {
   it('show what was acknowledged whatever the manifest says, and believe it when it is right', () => {

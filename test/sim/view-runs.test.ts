@@ -6,7 +6,7 @@ import { Violation } from './oracle.ts';
 import type { Mistake } from './view-client.ts';
 import { viewRun } from './view-run.ts';
 
-const runs = 300;
+const runs = 160;
 const canaryRunsMax = 100;
 
 /** Stores that do something else than what they were asked. */
