@@ -310,7 +310,7 @@ describe('sessions', () => {
 describe('a pool that gets full', () => {
   const mebi = 1024 ** 2;
 
-  it('tells every host once at 85 %, also one that comes later, and stops writes at 95 % with 7/27/07', async () => {
+  it('tells every host once at the soft limit, also one that comes later, and stops writes at the hard one with 7/27/07', async () => {
     const { target } = await TargetUnderTest.start(['--nbd-port', '0', '--pool-size', '256M']);
     await using _ = target;
     await using client = await target.logIn();
@@ -324,12 +324,21 @@ describe('a pool that gets full', () => {
       }
       return 'good';
     };
-    expect(await fill(200)).toBe('good');
+    const { softLimitBytes, writeLimitBytes } = await target.pool();
+    const softMebi = Math.ceil(softLimitBytes / mebi);
+    expect(softMebi + 8).toBeLessThan(writeLimitBytes / mebi);
+    expect(await fill(softMebi - 12)).toBe('good');
     expect(await attentions(client, 0)).toEqual([]);
     // Whichever command comes first is told: one of the writes, or the one that asks.
     const said: string[] = [];
-    for (let answer = await fill(224); answer !== 'good'; answer = await fill(224))
+    for (
+      let answer = await fill(softMebi + 2);
+      answer !== 'good';
+      answer = await fill(softMebi + 2)
+    ) {
       said.push(answer);
+      expect(said).toHaveLength(1);
+    }
     await until('the host is told', withinMs, async () => {
       if (said.length === 0) said.push(...(await attentions(client, 0)));
       return said.length > 0;
