@@ -46,5 +46,5 @@ export const stages: readonly Stage[] = [
   suite('fuzz', 5, ['test/fuzz/']),
   suite('simulation', 14, ['test/sim/']),
   { ...suite('interop', 18, ['test/interop/']), needsPackages: true },
-  { ...suite('e2e', 10, ['test/e2e/']), needsPackages: true },
+  { ...suite('e2e', 14, ['test/e2e/']), needsPackages: true },
 ];
