@@ -4,7 +4,7 @@
  *
  *     superblock ─▶ chain of segments ─▶ sealed: footers   ─▶ replay ─▶ catalogue (of a damaged log: maps, too)
  *                                     ─▶ tail: every frame verified, data included
- *                ─▶ the accepted tail is made durable again (rewritten in place, flushed)
+ *                ─▶ the accepted tail, and footers that nothing proves durable, are made so (rewritten in place, flushed)
  *
  * Invariants
  * 1. The recovered state is a prefix of the log, and holds everything that was acknowledged on a durable volume.
@@ -13,6 +13,8 @@
  * 3. What the manifest says is believed only when the log behind it, which is always read, leads on from exactly there.
  * 4. Nothing is served before the accepted tail is durable: a killed process leaves frames in the page cache only, and a
  *    failed flush may have marked them clean, so they are written again, not only flushed.
+ * 5. No segment counts as sealed whose footer a lost machine could still take: once it does, nobody looks at its frames. A
+ *    footer is proven durable by its row in the manifest, which comes after the flush; all others are written again.
  */
 import { present } from '../../base/assert.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
@@ -38,12 +40,14 @@ import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import type { Containers } from '../pack/containers.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
+import { rewrite, rewriteEach, type SegmentBytes } from './make-durable.ts';
 import { isOfHistory, type KnownLog } from './manifest.ts';
 import { CatalogueReplay, isApplicable, MapReplay, type PlacedRecord } from './replay.ts';
 import {
   crcTableOf,
   eachCatalogueEntry,
   eachFooterEntry,
+  type Footer,
   lastEntryOf,
   SegmentSource,
 } from './segment-source.ts';
@@ -91,21 +95,23 @@ export interface RecoverOptions {
 
 /** Reads the log and makes its tail durable. Throws DiskError (disk fails) or FormatError (newer version, damaged beyond use). */
 export function recoverLog(options: RecoverOptions): Recovered {
-  return recoverKnown(options) ?? readWhole(options, undefined);
+  const { known, superblock } = options;
+  if (known === undefined || superblock.relogEpoch !== 0) return readWhole(options, firstTry);
+  const from = segIdOf(frameAddressOf(known.checkpointPosition));
+  const attempt = { ...firstTry, provenTags: known.segments.tagsFrom(from) };
+  known.segments.cutAt(from);
+  return recoverKnown(options, attempt) ?? readWhole(options, attempt);
 }
 
-function readWhole(options: RecoverOptions, cut: Cut | undefined): Recovered {
-  return present(new Recovery({ ...options, known: undefined }, cut).run(), 'a recovered log');
+function readWhole(options: RecoverOptions, attempt: Attempt): Recovered {
+  return present(new Recovery({ ...options, known: undefined }, attempt).run(), 'a recovered log');
 }
 
 /** Undefined when what the manifest says is nothing, or doubtful. */
-function recoverKnown(options: RecoverOptions): Recovered | undefined {
-  const { known, superblock } = options;
-  if (known === undefined || superblock.relogEpoch !== 0) return undefined;
-  known.segments.cutAt(segIdOf(frameAddressOf(known.checkpointPosition)));
-  if (known.segments.size === 0) return undefined;
+function recoverKnown(options: RecoverOptions, attempt: Attempt): Recovered | undefined {
+  if (options.known === undefined || options.known.segments.size === 0) return undefined;
   try {
-    return new Recovery(options, undefined).run();
+    return new Recovery(options, attempt).run();
   } catch (thrown) {
     if (thrown instanceof FormatError) return undefined;
     throw thrown;
@@ -132,9 +138,20 @@ interface Cut {
   readonly relog: readonly TailRecord[];
 }
 
+interface Attempt {
+  /** Second pass: the log ends here, because what lies behind is logged again. */
+  readonly cut: Cut | undefined;
+  /** First bytes of the digests of segments whose footers are durable. */
+  readonly provenTags: ReadonlyMap<number, Uint8Array>;
+  /** Segments whose footers the disk would not keep: read from their frames. */
+  readonly unsealed: ReadonlySet<number>;
+}
+
+const firstTry: Attempt = { cut: undefined, provenTags: new Map(), unsealed: new Set() };
+
 class Recovery {
   readonly #options: RecoverOptions;
-  /** Second pass: the log ends here, because what lies behind is logged again. */
+  readonly #attempt: Attempt;
   readonly #cut: Cut | undefined;
   readonly #disk: Disk;
   readonly #superblock: Superblock;
@@ -145,6 +162,7 @@ class Recovery {
   readonly #entriesBySegId = new Map<number, readonly FooterEntry[]>();
   readonly #segments: SegmentTable;
   readonly #sealed: SegmentRow[] = [];
+  readonly #unprovenFooters: SegmentBytes[] = [];
   readonly #faults: string[] = [];
   /** How many of the faults name a block that answers with an error, so that nothing wrong can be read there. */
   #namedBlocks = 0;
@@ -153,9 +171,10 @@ class Recovery {
   #lastHlcMs: number;
   #tailFrames = 0;
 
-  constructor(options: RecoverOptions, cut: Cut | undefined) {
+  constructor(options: RecoverOptions, attempt: Attempt) {
     this.#options = options;
-    this.#cut = cut;
+    this.#attempt = attempt;
+    this.#cut = attempt.cut;
     this.#disk = options.disk;
     this.#superblock = options.superblock;
     this.#seeds = new Seeds(options.superblock.poolUuid);
@@ -186,10 +205,12 @@ class Recovery {
     const endAddress = last?.endAddress ?? 0;
     this.#checkEnd(endAddress);
     if (known !== undefined && this.#isDoubtful(known, endAddress)) return undefined;
-    if (last !== undefined && this.#faults.length === 0 && !this.#makeTailDurable()) {
-      return this.#recoverWithout(last.segId, endAddress);
-    }
-    return this.#recovered(chain);
+    if (last === undefined || this.#faults.length > 0) return this.#recovered(chain);
+    if (!this.#makeTailDurable()) return this.#recoverWithout(last.segId, endAddress);
+    const refused = rewriteEach(this.#disk, this.#unprovenFooters);
+    if (refused.length === 0) return this.#recovered(chain);
+    const unsealed = new Set([...this.#attempt.unsealed, ...refused]);
+    return readWhole(this.#options, { ...this.#attempt, unsealed });
   }
 
   #checkEnd(endAddress: number): void {
@@ -235,7 +256,7 @@ class Recovery {
       throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
     }
     const cut = { address: this.#durableThrough, relog };
-    return readWhole(this.#options, cut);
+    return readWhole(this.#options, { ...this.#attempt, cut });
   }
 
   /** Whether the first segment that was read says of the last known one what is known of it. */
@@ -350,11 +371,13 @@ class Recovery {
 
   /** Replays a segment from its footer; false when it has none that counts. */
   #sealedSegment(link: ChainLink, source: SegmentSource): boolean {
+    if (this.#attempt.unsealed.has(link.segId)) return false;
     const footer = source.footer(link.header.epoch);
     const start = addressOf(link.segId, 0);
     if (footer === undefined) return false;
     const endAddress = start + footer.header.endSlot;
     if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
+    if (source.packed === undefined) this.#noteFooter(link.segId, footer);
     eachCatalogueEntry(footer, isApplicable, (entry) => {
       this.#apply(entry, source);
     });
@@ -365,6 +388,16 @@ class Recovery {
     this.#digest = row.digest;
     this.#noteTime(footer.header.maxHlcMs, lastEntryOf(footer));
     return true;
+  }
+
+  /** What is in a pack was durable before it came there. */
+  #noteFooter(segId: number, { header }: Footer): void {
+    const tag = this.#attempt.provenTags.get(segId);
+    const isProven =
+      tag !== undefined && Buffer.compare(tag, header.digest.subarray(0, digestTagBytes)) === 0;
+    if (isProven) return;
+    const fromByte = this.#superblock.segmentSlots * slotSizeBytes;
+    this.#unprovenFooters.push({ segId, fromByte, endByte: fromByte + header.totalBytes });
   }
 
   /** `last` was recorded up to 655 ms after the header of its frame: the next opening's records come later than both. */
@@ -437,30 +470,14 @@ class Recovery {
       // What is in a pack was durable before it came there.
       if (segment === undefined || segment.container !== 0) continue;
       if (segment.endAddress <= this.#durableThrough) continue;
-      const segmentStart = addressOf(segment.segId, 0);
-      const isHeaderDurable = segIdOf(this.#durableThrough) === segment.segId;
+      const { segId } = segment;
+      const segmentStart = addressOf(segId, 0);
+      const isHeaderDurable = segIdOf(this.#durableThrough) === segId;
       const from = isHeaderDurable ? this.#durableThrough : segmentStart;
-      this.#rewrite(segment.segId, slotOf(from), segment.endAddress - segmentStart);
+      const fromByte = slotOf(from) * slotSizeBytes;
+      const endByte = (segment.endAddress - segmentStart) * slotSizeBytes;
+      rewrite(this.#disk, { segId, fromByte, endByte });
     }
     this.#disk.flushFolder(segmentFolder);
-  }
-
-  #rewrite(segId: number, fromSlot: number, endSlot: number): void {
-    const file = this.#disk.open(segmentPath(segId), { create: false });
-    try {
-      const step = 1024;
-      for (let slot = fromSlot; slot < endSlot; slot += step) {
-        const count = Math.min(step, endSlot - slot);
-        const bytes = new Uint8Array(count * slotSizeBytes);
-        const position = slot * slotSizeBytes;
-        if (file.read(bytes, position) !== bytes.length) {
-          throw new DiskError('EIO', `segment ${segId} became shorter during recovery`);
-        }
-        file.write([bytes], position);
-      }
-      file.flush();
-    } finally {
-      file.close();
-    }
   }
 }

@@ -257,6 +257,16 @@ export class SegmentTable {
     this.#columns.tags.set(digest.subarray(0, digestTagBytes), index * digestTagBytes);
   }
 
+  /** First bytes of the digests of the sealed segments from `segId` on; copies. */
+  tagsFrom(segId: number): Map<number, Uint8Array> {
+    const tags = new Map<number, Uint8Array>();
+    for (let index = this.indexOf(segId); index < this.#size; index += 1) {
+      const { segId: id, digestTag } = this.#row(index);
+      if (digestTag !== undefined) tags.set(id, digestTag.slice());
+    }
+    return tags;
+  }
+
   /** Forgets the segments from `segId` on. */
   cutAt(segId: number): void {
     const size = this.indexOf(segId);
