@@ -17,6 +17,7 @@ import { formatTime } from './format.ts';
 export interface CdpOptions {
   readonly cdpPolicy?: string;
   readonly cdpWindow?: string;
+  readonly cdpGuarantee?: 'on' | 'off';
 }
 
 /** `--cdp-policy all:1h,1m:24h,1h:7d,1d:30d` */
@@ -29,11 +30,20 @@ export function cdpWindowOption(): Option {
   return new Option('--cdp-window <window>', `keep every moment for so long: ${cdpWindowRule}`);
 }
 
+/** `--cdp-guarantee on|off` */
+export function cdpGuaranteeOption(): Option {
+  return new Option(
+    '--cdp-guarantee <mode>',
+    'on: a pool that is short of space leaves window and pins alone, and refuses writes instead',
+  ).choices(['on', 'off']);
+}
+
 /** What of a request the options ask for. Throws CommandFailure `usage`. */
 export function cdpWanted({
   cdpPolicy,
   cdpWindow,
-}: CdpOptions): Pick<VolumeSet, 'cdpPolicy' | 'cdpWindow'> {
+  cdpGuarantee,
+}: CdpOptions): Pick<VolumeSet, 'cdpPolicy' | 'cdpWindow' | 'cdpGuarantee'> {
   if (cdpPolicy !== undefined && parseCdpPolicy(cdpPolicy) === undefined) {
     throw usageFailure(`"${cdpPolicy}" is no policy`, `write ${cdpPolicyRule}`);
   }
@@ -43,11 +53,12 @@ export function cdpWanted({
   return {
     ...(cdpPolicy === undefined ? {} : { cdpPolicy }),
     ...(cdpWindow === undefined ? {} : { cdpWindow }),
+    ...(cdpGuarantee === undefined ? {} : { cdpGuarantee: cdpGuarantee === 'on' }),
   };
 }
 
 /** "every moment for 1h, then one each 1m up to 24h, one each 1h up to 7d" */
-export function policyText(text: string): string {
+function policyText(text: string): string {
   const policy = parseCdpPolicy(text);
   // An engine of another version may know more.
   if (policy === undefined) return text;
@@ -64,6 +75,11 @@ export function policyText(text: string): string {
   );
 }
 
+/** What is kept, and whether a pool that is short of space may take of it. */
+export function keepsText({ policy, isGuaranteed }: Pick<Cdp, 'policy' | 'isGuaranteed'>): string {
+  return `${policyText(policy)}${isGuaranteed ? '; guaranteed: never shortened for want of space' : ''}`;
+}
+
 function firstText(windowMs: number): string {
   if (windowMs === 0) return 'the present and snapshots';
   if (windowMs === Number.POSITIVE_INFINITY) return 'every moment for ever';
@@ -75,7 +91,7 @@ export function cdpFacts(cdp: Cdp, nowMs: number): [string, string][] {
   const since = `every moment since ${formatTime(cdp.fromMs, nowMs)} can be opened`;
   const why = reasonText(cdp);
   return [
-    ['keeps', policyText(cdp.policy)],
+    ['keeps', keepsText(cdp)],
     ['window', why === '' ? since : `${since}: ${why}`],
     ...(cdp.pinCount === 0
       ? []
@@ -96,14 +112,16 @@ function reasonText({ reason }: Cdp): string {
   return texts[reason];
 }
 
-/** "1h", or "34m of 1h" where that is not what can be opened. */
-export function cdpColumn({ requestedMs, budgetBytes, effectiveMs, reason }: Cdp): string {
+/** "1h", "1h guaranteed", or "34m of 1h" where that is not what can be opened. */
+export function cdpColumn(cdp: Cdp): string {
+  const { requestedMs, budgetBytes, effectiveMs, reason, isGuaranteed } = cdp;
   const wanted = formatCdpWindow({
     windowMs: requestedMs ?? Number.POSITIVE_INFINITY,
     windowBytes: budgetBytes,
   });
   const isLess = reason === 'growing' || reason === 'budget' || reason === 'pool-full';
-  return isLess ? `${shortDuration(effectiveMs)} of ${wanted}` : wanted;
+  const text = isLess ? `${shortDuration(effectiveMs)} of ${wanted}` : wanted;
+  return isGuaranteed ? `${text} guaranteed` : text;
 }
 
 /** In its two largest units. */

@@ -17,6 +17,9 @@ import { addScrubCommands, scrubLine } from './scrub.ts';
 import { exactSize, sizeArgument, sizeHelp } from './size-argument.ts';
 import { watch } from './watch.ts';
 
+/** Volumes whose past is left alone that are shown by name. */
+const UNTOUCHED_NAMED_MAX = 8;
+
 export function addPoolCommands(program: Command, session: () => Session): void {
   const pool = program.command('pool').description('the pool that holds all volumes');
   pool
@@ -154,6 +157,7 @@ function poolText(pool: Pool, nowMs: number): string {
     pairs.push(['slowed down', `${volume}, to ${formatSize(bytesPerSecond)}/s`]);
   }
   for (const event of pool.relief) pairs.push(['relief', reliefText(event, nowMs)]);
+  if (pool.untouched.length > 0) pairs.push(['left alone', untouchedText(pool.untouched)]);
   if (pool.fullReason !== undefined) pairs.push(['full', pool.fullReason]);
   pairs.push(
     ['file system', `${formatSize(pool.fileSystemFreeBytes)} free`],
@@ -191,6 +195,15 @@ function writesText({ softLimitBytes, writeLimitBytes }: Pool): string {
 function reliefText({ text, beganMs, endedMs }: Pool['relief'][number], nowMs: number): string {
   const end = endedMs === undefined ? 'still' : `until ${formatTime(endedMs, nowMs)}`;
   return `${text}, since ${formatTime(beganMs, nowMs)}, ${end}`;
+}
+
+/** "the past of db (guaranteed), log (unlimited), when space is short" */
+function untouchedText(untouched: Pool['untouched']): string {
+  const named = untouched.slice(0, UNTOUCHED_NAMED_MAX);
+  const rest = untouched.length - named.length;
+  const names = named.map(({ volume, because }) => `${volume} (${because})`).join(', ');
+  const more = rest > 0 ? ` and ${rest} more` : '';
+  return `the past of ${names}${more}, when space is short`;
 }
 
 function iscsiText({ targetName, portals }: Pool['iscsi']): string {

@@ -16,10 +16,11 @@ import {
   type CdpOptions,
   cdpColumn,
   cdpFacts,
+  cdpGuaranteeOption,
   cdpPolicyOption,
   cdpWanted,
   cdpWindowOption,
-  policyText,
+  keepsText,
 } from './cdp.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
@@ -73,6 +74,7 @@ function addMaking(volume: Command, session: () => Session): void {
     .option('--thick', 'keep space for all of it: its writes are not refused when the pool is full')
     .addOption(cdpPolicyOption())
     .addOption(cdpWindowOption())
+    .addOption(cdpGuaranteeOption())
     .action(async (name: string, options: CreateOptions) => {
       const { size, ack, thick } = options;
       await volumeCreate(session(), {
@@ -101,6 +103,7 @@ function addChanging(volume: Command, session: () => Session): void {
     )
     .addOption(cdpPolicyOption())
     .addOption(cdpWindowOption())
+    .addOption(cdpGuaranteeOption())
     .addOption(ackOption())
     .addOption(provisioningOption())
     .addOption(isidOption())
@@ -229,7 +232,7 @@ async function volumeSet(
   const volume = hasConsent(options) ? await set(true) : await session.withConsent(name, set);
   session.show(volume, (shown) =>
     [
-      ...(isCdp ? [`${shown.kind} ${shown.name} keeps ${policyText(shown.cdp.policy)}`] : []),
+      ...(isCdp ? [`${shown.kind} ${shown.name} keeps ${keepsText(shown.cdp)}`] : []),
       ...(ack === undefined ? [] : [ackText(shown)]),
       ...(provisioning === undefined
         ? []

@@ -36,6 +36,13 @@ export const Pool = Type.Object({
       endedMs: Type.Optional(TimeMs),
     }),
   ),
+  /** Volumes and views of whose past that takes nothing, by name: their windows are guaranteed, or endless. */
+  untouched: Type.Array(
+    Type.Object({
+      volume: Type.String(),
+      because: Type.Union([Type.Literal('guaranteed'), Type.Literal('unlimited')]),
+    }),
+  ),
   /** Volumes and views whose writes are slowed down now, and to what. */
   throttled: Type.Array(
     Type.Object({

@@ -34,15 +34,18 @@ const Cdp = Type.Object({
     Type.Literal('budget'),
     Type.Literal('pool-full'),
   ]),
+  /** A pool that is short of space takes nothing of the window and the pins. */
+  isGuaranteed: Type.Boolean(),
   /** Automatic pins. */
   pinCount: Type.Number(),
 });
 export type Cdp = Static<typeof Cdp>;
 
-/** A policy, and its first term alone ("1h", "0", "unlimited", "1h/10G"); what is absent stays. */
+/** A policy, its first term alone ("1h", "0", "unlimited", "1h/10G"), and whether it is guaranteed; what is absent stays. */
 const cdpWanted = {
   cdpPolicy: Type.Optional(Type.String({ maxLength: 500 })),
   cdpWindow: Type.Optional(Type.String({ maxLength: 100 })),
+  cdpGuarantee: Type.Optional(Type.Boolean()),
 };
 
 /** What a volume and a view have in common. */

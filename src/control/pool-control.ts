@@ -227,6 +227,7 @@ export class PoolControl {
     return {
       ...status,
       relief: [...status.relief],
+      untouched: [...status.untouched],
       throttled: [...status.throttled],
       engine: { pid, startedMs, restartCount },
       nbd,

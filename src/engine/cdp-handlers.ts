@@ -15,7 +15,7 @@ import { formatMomentTime } from '../base/moment.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Pool } from '../volume/pool.ts';
 import { ask } from './history-handlers.ts';
-import type { CdpInfo, CdpWanted } from './protocol.ts';
+import type { CdpInfo, CdpWanted, PoolStatus } from './protocol.ts';
 import type { EngineHandlers } from './rpc.ts';
 
 type Volume = ReturnType<Pool['volume']>;
@@ -35,19 +35,24 @@ export function cdpHandlers(pool: Pool): Pick<EngineHandlers, 'volumeKept'> {
 }
 
 /** What is kept of a new volume. Throws OperationError invalid. */
-export function newPolicy(wanted: CdpWanted): CdpPolicy {
-  return wantedPolicy(parseCdpPolicy(defaultCdpText) ?? unlimitedCdp, wanted);
+export function newCdp(wanted: CdpWanted): {
+  readonly policy: CdpPolicy;
+  readonly isGuaranteed: boolean;
+} {
+  const policy = wantedPolicy(parseCdpPolicy(defaultCdpText) ?? unlimitedCdp, wanted);
+  return { policy, isGuaranteed: wanted.cdpGuarantee ?? false };
 }
 
-export function isPolicyWanted({ cdpPolicy, cdpWindow }: CdpWanted): boolean {
-  return cdpPolicy !== undefined || cdpWindow !== undefined;
+export function isCdpWanted({ cdpPolicy, cdpWindow, cdpGuarantee }: CdpWanted): boolean {
+  return cdpPolicy !== undefined || cdpWindow !== undefined || cdpGuarantee !== undefined;
 }
 
-/** Changes the policy of a volume. Rejects with invalid, or with needs-force when moments would be given up that can be opened now. */
-export async function setPolicy(
+/** Changes what is kept of a volume. Rejects with invalid, or with needs-force when moments would be given up that can be opened now. */
+export async function setCdp(
   { pool, clock }: { readonly pool: Pool; readonly clock: Clock },
   { volume, force, ...wanted }: CdpWanted & { readonly volume: Volume; readonly force: boolean },
 ): Promise<void> {
+  const { cdpGuarantee } = wanted;
   const policy = wantedPolicy(volume.policy, wanted);
   const nowMs = clock.wallMs();
   const { fromMs } = pool.retention.window(volume);
@@ -58,12 +63,21 @@ export async function setPolicy(
     throw wouldLose(volume, fromMs, untilMs);
   }
   await ask<Volume>((done) => {
-    pool.retention.setPolicy({ volume: volume.name, policy }, done);
+    const guarantee = cdpGuarantee === undefined ? {} : { isGuaranteed: cdpGuarantee };
+    pool.retention.setPolicy({ volume: volume.name, policy, ...guarantee }, done);
   });
 }
 
+/** Volumes and views of which a pool that is short of space takes no past, by name. */
+export function untouchedOf(pool: Pool): PoolStatus['untouched'] {
+  return pool.retention.untouched().map(({ name, isGuaranteed }) => ({
+    volume: name,
+    because: isGuaranteed ? 'guaranteed' : 'unlimited',
+  }));
+}
+
 export function cdpInfo(pool: Pool, volume: Volume, nowMs: number): CdpInfo {
-  const { policy, pins } = volume;
+  const { policy, isGuaranteed, pins } = volume;
   const { windowMs, windowBytes } = policy;
   const { fromMs, reason } = pool.retention.window(volume);
   return {
@@ -73,6 +87,7 @@ export function cdpInfo(pool: Pool, volume: Volume, nowMs: number): CdpInfo {
     effectiveMs: Math.max(0, nowMs - fromMs),
     fromMs,
     reason,
+    isGuaranteed,
     pinCount: pins.length,
   };
 }

@@ -7,7 +7,7 @@ import { ignoresIsidIn } from '../scsi/lu-state.ts';
 import type { Pool } from '../volume/pool.ts';
 import type { OpenedPool } from '../volume/pool-open.ts';
 import type { RebuildReport, VerifyReport } from '../volume/reports.ts';
-import { cdpHandlers, cdpInfo, isPolicyWanted, newPolicy, setPolicy } from './cdp-handlers.ts';
+import { cdpHandlers, cdpInfo, isCdpWanted, newCdp, setCdp, untouchedOf } from './cdp-handlers.ts';
 import { cleanerHandlers, cleanerInfo } from './cleaner-handlers.ts';
 import { ownBytes } from './deletion.ts';
 import type { PoolExports } from './exports.ts';
@@ -156,16 +156,16 @@ function volumeHandlers(
     volumeCreate: async ({ name, sizeBytes, ack = 'durable', provisioning = 'thin', ...cdp }) =>
       await info((done) => {
         const modes = { ack: ackModeByName[ack], provisioning: provisioningByName[provisioning] };
-        pool.volumeCreate({ name, sizeBytes, ...modes, policy: newPolicy(cdp) }, done);
+        pool.volumeCreate({ name, sizeBytes, ...modes, ...newCdp(cdp) }, done);
       }),
     volumeSet: async ({ name, ack, prIgnoresIsid, provisioning, force = false, ...cdp }) => {
       const { uuid, ack: before } = pool.volume(name);
       const { units } = parts.iscsi;
       const volumeId = uuidText(uuid);
       // First, for it may be refused.
-      if (isPolicyWanted(cdp)) {
+      if (isCdpWanted(cdp)) {
         const volume = pool.volume(name);
-        await setPolicy({ pool, clock: parts.clock }, { ...cdp, volume, force });
+        await setCdp({ pool, clock: parts.clock }, { ...cdp, volume, force });
       }
       if (provisioning !== undefined) await setProvisioning(parts, name, provisioning);
       if (prIgnoresIsid !== undefined) await units.setIgnoresIsid(volumeId, prIgnoresIsid);
@@ -355,6 +355,7 @@ function poolStatus(parts: EngineParts): PoolStatus {
     writeLimitBytes: space.writeLimitBytes,
     reservedBytes: space.reservedBytes,
     relief: space.relief,
+    untouched: untouchedOf(pool),
     throttled: space.throttled.map(({ line, ...lane }) => ({
       volume: pool.volumes().find((volume) => volume.line === line)?.name ?? '',
       ...lane,

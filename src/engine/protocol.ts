@@ -33,14 +33,17 @@ export interface CdpInfo {
   readonly fromMs: number;
   /** Why the two differ; "requested": they do not. */
   readonly reason: WindowReport['reason'];
+  /** A pool that is short of space takes nothing of it. */
+  readonly isGuaranteed: boolean;
   /** Automatic pins. */
   readonly pinCount: number;
 }
 
-/** A policy as text, and its first term alone; what is absent stays. */
+/** A policy as text, its first term alone, and whether it is guaranteed; what is absent stays. */
 export interface CdpWanted {
   readonly cdpPolicy?: string;
   readonly cdpWindow?: string;
+  readonly cdpGuarantee?: boolean;
 }
 
 /** A moment that is kept although the window has passed it, or where the window begins. */
@@ -167,6 +170,11 @@ export interface PoolStatus {
   readonly reservedBytes: number;
   /** What was done about too little space, oldest first. */
   readonly relief: readonly ReliefEvent[];
+  /** Volumes and views of whose past relief takes nothing, by name, and why: their windows are guaranteed, or endless. */
+  readonly untouched: readonly {
+    readonly volume: string;
+    readonly because: 'guaranteed' | 'unlimited';
+  }[];
   /** Volumes and views whose writes are slowed down now. */
   readonly throttled: readonly {
     readonly volume: string;

@@ -151,6 +151,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
     provisioning: 'optional provisioning',
     cdpPolicy: 'optional text',
     cdpWindow: 'optional text',
+    cdpGuarantee: 'optional flag',
   },
   volumeSet: {
     name: 'text',
@@ -159,6 +160,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
     provisioning: 'optional provisioning',
     cdpPolicy: 'optional text',
     cdpWindow: 'optional text',
+    cdpGuarantee: 'optional flag',
     force: 'optional flag',
   },
   volumeClone: { source: 'text', name: 'text' },

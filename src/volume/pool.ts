@@ -11,13 +11,13 @@
  * 3. After a failed write or flush nothing is published or answered any more; `onFailed` tells the engine to stop.
  */
 import { present } from '../base/assert.ts';
-import type { CdpPolicy } from '../base/cdp-policy.ts';
 import { failure, success } from '../base/errors.ts';
 import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
 import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
 import { AckMode, Provisioning } from './catalogue/records.ts';
+import type { CdpFields } from './catalogue/retention-records.ts';
 import { Cleaner } from './cleaner/cleaner.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MapBudget } from './core/map-budget.ts';
@@ -286,13 +286,11 @@ export class Pool {
   }
 
   volumeCreate(
-    options: {
+    options: CdpFields & {
       readonly name: string;
       readonly sizeBytes: number;
       readonly ack?: AckMode;
       readonly provisioning?: Provisioning;
-      /** Without one everything is kept. */
-      readonly policy?: CdpPolicy;
     },
     done: Done<VolumeState>,
   ): void {

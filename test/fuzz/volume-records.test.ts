@@ -128,12 +128,17 @@ describe('decoders of policies, pins and horizons', () => {
     pins.map((pin) => ({ kind: 'pin' as const, ...pin })),
     unpins.map((list) => ({ kind: 'unpin' as const, pins: list })),
     moves.map((list) => ({ kind: 'horizon' as const, moves: list })),
-    fc.constantFrom('all:0', 'all:unlimited', 'all:1h/3G', defaultCdpText).map((text) => ({
-      kind: 'vol-set' as const,
-      line: 1,
-      uuid: poolUuid,
-      policy: parseCdpPolicy(text) ?? unlimitedCdp,
-    })),
+    fc
+      .record(
+        {
+          policy: fc
+            .constantFrom('all:0', 'all:unlimited', 'all:1h/3G', defaultCdpText)
+            .map((text) => parseCdpPolicy(text) ?? unlimitedCdp),
+          isGuaranteed: fc.boolean(),
+        },
+        { requiredKeys: [] },
+      )
+      .map((cdp) => ({ kind: 'vol-set' as const, line: 1, uuid: poolUuid, ...cdp })),
   );
 
   it('give back any record', () => {

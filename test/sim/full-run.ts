@@ -8,6 +8,7 @@
 import type { Outcome } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/uuid.ts';
 import { Provisioning } from '../../src/volume/catalogue/records.ts';
+import { HorizonReason } from '../../src/volume/catalogue/retention-records.ts';
 import type { CleanerPass } from '../../src/volume/reports.ts';
 import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
@@ -32,6 +33,9 @@ export interface FullRunResult {
   readonly relieved: number;
   /** Times that cleaning gave space back. */
   readonly cleaned: number;
+  /** Volumes of which a full pool took some of the past, and of which it might not. */
+  readonly shortened: number;
+  readonly guaranteed: number;
 }
 
 const eventsMax = 400_000;
@@ -40,6 +44,11 @@ const queueDepthMax = 4;
 /** So often horizons move. */
 const retentionStepMs = 10_000;
 const segmentBytes = 64 * pageSizeBytes;
+const tenMinutes = {
+  windowMs: 600_000,
+  windowBytes: undefined,
+  tiers: [{ everyMs: 60_000, keepMs: 3_600_000 }],
+};
 
 /** Throws Violation, naming the seed, when the store breaks a promise. */
 export function fullRun(options: FullRunOptions): FullRunResult {
@@ -60,6 +69,8 @@ class FullRun {
   #full = 0;
   #relieved = 0;
   #cleaned = 0;
+  #shortened = 0;
+  #guaranteed = 0;
 
   constructor(options: FullRunOptions) {
     this.#options = options;
@@ -89,7 +100,8 @@ class FullRun {
       this.#relieved,
       this.#cleaned,
     ];
-    return { lives, full, relieved, cleaned };
+    const [shortened, guaranteed] = [this.#shortened, this.#guaranteed];
+    return { lives, full, relieved, cleaned, shortened, guaranteed };
   }
 
   #at(where: string): void {
@@ -118,6 +130,7 @@ class FullRun {
     this.#operate(process, client, this.#random.between(20, 250));
     if (isFull(process)) {
       this.#full += 1;
+      if (this.#random.chance(0.3)) this.#starve(process, client);
       if (this.#random.chance(0.5)) this.#clean(process, client);
       else if (this.#random.chance(0.6)) this.#relieve(process, client);
       // Full: for these only deletes and the like make a difference.
@@ -165,6 +178,30 @@ class FullRun {
       if (outcome.ok) this.#provisioning.set(id, provisioning);
       else if (wasKnown) this.#provisioning.set(id, before);
     });
+  }
+
+  /** A pool that stays full takes of the past what is not guaranteed, and no more. */
+  #starve(process: StoreProcess, client: Client): void {
+    this.#settle(process, client);
+    this.#at('time in a full pool');
+    const { pool } = process;
+    for (const { name } of pool.volumes()) {
+      const isGuaranteed = this.#random.chance(0.5);
+      pool.retention.setPolicy({ volume: name, policy: tenMinutes, isGuaranteed }, (outcome) => {
+        if (!outcome.ok)
+          throw new Violation(`a full pool takes no policy: ${outcome.error.message}`);
+      });
+    }
+    process.passTime(retentionStepMs);
+    const before = new Map(pool.volumes().map(({ name, horizon }) => [name, horizon?.position]));
+    process.passTime(this.#random.between(10, 40) * retentionStepMs);
+    for (const { name, horizon, isGuaranteed } of pool.volumes()) {
+      const isTaken =
+        horizon?.reason === HorizonReason.poolFull && horizon.position !== before.get(name);
+      if (isTaken && isGuaranteed) throw new Violation(`${name} is guaranteed, and was shortened`);
+      if (isTaken) this.#shortened += 1;
+      if (isGuaranteed) this.#guaranteed += 1;
+    }
   }
 
   /** Nothing of the past is kept any more, and the cleaner has a pass, or a part of one. */

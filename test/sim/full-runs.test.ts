@@ -9,13 +9,19 @@ describe('full pools', () => {
     let fullCount = 0;
     let relievedCount = 0;
     let cleanedCount = 0;
+    let shortenedCount = 0;
+    let guaranteedCount = 0;
     for (let seed = 1; seed <= runs; seed += 1) {
-      const { full, relieved, cleaned } = fullRun({ seed });
+      const { full, relieved, cleaned, shortened, guaranteed } = fullRun({ seed });
       fullCount += full;
       relievedCount += relieved;
       cleanedCount += cleaned;
+      shortenedCount += shortened;
+      guaranteedCount += guaranteed;
     }
     expect(fullCount).toBeGreaterThan(runs / 2);
+    expect(shortenedCount).toBeGreaterThan(runs / 8);
+    expect(guaranteedCount).toBeGreaterThan(runs / 8);
     expect(relievedCount).toBeGreaterThan(runs / 10);
     // In half of all lives the cleaner works by itself, and has left nothing to do.
     expect(cleanedCount).toBeGreaterThan(runs / 20);

@@ -1,22 +1,28 @@
 /** Windows and pins of a store in the simulator: set, and looked at after a crash. */
-import { parseCdpPolicy } from '../../src/base/cdp-policy.ts';
+import { type CdpPolicy, parseCdpPolicy } from '../../src/base/cdp-policy.ts';
 import type { Outcome } from '../../src/base/errors.ts';
 import { Violation } from './oracle.ts';
 import type { StoreProcess } from './store-process.ts';
 
 const eventsMax = 50_000;
 
-/** Begins to set it; what follows goes on beside. */
+/** Begins to set it, guaranteed when it has tiers; what follows goes on beside. */
 export function setPolicy(process: StoreProcess, volume: string, text: string): void {
   const policy = parseCdpPolicy(text);
   if (policy === undefined) throw new Error(`no policy: ${text}`);
-  process.pool.retention.setPolicy({ volume, policy }, () => {});
+  process.pool.retention.setPolicy({ volume, policy, isGuaranteed: hasTiers(policy) }, () => {});
 }
 
-/** Throws Violation when a horizon has passed what was to be pinned before, or a pin cannot be opened. */
+function hasTiers({ tiers }: CdpPolicy): boolean {
+  return tiers.length > 0;
+}
+
+/** Throws Violation when a horizon has passed what was to be pinned before, a pin cannot be opened, or half a setting is left. */
 export function requireKept(process: StoreProcess): void {
-  for (const { name, policy, horizon, pins } of process.pool.volumes()) {
-    const isPassed = horizon !== undefined && policy.tiers.length > 0;
+  for (const { name, policy, isGuaranteed, horizon, pins } of process.pool.volumes()) {
+    if (isGuaranteed !== hasTiers(policy))
+      throw new Violation(`${name}: half of a setting is left`);
+    const isPassed = horizon !== undefined && hasTiers(policy);
     if (isPassed && pins.length === 0) throw new Violation(`the horizon of ${name} has no pin`);
     for (const { cut } of pins) requireMoment(process, name, `position:${cut}`);
   }

@@ -11,6 +11,7 @@ import { parseCdpPolicy } from '../../src/base/cdp-policy.ts';
 import type { Outcome } from '../../src/base/errors.ts';
 import { blockSizeBytes } from '../../src/device/block-device.ts';
 import type { VolumeState } from '../../src/volume/catalogue/catalogue.ts';
+import { HorizonReason } from '../../src/volume/catalogue/retention-records.ts';
 import { positionOf } from '../../src/volume/format/address.ts';
 import type { OpenChanges } from '../../src/volume/pool.ts';
 import { submitBlockOp } from './block-op.ts';
@@ -33,6 +34,9 @@ export interface WindowRunResult {
   readonly lives: number;
   readonly opened: number;
   readonly refused: number;
+  /** Times that a pool short of space asked for some of the past and got it, and that it was guaranteed. */
+  readonly shortened: number;
+  readonly guaranteed: number;
 }
 
 /** A state that a volume had from `position` on, until the next one. */
@@ -78,8 +82,10 @@ class WindowRun {
     string,
     { readonly horizon: VolumeState['horizon']; readonly windowMs: number }
   >();
-  /** When its policy was set. */
+  /** Since when its tiers are kept: its policy was set, or a pool short of space took pins. */
   readonly #policyMs = new Map<string, number>();
+  /** Volumes whose windows are guaranteed, as far as that was answered. */
+  readonly #guaranteed = new Set<string>();
   readonly #hasWallSteps: boolean;
   /** The newest time that the wall clock ever told. */
   #poolMs = 0;
@@ -88,6 +94,8 @@ class WindowRun {
   #lives = 1;
   #opened = 0;
   #refused = 0;
+  #shortenedCount = 0;
+  #guaranteedCount = 0;
   #where = 'start';
 
   constructor(options: WindowRunOptions) {
@@ -112,7 +120,9 @@ class WindowRun {
       const where = `windows, seed ${seed}, life ${this.#lives}, ${this.#where}`;
       throw explained(thrown, where, `--kind windows --seed ${seed}`);
     }
-    return { lives: this.#lives, opened: this.#opened, refused: this.#refused };
+    const [lives, opened, refused] = [this.#lives, this.#opened, this.#refused];
+    const [shortened, guaranteed] = [this.#shortenedCount, this.#guaranteedCount];
+    return { lives, opened, refused, shortened, guaranteed };
   }
 
   #start(): StoreProcess {
@@ -135,7 +145,9 @@ class WindowRun {
     else if (chosen < 88) this.#lookAtPins();
     else if (chosen < 91) this.#rollback();
     else if (chosen < 93) this.#stepWall();
-    else if (chosen < 96) this.#setPolicy();
+    else if (chosen < 95) this.#setPolicy();
+    else if (chosen < 96) this.#setGuarantee();
+    else if (chosen < 98) this.#shorten();
     else this.#crash();
     this.#requirePromises();
   }
@@ -165,10 +177,12 @@ class WindowRun {
 
   #create(name: string): void {
     const policy = present(parseCdpPolicy(this.#random.pick(policies)), 'policy');
+    const isGuaranteed = this.#random.chance(0.3);
     this.#ask(`create ${name}`, (done) => {
       const sizeBytes = blockCount * blockSizeBytes;
-      this.#process.pool.volumeCreate({ name, sizeBytes, policy }, done);
+      this.#process.pool.volumeCreate({ name, sizeBytes, policy, isGuaranteed }, done);
     });
+    if (isGuaranteed) this.#guaranteed.add(name);
     const blocks = Array.from({ length: blockCount }, () => hole);
     this.#state = new Map([
       ...this.#state,
@@ -225,6 +239,38 @@ class WindowRun {
     });
     this.#policyMs.set(volume, this.#process.wallMs);
     this.#process.runSome(20);
+  }
+
+  #setGuarantee(): void {
+    const volume = this.#random.pick([...this.#state.keys()]);
+    const isGuaranteed = this.#random.chance(0.5);
+    this.#ask(`guarantee of ${volume}: ${isGuaranteed}`, (done) => {
+      this.#process.pool.retention.setPolicy({ volume, isGuaranteed }, done);
+    });
+    if (isGuaranteed) this.#guaranteed.add(volume);
+    else this.#guaranteed.delete(volume);
+  }
+
+  /** A pool that is short of space asks for some of the past. */
+  #shorten(): void {
+    const name = this.#random.pick([...this.#state.keys()]);
+    const { retention } = this.#process.pool;
+    const { horizon: before } = this.#process.pool.volume(name);
+    const keepMs = this.#random.below(100_000);
+    const after = this.#ask<VolumeState['horizon']>(`shorten ${name}`, (done) => {
+      retention.advanceHorizon({ volume: name, keepMs, reason: HorizonReason.poolFull }, done);
+    });
+    const isMoved = after?.reason === HorizonReason.poolFull && after.position !== before?.position;
+    const pinCount = this.#ask<number>(`pins of ${name}`, (done) => {
+      retention.expirePins({ volume: name, keepMs }, done);
+    });
+    if (this.#guaranteed.has(name)) {
+      this.#guaranteedCount += 1;
+      if (isMoved || pinCount > 0) throw new Violation(`${name} is guaranteed, and was shortened`);
+      return;
+    }
+    if (isMoved || pinCount > 0) this.#shortenedCount += 1;
+    this.#policyMs.set(name, this.#process.wallMs);
   }
 
   #rollback(): void {
@@ -286,6 +332,9 @@ class WindowRun {
   #requirePromises(): void {
     for (const volume of this.#process.pool.volumes()) {
       this.#options.mistake?.(volume);
+      if (volume.isGuaranteed !== this.#guaranteed.has(volume.name)) {
+        throw new Violation(`${volume.name}: its guarantee is ${volume.isGuaranteed}`);
+      }
       const horizon = volume.horizon;
       const seen = this.#seen.get(volume.name);
       const windowMs = Math.min(volume.policy.windowMs, seen?.windowMs ?? 0);
@@ -300,6 +349,7 @@ class WindowRun {
   /** What a horizon gave up was old enough. */
   #requireWindow({ name, horizon, policy }: VolumeState, windowMs: number): void {
     if (horizon === undefined || policy.windowBytes !== undefined) return;
+    if (horizon.reason === HorizonReason.poolFull && !this.#guaranteed.has(name)) return;
     const notes = present(this.#notes.get(name), 'notes');
     const poolMs = Math.max(this.#poolMs, this.#process.wallMs);
     if (horizon.timeMs > poolMs - windowMs + slackMs) {

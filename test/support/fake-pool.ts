@@ -18,6 +18,7 @@ import type { EngineHandlers } from '../../src/engine/rpc.ts';
 import type { ScrubStatus } from '../../src/volume/reports.ts';
 import {
   cleanedBy,
+  fakeCdp,
   fakeCleaner,
   fakeRate,
   fakeScrub,
@@ -158,20 +159,23 @@ export class FakePool {
           .map((each) => this.#counted(each)),
       ),
     volumeShow: async ({ name }) => await answer(this.#volume(name)),
-    volumeCreate: async ({ name, sizeBytes, ack, provisioning, cdpPolicy }) => {
+    volumeCreate: async ({ name, sizeBytes, ack, provisioning, cdpPolicy, cdpGuarantee }) => {
       const { cdp } = this.volumeCreate(name, sizeBytes, ack);
-      const policy = cdpPolicy ?? cdp.policy;
-      this.#replace(name, { provisioning: provisioning ?? 'thin', cdp: { ...cdp, policy } });
+      const kept = { policy: cdpPolicy ?? cdp.policy, isGuaranteed: cdpGuarantee ?? false };
+      this.#replace(name, { provisioning: provisioning ?? 'thin', cdp: { ...cdp, ...kept } });
       return await answer(this.#volume(name));
     },
     volumeSet: async ({
       name,
       cdpPolicy: _policy,
       cdpWindow: _window,
+      cdpGuarantee,
       force: _force,
       ...change
     }) => {
-      this.#replace(name, change);
+      const { cdp } = this.#volume(name);
+      const kept = { ...cdp, isGuaranteed: cdpGuarantee ?? cdp.isGuaranteed };
+      this.#replace(name, { ...change, cdp: kept });
       return await answer(this.#volume(name));
     },
     volumeClone: async ({ source, name }) => {
@@ -348,13 +352,7 @@ export class FakePool {
       mappedBytes: this.volumeBytes,
       ack,
       provisioning: 'thin',
-      cdp: {
-        policy: 'all:unlimited',
-        effectiveMs: 0,
-        fromMs: Date.now(),
-        reason: 'unlimited',
-        pinCount: 0,
-      },
+      cdp: fakeCdp(Date.now()),
       createdMs: Date.now(),
       snapshotCount: 0,
       connectionCount: 0,

@@ -1,5 +1,5 @@
-/** What an engine without a store says of space, of its cleaner and of its scrubber. */
-import type { PoolStatus } from '../../src/engine/protocol.ts';
+/** What an engine without a store says of windows, of space, of its cleaner and of its scrubber. */
+import type { CdpInfo, PoolStatus } from '../../src/engine/protocol.ts';
 import type { Rate } from '../../src/volume/history.ts';
 import type { PoolSpace, ScrubStatus, SpaceQuestion } from '../../src/volume/reports.ts';
 import type { FakeState } from './fake-pool.ts';
@@ -55,6 +55,18 @@ export function cleanedBy(momentMs: number): PoolStatus['cleaner'] {
   };
 }
 
+/** Of a volume that was made at `fromMs`, of which everything is kept. */
+export function fakeCdp(fromMs: number): CdpInfo {
+  return {
+    policy: 'all:unlimited',
+    effectiveMs: 0,
+    fromMs,
+    reason: 'unlimited',
+    isGuaranteed: false,
+    pinCount: 0,
+  };
+}
+
 type UseField =
   | 'capacityBytes'
   | 'usedBytes'
@@ -63,11 +75,12 @@ type UseField =
   | 'writeLimitBytes'
   | 'reservedBytes'
   | 'relief'
+  | 'untouched'
   | 'throttled'
   | 'fileSystemFreeBytes';
 
 /** What is used of the pool, and its limits. */
-export function fakeUse({ capacityBytes, limits }: FakeState): Pick<PoolStatus, UseField> {
+export function fakeUse({ capacityBytes, limits, volumes }: FakeState): Pick<PoolStatus, UseField> {
   return {
     capacityBytes,
     usedBytes: 32 * 1024 ** 2,
@@ -76,6 +89,10 @@ export function fakeUse({ capacityBytes, limits }: FakeState): Pick<PoolStatus, 
     writeLimitBytes: Math.trunc((capacityBytes * limits.hardPermille) / 1000),
     reservedBytes: 0,
     relief: [],
+    untouched: volumes.map(({ name, cdp }) => ({
+      volume: name,
+      because: cdp.isGuaranteed ? 'guaranteed' : 'unlimited',
+    })),
     throttled: [],
     fileSystemFreeBytes: 200 * 1024 ** 3,
   };

@@ -146,6 +146,7 @@ function ofRetention(
         line,
         uuid,
         policy: policies[pick % policies.length] ?? unlimitedCdp,
+        ...(pick % 3 === 0 ? {} : { isGuaranteed: pick % 3 === 1 }),
       };
   }
 }

@@ -267,6 +267,7 @@ export class Catalogue {
       createdPosition: position,
       snapshotByName: new Map(),
       policy: record.policy ?? unlimitedCdp,
+      isGuaranteed: record.isGuaranteed ?? false,
       horizon: undefined,
       pins: [],
       luState: undefined,
@@ -364,6 +365,7 @@ export class Catalogue {
   #volumeSet(volume: VolumeState, record: VolSet): void {
     if (record.ack !== undefined) volume.ack = record.ack;
     if (record.policy !== undefined) volume.policy = record.policy;
+    volume.isGuaranteed = record.isGuaranteed ?? volume.isGuaranteed;
     volume.provisioning = record.provisioning ?? volume.provisioning;
     const { name } = record;
     if (name === undefined) return;

@@ -62,10 +62,11 @@ function volumeShape(volume: VolumeState): unknown {
 }
 
 /** Left out where everything is kept, as in checkpoints from before there were windows. */
-function keptShape({ policy, horizon, pins }: KeptMoments): object {
+function keptShape({ policy, isGuaranteed, horizon, pins }: KeptMoments): object {
   const text = formatCdpPolicy(policy);
   return {
     ...(text === unlimitedText ? {} : { policy: text }),
+    ...(isGuaranteed ? { guarantee: 1 } : {}),
     ...(horizon === undefined ? {} : { horizon }),
     ...(pins.length === 0 ? {} : { pins: pinNumbers(pins) }),
   };
@@ -163,6 +164,7 @@ function readVolume(item: ShapeReader): VolumeState {
     history: item.list('history', readSpan),
     snapshotByName: byName(item.list('snapshots', readSnapshot)),
     policy: readPolicy(item),
+    isGuaranteed: item.has('guarantee') && item.choice('guarantee', [0, 1]) === 1,
     horizon: item.has('horizon') ? item.optional('horizon', readHorizon) : undefined,
     pins: item.has('pins') ? readPins(item.numbers('pins')) : [],
   };

@@ -16,6 +16,8 @@ export type HorizonState = Pick<HorizonMove, 'position' | 'timeMs' | 'reason'>;
 
 export interface KeptMoments {
   policy: CdpPolicy;
+  /** A pool that is short of space leaves the window and the pins alone. */
+  isGuaranteed: boolean;
   /** Undefined: everything since the volume was made. */
   horizon: HorizonState | undefined;
   /** In order of their cuts. */

@@ -31,6 +31,7 @@ export const tag = {
   pinnedLines: 24,
   unpinned: 25,
   horizons: 26,
+  guarantee: 27,
   part: 32,
   partCount: 33,
   partBytes: 34,

@@ -1,21 +1,21 @@
 /** Payloads of catalogue records: what each record type carries, as TLV. One function pair per record. */
 import { unreachable } from '../../base/assert.ts';
-import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { FormatError } from '../format/format-error.ts';
 import { RecordType } from '../format/frame.ts';
 import { TlvReader, TlvWriter } from '../format/tlv.ts';
 import type { CatalogueEntry } from '../log/mutation.ts';
 import { sizeOf, tag, uuidOf } from './record-fields.ts';
 import {
+  type CdpFields,
+  cdpTags,
+  decodeCdp,
   decodeHorizon,
   decodePin,
-  decodePolicy,
   decodeUnpin,
-  encodePolicy,
+  encodeCdp,
   encodeRetention,
   type Horizon,
   type Pin,
-  policyTags,
   type Unpin,
 } from './retention-records.ts';
 
@@ -26,7 +26,7 @@ export type AckMode = (typeof AckMode)[keyof typeof AckMode];
 export const Provisioning = { thin: 0, thick: 1 } as const;
 export type Provisioning = (typeof Provisioning)[keyof typeof Provisioning];
 
-export interface VolCreate {
+export interface VolCreate extends CdpFields {
   readonly kind: 'vol-create';
   readonly line: number;
   readonly uuid: Uint8Array;
@@ -38,18 +38,15 @@ export interface VolCreate {
   readonly createdMs: number;
   /** Absent: thin. */
   readonly provisioning?: Provisioning;
-  /** Absent: everything is kept. */
-  readonly policy?: CdpPolicy;
 }
 /** Changes what is given, leaves the rest. */
-export interface VolSet {
+export interface VolSet extends CdpFields {
   readonly kind: 'vol-set';
   readonly line: number;
   readonly uuid: Uint8Array;
   readonly name?: string;
   readonly ack?: AckMode;
   readonly provisioning?: Provisioning;
-  readonly policy?: CdpPolicy;
 }
 /** Where a new line begins: in `parentLine`, with everything before `forkPosition`. */
 export interface Fork {
@@ -58,7 +55,7 @@ export interface Fork {
   readonly forkPosition: number | undefined;
 }
 /** A writable volume over a moment of another: its own identity, its own line. */
-export interface View extends Fork {
+export interface View extends Fork, CdpFields {
   readonly kind: 'view';
   readonly line: number;
   readonly uuid: Uint8Array;
@@ -68,8 +65,6 @@ export interface View extends Fork {
   readonly serial: string;
   readonly ack: AckMode;
   readonly createdMs: number;
-  /** Absent: everything is kept. */
-  readonly policy?: CdpPolicy;
   readonly sourceUuid: Uint8Array;
   /** What the moment was called: "snapshot:NAME" or "now". */
   readonly label: string;
@@ -249,12 +244,12 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
 function encodeSet(writer: TlvWriter, record: VolSet): TlvWriter {
   if (record.name !== undefined) writer.text(tag.name, record.name);
   if (record.ack !== undefined) writer.number(tag.ack, record.ack);
-  encodePolicy(writer, record.policy);
+  encodeCdp(writer, record);
   return encodeProvisioning(writer, record);
 }
 
 function encodeIdentity(writer: TlvWriter, record: VolCreate | View): TlvWriter {
-  encodePolicy(writer, record.policy);
+  encodeCdp(writer, record);
   return writer
     .bytes(tag.volumeUuid, record.uuid)
     .text(tag.name, record.name)
@@ -295,7 +290,7 @@ export function decodeRecord(type: number, line: number, payload: Uint8Array): C
 }
 
 const nameTags = [tag.volumeUuid, tag.name, tag.naa, tag.serial];
-const identityTags = [...nameTags, tag.sizeBytes, tag.ack, tag.createdMs, ...policyTags];
+const identityTags = [...nameTags, tag.sizeBytes, tag.ack, tag.createdMs, ...cdpTags];
 const forkTags = [tag.parentLine, tag.forkPosition];
 
 const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
@@ -327,18 +322,16 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   [
     RecordType.volSet,
     (line, payload) => {
-      const known = [tag.volumeUuid, tag.name, tag.ack, tag.provisioning, ...policyTags];
+      const known = [tag.volumeUuid, tag.name, tag.ack, tag.provisioning, ...cdpTags];
       const reader = new TlvReader(payload, 'VOL_SET', known);
-      const policy = decodePolicy(reader);
       return {
         kind: 'vol-set',
         line,
         uuid: uuidOf(reader, tag.volumeUuid),
         ...(reader.has(tag.name) ? { name: reader.text(tag.name) } : {}),
         ...(reader.has(tag.ack) ? { ack: ackOf(reader) } : {}),
-        ...(policy === undefined ? {} : { policy }),
         ...provisioningOf(reader),
-        ...(policy === undefined ? {} : { policy }),
+        ...decodeCdp(reader),
       };
     },
   ],
@@ -401,7 +394,6 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
 ]);
 
 function decodeIdentity(reader: TlvReader): Omit<VolCreate, 'kind' | 'line'> {
-  const policy = decodePolicy(reader);
   return {
     uuid: uuidOf(reader, tag.volumeUuid),
     name: reader.text(tag.name),
@@ -410,7 +402,7 @@ function decodeIdentity(reader: TlvReader): Omit<VolCreate, 'kind' | 'line'> {
     serial: reader.text(tag.serial),
     ack: ackOf(reader),
     createdMs: reader.number(tag.createdMs),
-    ...(policy === undefined ? {} : { policy }),
+    ...decodeCdp(reader),
   };
 }
 

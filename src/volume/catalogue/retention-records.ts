@@ -60,10 +60,39 @@ const unpinLayout = { line: u32(0), cut: u64(4) };
 const moveLayout = { line: u32(0), reason: u32(4), position: u64(8), timeMs: u64(16) };
 const tierLayout = { everyMs: u64(0), keepMs: u64(8) };
 
-export const policyTags = [tag.windowMs, tag.windowBytes, tag.tiers];
+export const cdpTags = [tag.windowMs, tag.windowBytes, tag.tiers, tag.guarantee];
 
-export function encodePolicy(writer: TlvWriter, policy: CdpPolicy | undefined): void {
-  if (policy === undefined) return;
+/** What records of volumes say of their windows. In VOL_SET what is absent stays. */
+export interface CdpFields {
+  /** Absent in records that make a volume: everything is kept. */
+  readonly policy?: CdpPolicy;
+  /** Whether a pool that is short of space leaves the window and the pins alone. Absent in records that make a volume: it does not. */
+  readonly isGuaranteed?: boolean;
+}
+
+export function encodeCdp(writer: TlvWriter, { policy, isGuaranteed }: CdpFields): void {
+  if (policy !== undefined) encodePolicy(writer, policy);
+  if (isGuaranteed !== undefined) writer.number(tag.guarantee, isGuaranteed ? 1 : 0);
+}
+
+/** Throws FormatError for what is no policy. */
+export function decodeCdp(reader: TlvReader): CdpFields {
+  const policy = decodePolicy(reader);
+  return {
+    ...(policy === undefined ? {} : { policy }),
+    ...(reader.has(tag.guarantee) ? { isGuaranteed: guaranteeOf(reader) } : {}),
+  };
+}
+
+function guaranteeOf(reader: TlvReader): boolean {
+  const guarantee = reader.number(tag.guarantee);
+  if (guarantee > 1) {
+    throw new FormatError(`guarantee ${guarantee} needs a newer tidemark`, { isTooNew: true });
+  }
+  return guarantee === 1;
+}
+
+function encodePolicy(writer: TlvWriter, policy: CdpPolicy): void {
   const { windowMs, windowBytes, tiers } = policy;
   writer.number(tag.windowMs, Math.min(windowMs, unlimitedMs));
   if (windowBytes !== undefined) writer.number(tag.windowBytes, windowBytes);
@@ -75,7 +104,7 @@ export function encodePolicy(writer: TlvWriter, policy: CdpPolicy | undefined): 
 }
 
 /** Undefined when the record says nothing about it. Throws FormatError for what is no policy. */
-export function decodePolicy(reader: TlvReader): CdpPolicy | undefined {
+function decodePolicy(reader: TlvReader): CdpPolicy | undefined {
   if (!reader.has(tag.windowMs)) return undefined;
   const windowMs = reader.number(tag.windowMs);
   const tiers = reader.has(tag.tiers)

@@ -8,8 +8,8 @@
  * cleaned first. Below the threshold nothing more is given up, and windows grow again as time passes.
  *
  * Invariants
- * 1. Snapshots, views and what undo goes back to are never given up, nor the past of a volume whose window is `unlimited`: that
- *    is how a window is guaranteed.
+ * 1. Snapshots, views and what undo goes back to are never given up, nor the past of a volume that `isRelievable` excepts; the
+ *    steward looks again when it is the step's turn.
  * 2. No window becomes shorter than `reliefWindowMsMin`.
  */
 import type { CdpPolicy } from '../../base/cdp-policy.ts';
@@ -18,6 +18,7 @@ import type { VolumeState } from '../catalogue/catalogue.ts';
 import { HorizonReason } from '../catalogue/retention-records.ts';
 import { limits } from '../limits.ts';
 import type { RetentionSteward } from '../retention/steward.ts';
+import { isRelievable } from '../retention/window-report.ts';
 
 /** Who gives up what. */
 export type HistoryKeeper = Pick<RetentionSteward, 'advanceHorizon' | 'expirePins'>;
@@ -82,7 +83,7 @@ export class HistoryRelief {
   #relievable(): string[] {
     return this.#host
       .volumes()
-      .filter(({ policy }) => Number.isFinite(policy.windowMs))
+      .filter((volume) => isRelievable(volume))
       .map(({ name }) => name);
   }
 

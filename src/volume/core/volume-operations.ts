@@ -1,6 +1,5 @@
 /** Catalogue operations on volumes and snapshots. */
 import { present } from '../../base/assert.ts';
-import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
 import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
@@ -11,6 +10,7 @@ import {
   Provisioning,
   type Snap,
 } from '../catalogue/records.ts';
+import type { CdpFields } from '../catalogue/retention-records.ts';
 import { momentSpec, type ResolvedMoment, resolveMoments } from '../history/resolve.ts';
 import { limits } from '../limits.ts';
 import { ticksOf } from '../log/hybrid-clock.ts';
@@ -61,18 +61,17 @@ export function checkVolumeRoom(operator: Operator, count = 1): void {
 
 export function volumeCreate(
   operator: Operator,
-  options: {
+  options: CdpFields & {
     readonly name: string;
     readonly sizeBytes: number;
     readonly ack: AckMode;
     readonly provisioning: Provisioning;
     readonly room: ReserveRoom;
-    readonly policy?: CdpPolicy;
   },
   done: Done<VolumeState>,
 ): void {
   operator.operate(done, (finish) => {
-    const { name, sizeBytes, ack, provisioning, room, policy } = options;
+    const { name, sizeBytes, ack, provisioning, room, policy, isGuaranteed = false } = options;
     checkName('volume', name);
     checkSize(sizeBytes);
     operator.checkNameFree(name);
@@ -90,6 +89,7 @@ export function volumeCreate(
       createdMs: Math.floor(host.clock.wallMs()),
       ...(isThick ? { provisioning } : {}),
       ...(policy === undefined ? {} : { policy }),
+      ...(isGuaranteed ? { isGuaranteed } : {}),
     };
     operator.commit([record], () => {
       finish(success(operator.volume(name)));

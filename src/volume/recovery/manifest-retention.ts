@@ -1,37 +1,49 @@
-/** What the manifest has of windows: policy and horizon of each volume, and its automatic pins. */
+/** What the manifest has of windows: policy and horizon of each volume, whose are guaranteed, and automatic pins. */
 import type Database from 'better-sqlite3';
-import { type CdpPolicy, formatCdpPolicy } from '../../base/cdp-policy.ts';
+import { formatCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
 import { pinAt } from '../catalogue/kept-moments.ts';
-import type { Horizon, Pin, Unpin } from '../catalogue/retention-records.ts';
+import type { CdpFields, Horizon, Pin, Unpin } from '../catalogue/retention-records.ts';
 
 export const retentionSchema = `
   CREATE TABLE IF NOT EXISTS retention (
     volume TEXT PRIMARY KEY, policy TEXT NOT NULL, horizon INTEGER, horizon_ms INTEGER, horizon_reason INTEGER)
     WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS guarantee (volume TEXT PRIMARY KEY) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS auto_pin (
     line INTEGER NOT NULL, cut INTEGER NOT NULL, moment_ms INTEGER NOT NULL, PRIMARY KEY (line, cut)) WITHOUT ROWID;
 `;
-export const retentionTables = ['retention', 'auto_pin'];
+export const retentionTables = ['retention', 'guarantee', 'auto_pin'];
 
-export function insertPolicy(
+/** Of a new volume. */
+export function insertCdp(
   database: Database.Database,
   volume: Uint8Array,
-  policy: CdpPolicy,
+  { policy = unlimitedCdp, isGuaranteed }: CdpFields,
 ): void {
   database
     .prepare('INSERT INTO retention VALUES (?, ?, NULL, NULL, NULL)')
     .run(toHex(volume), formatCdpPolicy(policy));
+  changeCdp(database, volume, isGuaranteed === undefined ? {} : { isGuaranteed });
 }
 
-export function changePolicy(
+/** What is absent stays. */
+export function changeCdp(
   database: Database.Database,
   volume: Uint8Array,
-  policy: CdpPolicy,
+  { policy, isGuaranteed }: CdpFields,
 ): void {
-  database
-    .prepare('UPDATE retention SET policy = ? WHERE volume = ?')
-    .run(formatCdpPolicy(policy), toHex(volume));
+  const uuid = toHex(volume);
+  if (policy !== undefined) {
+    database
+      .prepare('UPDATE retention SET policy = ? WHERE volume = ?')
+      .run(formatCdpPolicy(policy), uuid);
+  }
+  if (isGuaranteed === undefined) return;
+  const change = isGuaranteed
+    ? 'INSERT OR IGNORE INTO guarantee VALUES (?)'
+    : 'DELETE FROM guarantee WHERE volume = ?';
+  database.prepare(change).run(uuid);
 }
 
 /** With everything that is kept of it. */
@@ -40,6 +52,7 @@ export function deleteRetention(database: Database.Database, volume: Uint8Array)
   database
     .prepare('DELETE FROM auto_pin WHERE line IN (SELECT id FROM line WHERE volume = ?)')
     .run(uuid);
+  database.prepare('DELETE FROM guarantee WHERE volume = ?').run(uuid);
   database.prepare('DELETE FROM retention WHERE volume = ?').run(uuid);
 }
 
@@ -71,6 +84,7 @@ export function retentionContents(database: Database.Database): unknown {
   const all = (sql: string): unknown[] => database.prepare(sql).all();
   return {
     retention: all('SELECT * FROM retention ORDER BY volume'),
+    guaranteed: all('SELECT * FROM guarantee ORDER BY volume'),
     autoPins: all('SELECT * FROM auto_pin ORDER BY line, cut'),
   };
 }

@@ -9,7 +9,6 @@
 
 import Database from 'better-sqlite3';
 import { unreachable } from '../../base/assert.ts';
-import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
 import { CheckpointCollector } from '../catalogue/checkpoint.ts';
 import {
@@ -30,9 +29,9 @@ import type { RunSummary } from '../index/run-writer.ts';
 import type { OpenDatabase } from '../manifest-database.ts';
 import {
   applyRetention,
-  changePolicy,
+  changeCdp,
   deleteRetention,
-  insertPolicy,
+  insertCdp,
   retentionContents,
   retentionSchema,
   retentionTables,
@@ -369,7 +368,7 @@ export class Manifest {
         isView ? record.label : null,
         (isView ? undefined : record.provisioning) ?? Provisioning.thin,
       );
-    insertPolicy(this.#database, record.uuid, record.policy ?? unlimitedCdp);
+    insertCdp(this.#database, record.uuid, record);
     this.#insertLine(record, isView ? record : undefined, position);
   }
 
@@ -469,7 +468,7 @@ export class Manifest {
             record.provisioning ?? null,
             toHex(record.uuid),
           );
-        if (record.policy !== undefined) changePolicy(database, record.uuid, record.policy);
+        changeCdp(database, record.uuid, record);
         break;
       case 'vol-resize':
         database

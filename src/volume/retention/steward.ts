@@ -13,13 +13,13 @@
  * 3. Nothing is logged for a volume that did not change (but once after each opening: what it did before nobody has looked at).
  * 4. Time comes from the pool's clock, which never goes back; age from one that does not jump ahead either.
  */
-import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { success } from '../../base/errors.ts';
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import type { HorizonState } from '../catalogue/kept-moments.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import {
+  type CdpFields,
   type HorizonMove,
   HorizonReason,
   retentionEntriesMax,
@@ -35,7 +35,7 @@ import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
 import { RetentionClock } from './retention-clock.ts';
 import { expiredPins, isPinDue } from './thinning.ts';
-import { windowOf } from './window-report.ts';
+import { isRelievable, windowOf } from './window-report.ts';
 
 type UnpinnedState = Unpin['pins'][number];
 
@@ -99,21 +99,29 @@ export class RetentionSteward {
     return windowOf(volume, this.#operator.parts.host.clock.wallMs());
   }
 
+  /** Volumes and views of whose past a pool that is short of space takes nothing, by name. */
+  untouched(): VolumeState[] {
+    return this.#operator.parts.catalogue.volumes().filter((volume) => !isRelievable(volume));
+  }
+
   /** What is kept before the window, and where it begins, in order; empty when everything is kept. Throws OperationError not-found. */
   kept(volume: string): readonly KeptMoment[] {
     return keptMoments(this.#operator.volume(volume));
   }
 
-  /** From now on this much is kept; what was given up before does not come back. Errors: not-found, read-only. */
+  /**
+   * From now on this much is kept, guaranteed or not; what is absent stays, and what was given up before does not come back.
+   * Errors: not-found, read-only.
+   */
   setPolicy(
-    { volume: name, policy }: { readonly volume: string; readonly policy: CdpPolicy },
+    { volume: name, ...change }: CdpFields & { readonly volume: string },
     done: Done<VolumeState>,
   ): void {
     this.#operator.operate(done, (finish) => {
       const volume = this.#operator.volume(name);
       const { uuid, line } = volume;
-      this.#operator.commit([{ kind: 'vol-set', line, uuid, policy }], () => {
-        this.#notes.delete(volume);
+      this.#operator.commit([{ kind: 'vol-set', line, uuid, ...change }], () => {
+        if (change.policy !== undefined) this.#notes.delete(volume);
         finish(success(volume));
       });
     });
@@ -121,7 +129,8 @@ export class RetentionSteward {
 
   /**
    * Gives up every moment of a volume that is older than `keepMs` and not pinned, whatever its window: what a full pool needs.
-   * `done` gets where its horizon is then; undefined = nothing was given up yet. Errors: not-found, read-only.
+   * A guaranteed window stays. `done` gets where its horizon is then; undefined = nothing was given up yet. Errors: not-found,
+   * read-only.
    */
   advanceHorizon(
     { volume: name, keepMs, reason }: AdvanceOptions,
@@ -132,7 +141,7 @@ export class RetentionSteward {
       const { ageMs } = this.#times();
       const target = this.#anchors.at(ageMs - keepMs);
       const isAhead = (target?.position ?? -1) > this.#oldest(volume);
-      if (target === undefined || !isAhead) {
+      if (target === undefined || !isAhead || volume.isGuaranteed) {
         finish(success(volume.horizon));
         return;
       }
@@ -143,7 +152,10 @@ export class RetentionSteward {
     });
   }
 
-  /** Removes the automatic pins of a volume that are older than `keepMs`; `done` gets how many they were. Errors: not-found, read-only. */
+  /**
+   * Removes the automatic pins of a volume that are older than `keepMs`, unless its window is guaranteed; `done` gets how many
+   * they were. Errors: not-found, read-only.
+   */
   expirePins(
     { volume: name, keepMs }: { readonly volume: string; readonly keepMs: number },
     done: Done<number>,
@@ -155,7 +167,7 @@ export class RetentionSteward {
       const pins = old
         .slice(0, limits.unpinsAtOnceMax)
         .map(({ cut }) => this.#stateAt(volume, cut));
-      if (pins.length === 0) {
+      if (pins.length === 0 || volume.isGuaranteed) {
         finish(success(0));
         return;
       }

@@ -7,6 +7,14 @@ import type { WindowReport } from '../reports.ts';
 const toleratedShare = 1 / 8;
 const toleratedMs = 60_000;
 
+/** Whether a pool that is short of space may take something of the volume's past: its window is neither guaranteed nor endless. */
+export function isRelievable({
+  policy,
+  isGuaranteed,
+}: Pick<VolumeState, 'policy' | 'isGuaranteed'>): boolean {
+  return !isGuaranteed && Number.isFinite(policy.windowMs);
+}
+
 export function windowOf(volume: VolumeState, nowMs: number): WindowReport {
   const { policy, horizon, createdMs } = volume;
   const { windowMs } = policy;

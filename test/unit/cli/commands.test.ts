@@ -88,42 +88,6 @@ describe('tidemark volume', () => {
     });
   });
 
-  it('says how much of the past is kept, how much can be opened, and why the two differ', async () => {
-    await tidemark('volume create v --size 8K --cdp-policy all:1h/10G,1m:24h');
-    expect((await tidemark('volume set v --cdp-window 2h')).out).toBe(
-      'volume v keeps every moment for 1h (of the newest 10 GiB written), then one each 1m up to 1d\n',
-    );
-    const [volume] = engine.pool.state.volumes;
-    if (volume === undefined) throw new Error('no volume');
-    const cdp = {
-      policy: 'all:1h,1m:24h',
-      requestedMs: 3_600_000,
-      effectiveMs: 2_040_000,
-      fromMs: Date.now() - 2_040_000,
-      reason: 'pool-full' as const,
-      pinCount: 7,
-    };
-    engine.pool.state.volumes = [{ ...volume, cdp }];
-    expect((await tidemark('volume list')).out).toMatch(/ durable +34m of 1h +0 /);
-    expect((await tidemark('volume show v')).out).toMatch(
-      /^window +every moment since .* ago\) can be opened: less than asked for, because the pool was full\npins +7 automatic pins$/m,
-    );
-    engine.pool.kept = [
-      { kind: 'pin', at: '2026-11-22T10:00:00.000Z', position: 5, timeMs: 1 },
-      { kind: 'window', at: '2026-11-22T11:00:00.000Z', position: 9, timeMs: 2 },
-    ];
-    expect((await tidemark('volume history v')).out).toMatch(
-      /^before it +1 automatic pin \(.*\); tidemark volume history v --kept$/m,
-    );
-    expect((await tidemark('volume history v --kept')).out).toMatch(
-      /^--at +TIME +KEPT AS\n2026-11-22T10:00:00.000Z +\d.* pin\n2026-11-22T11:00:00.000Z +\d.* from here on every moment\n$/,
-    );
-    expect(await json('volume history v')).toMatchObject({
-      cdp: { reason: 'pool-full' },
-      kept: [{ kind: 'pin' }, { kind: 'window' }],
-    });
-  });
-
   it('shrinks only with --force when nobody can be asked', async () => {
     await tidemark('volume create v --size 8K');
     const refused = await tidemark('volume resize v 4K');

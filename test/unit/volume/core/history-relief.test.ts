@@ -19,11 +19,11 @@ let told: string[];
 let relief: HistoryRelief;
 let stored: number;
 
-function volume(name: string, policy: string): VolumeState {
+function volume(name: string, policy: string, isGuaranteed = false): VolumeState {
   const parsed = parseCdpPolicy(policy);
   if (parsed === undefined) throw new Error(policy);
-  // Only these two are looked at.
-  return { name, policy: parsed } as VolumeState;
+  // Only these are looked at.
+  return { name, policy: parsed, isGuaranteed } as VolumeState;
 }
 
 const keeper: HistoryKeeper = {
@@ -44,6 +44,7 @@ beforeEach(() => {
   const volumes = [
     volume('a', 'all:1h,1m:24h,1h:7d'),
     volume('kept', 'all:unlimited'),
+    volume('promised', 'all:1h,1m:24h', true),
     volume('short', 'all:90s'),
     volume('none', 'all:0'),
   ];

@@ -1,6 +1,7 @@
 /** Windows, horizons and automatic pins over days of virtual time. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatMomentTime } from '../../../../src/base/moment.ts';
+import type { HorizonState } from '../../../../src/volume/catalogue/kept-moments.ts';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
 import { containing } from '../../../support/matching.ts';
 import { ask, isSound } from '../pool-world.ts';
@@ -106,6 +107,41 @@ describe('a window', () => {
       world.pool.retention.advanceHorizon(options, done);
     });
     expect(again).toEqual(moved);
+  });
+
+  it('that is guaranteed is not shortened, nor are its pins taken, after a restart either, until that is taken back', async () => {
+    await world.create('a', 'all:1h,10m:10h');
+    const guarantee = async (isGuaranteed: boolean): Promise<void> => {
+      await ask((done) => {
+        world.pool.retention.setPolicy({ volume: 'a', isGuaranteed }, done);
+      });
+    };
+    const shorten = async (): Promise<[HorizonReason | undefined, number]> => {
+      const moved = await ask<HorizonState | undefined>((done) => {
+        const options = { volume: 'a', keepMs: minute, reason: HorizonReason.poolFull };
+        world.pool.retention.advanceHorizon(options, done);
+      });
+      const pinCount = await ask<number>((done) => {
+        world.pool.retention.expirePins({ volume: 'a', keepMs: hour }, done);
+      });
+      return [moved?.reason, pinCount];
+    };
+    await guarantee(true);
+    await writing('a', 10 * minute, 30);
+    const { pins } = world.pool.volume('a');
+    expect(pins.length).toBeGreaterThan(20);
+    expect(await shorten()).toEqual([HorizonReason.age, 0]);
+    await world.open();
+    expect(world.pool.volume('a')).toMatchObject({ isGuaranteed: true, pins });
+    expect(world.pool.retention.untouched().map(({ name }) => name)).toEqual(['a']);
+    expect(await shorten()).toEqual([HorizonReason.age, 0]);
+    expect(await isSound(world.pool)).toBe(true);
+    await guarantee(false);
+    expect(world.pool.retention.untouched()).toEqual([]);
+    await world.pass(10 * minute);
+    const [reason, pinCount] = await shorten();
+    expect(reason).toBe(HorizonReason.poolFull);
+    expect(pinCount).toBeGreaterThan(10);
   });
 });
 
