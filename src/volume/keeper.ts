@@ -70,7 +70,6 @@ export class Keeper {
   readonly #pause: (ms: number) => void;
   readonly #openDatabase: OpenDatabase;
   readonly #containers: Containers;
-  #arePacksKnown = false;
   readonly #runs: RunKeeping;
   readonly #scrub: ScrubKeeping;
   readonly #packs: PackKeeping;
@@ -102,9 +101,7 @@ export class Keeper {
 
   /** Does one job. Throws only what is a programming error. */
   run(job: KeeperJob): KeeperResult {
-    if (!this.#arePacksKnown) {
-      this.#arePacksKnown = this.#attempt(() => this.#containers.load()).error === undefined;
-    }
+    this.#packs.find();
     if (isLook(job)) return this.#look(job);
     switch (job.kind) {
       case 'prepare':

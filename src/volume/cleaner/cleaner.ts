@@ -135,6 +135,7 @@ export class Cleaner {
       done(stopped());
       return;
     }
+    this.#doors.packing.removeDamaged();
     this.#asking.push({ progress, done });
     if (this.#pass === undefined) this.#begin('asked');
   }

@@ -188,10 +188,12 @@ export class Maintenance {
           this.verifyPack(packId, done);
         },
     );
+    const isWhole = this.#parts.writer !== undefined;
     const damaged = containers.damaged.map(
-      ({ text }) =>
+      ({ text, isUnread }) =>
         (done: (fault: string | undefined) => void) => {
-          done(text);
+          const hint = isUnread ? '' : ": 'pool clean' removes it";
+          done(isWhole ? `${text}; nothing needs it${hint}` : text);
         },
     );
     return [...runs, ...packs, ...damaged];

@@ -6,7 +6,7 @@
  *
  * A crash at any point leaves a NAME.new that nobody reads, or the whole run.
  */
-import type { Disk, DiskFile } from '../../base/ports.ts';
+import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
@@ -83,14 +83,18 @@ export class RunBuilder {
     }
   }
 
-  /** Gives up what was begun. */
+  /** Gives up what was begun. Never throws DiskError: what cannot be removed now is removed when the pool is opened again. */
   abandon(): void {
     const build = this.#build;
     this.#build = undefined;
     if (build === undefined) return;
     build.merge.close();
     build.file.close();
-    this.#options.disk.remove(unfinishedRunPath(build.plan));
+    try {
+      this.#options.disk.remove(unfinishedRunPath(build.plan));
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+    }
   }
 
   #begin(plan: RunPlan): Build {

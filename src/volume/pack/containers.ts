@@ -19,7 +19,14 @@ import { PackedSegment, PackedSegmentFile, type SegmentMedium } from './packed-s
 export interface DamagedPack {
   readonly packId: number;
   readonly text: string;
+  /** The disk did not give it: what is in it may be whole. */
+  readonly isUnread: boolean;
 }
+
+/** So often the disk is asked for a pack: one bad moment says nothing of a medium. */
+const readTries = 3;
+/** What the system says when it is short of something: that says nothing of the pack. */
+const shortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
 
 export class Containers {
   readonly #disk: Disk;
@@ -37,7 +44,10 @@ export class Containers {
     this.#seeds = seeds;
   }
 
-  /** Reads the tables of all packs of the folder. Throws DiskError, and FormatError for a newer version. */
+  /**
+   * Reads the tables of all packs of the folder. Throws FormatError for a newer version, and DiskError when the system is too
+   * short of something to do it now: nobody may go on as if what lies in the others were not there.
+   */
   load(): void {
     this.#packById.clear();
     this.#packedById.clear();
@@ -51,6 +61,26 @@ export class Containers {
       if (pack !== undefined) this.add(pack);
     }
     this.#damaged = damaged;
+  }
+
+  /** Asks again for the packs that the disk did not give; answers whether it has given all. Throws as `load`. */
+  readAgain(): boolean {
+    const damaged: DamagedPack[] = [];
+    for (const known of this.#damaged) {
+      if (!known.isUnread) {
+        damaged.push(known);
+        continue;
+      }
+      const pack = this.#read(known.packId, damaged);
+      if (pack !== undefined) this.add(pack);
+    }
+    this.#damaged = damaged;
+    return damaged.every(({ isUnread }) => !isUnread);
+  }
+
+  /** The file of a damaged pack is gone. */
+  forgetDamaged(packId: number): void {
+    this.#damaged = this.#damaged.filter((damaged) => damaged.packId !== packId);
   }
 
   /** Packs of the folder that could not be used when it was read. */
@@ -83,6 +113,7 @@ export class Containers {
 
   /** From now on the members of `pack` lie there, but those that are in a later one. */
   add(pack: Pack): void {
+    if (this.#packById.has(pack.packId)) return;
     this.#packIdMax = Math.max(this.#packIdMax, pack.packId);
     this.#packById.set(pack.packId, pack);
     this.#packedBytes += pack.totalBytes;
@@ -130,16 +161,29 @@ export class Containers {
   }
 
   #read(packId: number, damaged: DamagedPack[]): Pack | undefined {
+    let text = `pack ${packId} is damaged`;
+    let isUnread = false;
+    for (let left = readTries; left > 0; left -= 1) {
+      try {
+        const pack = this.#readOnce(packId);
+        if (pack !== undefined) return pack;
+        break;
+      } catch (thrown) {
+        if (!(thrown instanceof DiskError)) throw thrown;
+        text = `pack ${packId} cannot be read (${thrown.message})`;
+        if (shortages.has(thrown.code)) throw new DiskError(thrown.code, text);
+        isUnread = true;
+      }
+    }
+    damaged.push({ packId, text, isUnread });
+    return undefined;
+  }
+
+  #readOnce(packId: number): Pack | undefined {
     let file: DiskFile | undefined;
     try {
       file = this.#disk.open(packPath(packId), { create: false });
-      const pack = readPack(file, packId, this.#seeds);
-      if (pack === undefined) damaged.push({ packId, text: `pack ${packId} is damaged` });
-      return pack;
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError)) throw thrown;
-      damaged.push({ packId, text: `pack ${packId} cannot be read (${thrown.message})` });
-      return undefined;
+      return readPack(file, packId, this.#seeds);
     } finally {
       file?.close();
     }

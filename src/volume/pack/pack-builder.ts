@@ -6,7 +6,7 @@
  *
  * A crash at any point leaves a NAME.new that nobody reads, or the whole pack. Nothing is removed here.
  */
-import type { Disk, DiskFile } from '../../base/ports.ts';
+import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -73,7 +73,7 @@ export class PackBuilder {
     }
   }
 
-  /** Gives up what was begun. */
+  /** Gives up what was begun. Never throws DiskError: what cannot be removed now is removed when the pool is opened again. */
   abandon(): void {
     const build = this.#build;
     this.#build = undefined;
@@ -81,7 +81,11 @@ export class PackBuilder {
     build.copy?.close();
     build.check?.close();
     build.file.close();
-    this.#options.disk.remove(unfinishedPackPath(build.plan.packId));
+    try {
+      this.#options.disk.remove(unfinishedPackPath(build.plan.packId));
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+    }
   }
 
   #begin(plan: PackPlan): Build {

@@ -1,4 +1,6 @@
 /** What the keeper does about packs: makes them in steps, removes files that nobody reads any more, reads a pack's table. */
+import { DiskError } from '../../base/ports.ts';
+import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import { segmentPath } from '../log/segment-path.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
@@ -7,14 +9,38 @@ import { readPackFrom } from './pack-file.ts';
 import { packPath } from './pack-path.ts';
 import type { MadePack, PackPlan } from './pack-plan.ts';
 
+/** So often packs that the disk did not give are asked for again. */
+const readsAgainMax = 8;
+
 export class PackKeeping {
   readonly #options: PackBuilderOptions;
   readonly #builder: PackBuilder;
   #window: Uint8Array | undefined;
+  #areLoaded = false;
+  #readsAgainLeft = readsAgainMax;
 
   constructor(options: PackBuilderOptions) {
     this.#options = options;
     this.#builder = new PackBuilder(options);
+  }
+
+  /**
+   * Before each job: finds out which packs there are. One that cannot be read now is not given up: until it is there, whoever
+   * needs a segment in it gets an error.
+   */
+  find(): void {
+    const { containers } = this.#options;
+    try {
+      if (!this.#areLoaded) {
+        containers.load();
+        this.#areLoaded = true;
+      } else if (this.#readsAgainLeft > 0) {
+        this.#readsAgainLeft -= 1;
+        if (containers.readAgain()) this.#readsAgainLeft = 0;
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+    }
   }
 
   close(): void {

@@ -4,6 +4,9 @@ const namePattern = /^([0-9a-f]{8})\.pack$/;
 /** What is being written: never read, removed when the pool is opened. */
 const unfinishedSuffix = '.new';
 
+/** No pack has a greater id: its name would not be found again. */
+export const packIdLast = 0xffff_ffff;
+
 export function packPath(packId: number): string {
   return `${packFolder}/${packId.toString(16).padStart(8, '0')}.pack`;
 }

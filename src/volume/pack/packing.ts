@@ -18,7 +18,7 @@ import type { PoolParts } from '../core/parts.ts';
 import { segIdOf, slotSizeBytes } from '../format/address.ts';
 import { packMemberEnd } from '../format/pack.ts';
 import { segIdOfPath, segmentPath } from '../log/segment-path.ts';
-import { packPath } from './pack-path.ts';
+import { packIdLast, packPath } from './pack-path.ts';
 import type { MadePack, PackOrder, PackPlan, RefusedMember } from './pack-plan.ts';
 
 export interface PackReport {
@@ -122,6 +122,22 @@ export class Packing {
     this.#next();
   }
 
+  /**
+   * Removes damaged packs that nothing needs: a pool that is not read-only misses nothing without them. One that the disk
+   * does not give stays, it may be whole.
+   */
+  removeDamaged(): void {
+    const { containers, host, writer } = this.#parts;
+    if (this.#isStopped || writer === undefined) return;
+    for (const { packId, isUnread } of containers.damaged) {
+      if (isUnread) continue;
+      this.#remove([], [packId], () => {
+        containers.forgetDamaged(packId);
+        host.log.warn('a damaged pack that nothing needs was removed', { pack: packPath(packId) });
+      });
+    }
+  }
+
   #next(): void {
     if (this.#isBusy) return;
     const order = this.#waiting.shift();
@@ -137,8 +153,9 @@ export class Packing {
   }
 
   #refusal(members: readonly PackOrder[]): OperationError | undefined {
-    const { segmentById, writer } = this.#parts;
+    const { segmentById, writer, containers } = this.#parts;
     if (this.#isStopped || writer === undefined) return closing();
+    if (containers.packIdMax >= packIdLast) return noPackIds();
     const lastSegId = segIdOf(writer.log.durableThrough - 1);
     const ids = new Set(members.map(({ segId }) => segId));
     const isSound =
@@ -216,15 +233,17 @@ export class Packing {
   }
 
   /** What is not removed now is removed when the pool is opened again. */
-  #remove(segIds: readonly number[], packIds: readonly number[]): void {
+  #remove(segIds: readonly number[], packIds: readonly number[], onRemoved?: () => void): void {
     if (this.#isStopped || segIds.length + packIds.length === 0) return;
     this.#maintenance.ask<'remove-files'>(
       { kind: 'remove-files', segIds, packIds },
       ({ error }) => {
-        if (error === undefined) return;
-        this.#parts.host.log.warn('former files of packed segments were not removed', {
-          error: error.message,
-        });
+        if (error === undefined) onRemoved?.();
+        else {
+          this.#parts.host.log.warn('former files of packed segments were not removed', {
+            error: error.message,
+          });
+        }
       },
     );
   }
@@ -232,6 +251,15 @@ export class Packing {
 
 function closing(): OperationError {
   return new OperationError(ErrorCode.unavailable, 'the pool takes no changes now', '');
+}
+
+/** One file with the last id is enough: no pack behind it would count. */
+function noPackIds(): OperationError {
+  return new OperationError(
+    ErrorCode.unavailable,
+    `there is a pack with the last id that there can be (${packPath(packIdLast)})`,
+    'Nothing can be packed behind it. If it is not of this pool, move it out of the folder and open the pool again.',
+  );
 }
 
 function notPacked(code: string, message: string): OperationError {

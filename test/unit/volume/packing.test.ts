@@ -3,12 +3,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { unlimitedCdp } from '../../../src/base/cdp-policy.ts';
+import { DiskError, type DiskFile } from '../../../src/base/ports.ts';
 import { SystemDisk } from '../../../src/host/disk.ts';
 import { Seeds } from '../../../src/volume/format/checksum.ts';
 import { packHeaderBytes } from '../../../src/volume/format/pack.ts';
 import { SegmentFiles } from '../../../src/volume/io/segment-files.ts';
+import { Keeper } from '../../../src/volume/keeper.ts';
 import type { LiveSet } from '../../../src/volume/liveness/live-set.ts';
 import { segmentFolder, segmentPath } from '../../../src/volume/log/segment-path.ts';
+import { openSqlite } from '../../../src/volume/manifest-database.ts';
 import { Containers } from '../../../src/volume/pack/containers.ts';
 import type { PackOrder } from '../../../src/volume/pack/pack-plan.ts';
 import type { PackReport } from '../../../src/volume/pack/packing.ts';
@@ -29,6 +32,25 @@ import {
 const blocks = 400;
 const segmentSlots = 64;
 const world = worldOfTests();
+
+/** A disk that refuses to open packs so often. */
+class MomentDisk extends SystemDisk {
+  refusals: number;
+  code: string;
+
+  constructor(folder: string, refusals: number, code: string) {
+    super(folder);
+    this.refusals = refusals;
+    this.code = code;
+  }
+
+  override open(...parameters: Parameters<SystemDisk['open']>): DiskFile {
+    const [name] = parameters;
+    if (!name.startsWith('packs/') || this.refusals === 0) return super.open(...parameters);
+    this.refusals -= 1;
+    throw new DiskError(this.code, `${name}: refused`);
+  }
+}
 
 /** Blocks of the head, by value, as they must read. */
 async function requireContents(pool: Pool): Promise<void> {
@@ -189,6 +211,100 @@ describe('packing', () => {
     expect((await faultsOf(reopened)).join()).toContain('pack 7 cannot be read');
     const { packId } = await pack(reopened, await ordersOf(reopened));
     expect(packId).toBe(8);
+    await requireContents(reopened);
+    await close(reopened);
+  });
+
+  it('that cannot be read for a moment is asked for again, and a shortage keeps the pool from opening', async () => {
+    const pool = await filledPool();
+    await pack(pool, await ordersOf(pool));
+    await close(pool);
+    const { pool: reopened } = await world.open(new MomentDisk(world.folder, 2, 'EIO'));
+    expect(reopened.readOnlyReason).toBeUndefined();
+    await requireContents(reopened);
+    expect(await faultsOf(reopened)).toEqual([]);
+    await close(reopened);
+    await expect(world.open(new MomentDisk(world.folder, 1, 'EMFILE'))).rejects.toThrow(
+      'pack 1 cannot be read (',
+    );
+  });
+
+  it('that the keeper could not read at first is known to it later', async () => {
+    const pool = await filledPool();
+    const orders = await ordersOf(pool);
+    await pack(pool, orders);
+    const { uuid: poolUuid } = pool;
+    await close(pool);
+    const [first] = orders;
+    const end = { segId: first?.segId ?? 0, endAddress: 0, isSealed: true };
+    for (const code of ['EIO', 'EMFILE']) {
+      const disk = new MomentDisk(world.folder, 4, code);
+      const manifestPath = path.join(world.folder, 'manifest.db');
+      const keeper = new Keeper({ poolUuid, segmentSlots, manifestPath }, disk, {
+        pause: () => undefined,
+        openDatabase: openSqlite,
+      });
+      const results = Array.from({ length: 6 }, () =>
+        keeper.run({ kind: 'rebuild-footer', ...end }),
+      );
+      expect('error' in (results[0] ?? {})).toBe(true);
+      expect(results.at(-1)).toMatchObject({ wasEqual: true });
+      expect(results.at(-1)).not.toHaveProperty('error');
+      keeper.close();
+    }
+  });
+
+  it('that is damaged and that nothing needs is removed when somebody cleans', async () => {
+    const pool = await filledPool();
+    await pack(pool, await ordersOf(pool));
+    const former = fs.readFileSync(path.join(world.folder, 'packs/00000001.pack'));
+    await pack(pool, await ordersOf(pool));
+    await close(pool);
+    // As a crash leaves it that fell between the new pack and the removal of the former one.
+    fs.writeFileSync(path.join(world.folder, 'packs/00000001.pack'), former);
+    flip('packs/00000001.pack', packHeaderBytes - 1);
+    const { pool: reopened } = await world.open();
+    expect(await faultsOf(reopened)).toEqual([
+      "pack 1 is damaged; nothing needs it: 'pool clean' removes it",
+    ]);
+    await ask((done) => {
+      reopened.cleaner.run(() => undefined, done);
+    });
+    expect(await faultsOf(reopened)).toEqual([]);
+    expect(fs.existsSync(path.join(world.folder, 'packs/00000001.pack'))).toBe(false);
+    await requireContents(reopened);
+    await close(reopened);
+  });
+
+  it('that was begun and cannot be removed does not keep the keeper from closing', async () => {
+    const pool = await filledPool();
+    const members = await ordersOf(pool);
+    const { uuid: poolUuid } = pool;
+    await close(pool);
+    const disk = new SystemDisk(world.folder);
+    const manifestPath = path.join(world.folder, 'manifest.db');
+    const keeper = new Keeper({ poolUuid, segmentSlots, manifestPath }, disk, {
+      pause: () => undefined,
+      openDatabase: openSqlite,
+    });
+    expect(keeper.run({ kind: 'pack', plan: { packId: 1, members } })).toEqual({ kind: 'pack' });
+    disk.remove = (name) => {
+      throw new DiskError('EIO', `${name}: refused`);
+    };
+    keeper.close();
+    expect(fs.readdirSync(path.join(world.folder, 'packs'))).toEqual(['00000001.pack.new']);
+    const { pool: reopened } = await world.open();
+    expect(fs.readdirSync(path.join(world.folder, 'packs'))).toEqual([]);
+    await close(reopened);
+  });
+
+  it('is refused behind the last id that a pack can have', async () => {
+    const pool = await filledPool();
+    await close(pool);
+    fs.mkdirSync(path.join(world.folder, 'packs'), { recursive: true });
+    fs.writeFileSync(path.join(world.folder, 'packs/ffffffff.pack'), 'of somebody else');
+    const { pool: reopened } = await world.open();
+    await expect(pack(reopened, await ordersOf(reopened))).rejects.toThrow('last id');
     await requireContents(reopened);
     await close(reopened);
   });
