@@ -21,7 +21,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
   mark             time and memory of a pass that finds out which blocks can be reached, per GiB of log
-  cleaner          write amplification of the cleaner's policy, beside the reference
+  cleaner          write amplification of a real pool's cleaner, beside the reference
   flame            flame graphs of the engine during one job of nbd
   scale            opening a pool with as many segments as 1 and 10 TiB of log have
   segments         durable writes with and without prepared segments
@@ -29,12 +29,13 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|
   --rounds N       rounds, of which the median counts (default 3)
   --seconds N      length of each fio job (default 2)
   --count N        snapshots (default 10000)
-  --blocks N       cleaner: blocks of the device (default 524288)
+  --blocks N       cleaner: blocks of the volume (default 65536)
+  --fill A,B       cleaner: which parts of the log live (default 0.6,0.8,0.9)
   --log-gib N      GiB of log for recovery and mark (default 2)
   --transport T    nbd: unix (default), tcp or tls
   --job NAME       flame: the job (default: 4k write QD32)
   --connections N  nbd: connections of the client for the jobs of fio (default 1)
-  --only A,B       only servers whose name contains A or B
+  --only A,B       only servers (cleaner: workloads) whose name contains A or B
   --folder DIR     where to measure (default: the temporary folder)
 `;
 
@@ -44,7 +45,8 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '2' },
     count: { type: 'string', default: '10000' },
-    blocks: { type: 'string', default: '524288' },
+    blocks: { type: 'string', default: '65536' },
+    fill: { type: 'string', default: '0.6,0.8,0.9' },
     'log-gib': { type: 'string', default: '2' },
     transport: { type: 'string', default: 'unix' },
     job: { type: 'string', default: '4k write QD32' },
@@ -88,7 +90,9 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   cleaner: async () => {
     await Promise.resolve();
-    benchCleaner({ blockCount: Number(values.blocks) });
+    const only = values.only === '' ? [] : values.only.split(',');
+    const fills = values.fill.split(',').map(Number);
+    benchCleaner({ blockCount: Number(values.blocks), only, fills });
   },
   flame: async () => {
     await benchFlame({ seconds, folder: values.folder, job: values.job });

@@ -1,5 +1,5 @@
 /** A pool's host for unit tests: real files in a folder, helpers run on the same thread at the end of the turn. */
-import type { Disk, Timers } from '../../src/base/ports.ts';
+import type { Clock, Disk, Timers } from '../../src/base/ports.ts';
 import { systemClock, systemRandom } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -23,10 +23,13 @@ export function smallSettings(folder: string): StoreSettings {
   };
 }
 
+const systemTime = { clock: systemClock, timers: systemTimers };
+
 /** `abandon` ends it as a killed process ends: nothing that was planned happens any more. */
 export function inlineHost(
   folder: string,
   disk: Disk = new SystemDisk(folder),
+  time: { readonly clock: Clock; readonly timers: Timers } = systemTime,
 ): PoolHost & { abandon(): void } {
   let isGone = false;
   const closers: (() => void)[] = [];
@@ -35,19 +38,19 @@ export function inlineHost(
   };
   const timers: Timers = {
     after: (delayMs, action) => {
-      const timer = systemTimers.after(delayMs, unlessGone(action));
+      const timer = time.timers.after(delayMs, unlessGone(action));
       closers.push(() => {
         timer.cancel();
       });
       return timer;
     },
     defer: (action) => {
-      systemTimers.defer(unlessGone(action));
+      time.timers.defer(unlessGone(action));
     },
   };
   return {
     disk,
-    clock: systemClock,
+    clock: time.clock,
     random: systemRandom,
     timers,
     log: quietLog,
