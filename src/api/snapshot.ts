@@ -1,7 +1,13 @@
 /** /v1/volumes/NAME/snapshots */
 import type { FastifyInstance } from 'fastify';
 import { ForceQuery } from '../contract/common.ts';
-import { Snapshot, SnapshotCreate, SnapshotList, SnapshotPath } from '../contract/snapshot.ts';
+import {
+  Snapshot,
+  SnapshotCreate,
+  SnapshotList,
+  SnapshotPath,
+  SnapshotSet,
+} from '../contract/snapshot.ts';
 import { Deleted, VolumePath } from '../contract/volume.ts';
 import type { PoolControl } from '../control/pool-control.ts';
 
@@ -28,6 +34,14 @@ export function installSnapshotRoutes(app: FastifyInstance, control: PoolControl
     async (request, reply) => {
       const snapshot = await control.snapshotCreate(request.params.name, request.body);
       return await reply.code(201).send(snapshot);
+    },
+  );
+  app.post<{ Params: SnapshotPath; Body: SnapshotSet }>(
+    '/v1/volumes/:name/snapshots/:snapshot/set',
+    { schema: { params: SnapshotPath, body: SnapshotSet, response: { 200: Snapshot } } },
+    async (request) => {
+      const { name, snapshot } = request.params;
+      return await control.snapshotSet(name, snapshot, request.body);
     },
   );
   app.delete<{ Params: SnapshotPath; Querystring: ForceQuery }>(

@@ -1,10 +1,12 @@
 /** tidemark snapshot ... */
 import type { Command } from 'commander';
+import { parseMoment } from '../base/moment.ts';
 import { formatSize } from '../base/units.ts';
 import type { Snapshot, SnapshotList } from '../contract/snapshot.ts';
 import type { Deleted } from '../contract/volume.ts';
 import type { Session } from './command-session.ts';
 import { type Consent, hasConsent, withConsentOptions } from './consent.ts';
+import { usageFailure } from './failure.ts';
 import { formatDate, formatTime, table } from './format.ts';
 import { momentArgument, momentHelp } from './moment-argument.ts';
 import { volumePath } from './volume.ts';
@@ -29,11 +31,64 @@ export function addSnapshotCommands(program: Command, session: () => Session): v
     .action(async (volume: string) => {
       await snapshotList(session(), volume);
     });
+  withConsentOptions(snapshot.command('set <volume> <name>'))
+    .description('lock a snapshot: neither it nor its volume can be deleted until the lock ends')
+    .option('--lock-until <time>', '2027-01-31T00:00Z; without a zone: your local time')
+    .option('--unlock', 'end the lock now')
+    .action(async (volume: string, name: string, options: SetOptions & Consent) => {
+      await snapshotSet(session(), { volume, name }, options);
+    });
   withConsentOptions(snapshot.command('delete <volume> <name>'))
     .description('forget a moment of a volume')
     .action(async (volume: string, name: string, options: Consent) => {
       await snapshotDelete(session(), { volume, name }, hasConsent(options));
     });
+}
+
+interface SetOptions {
+  readonly lockUntil?: string;
+  readonly unlock?: true;
+}
+
+/** Throws CommandFailure `usage`. */
+function lockedUntilMs({ lockUntil, unlock }: SetOptions): number {
+  if (lockUntil !== undefined && unlock !== undefined) {
+    throw usageFailure('--lock-until and --unlock contradict each other', 'give one of them');
+  }
+  if (unlock === true) return 0;
+  if (lockUntil === undefined) {
+    throw usageFailure('nothing to change', 'give --lock-until TIME or --unlock');
+  }
+  const moment = parseMoment(lockUntil);
+  if (moment?.kind === 'time') return Math.ceil(moment.timeMs);
+  throw usageFailure(`"${lockUntil}" is no time`, 'write it as 2027-01-31T00:00Z');
+}
+
+async function snapshotSet(
+  session: Session,
+  which: { readonly volume: string; readonly name: string },
+  options: SetOptions & Consent,
+): Promise<void> {
+  const path = `${snapshotPath(which)}/set`;
+  const wanted = { lockedUntilMs: lockedUntilMs(options) };
+  const set = async (force: boolean): Promise<Snapshot> =>
+    await session.send<Snapshot>('POST', path, force ? { ...wanted, force } : wanted);
+  const answer = hasConsent(options) ? await set(true) : await session.withConsent(which.name, set);
+  session.show(answer, (shown) => {
+    if (shown.lockedUntilMs === undefined) return `snapshot ${shown.exportName} can be deleted`;
+    const until = formatDate(shown.lockedUntilMs);
+    return `snapshot ${shown.exportName} is locked until ${until}: neither it nor its volume can be deleted before`;
+  });
+}
+
+function snapshotPath({
+  volume,
+  name,
+}: {
+  readonly volume: string;
+  readonly name: string;
+}): string {
+  return `${volumePath(volume)}/snapshots/${encodeURIComponent(name)}`;
 }
 
 function madeText({ exportName, position, at }: Snapshot): string {
@@ -62,8 +117,10 @@ async function snapshotList(session: Session, volume: string): Promise<void> {
       takenText(each, nowMs),
       `${each.consistency}-consistent`,
       each.exportName,
+      each.lockedUntilMs === undefined ? '-' : formatDate(each.lockedUntilMs),
     ]);
-    return table(['NAME', 'SIZE', 'CREATED', 'CONSISTENCY', 'EXPORT'], rows, new Set(['SIZE']));
+    const head = ['NAME', 'SIZE', 'CREATED', 'CONSISTENCY', 'EXPORT', 'LOCKED UNTIL'];
+    return table(head, rows, new Set(['SIZE']));
   });
 }
 
@@ -72,7 +129,7 @@ async function snapshotDelete(
   which: { readonly volume: string; readonly name: string },
   isForced: boolean,
 ): Promise<void> {
-  const path = `${volumePath(which.volume)}/snapshots/${encodeURIComponent(which.name)}`;
+  const path = snapshotPath(which);
   const remove = async (force: boolean): Promise<Deleted> =>
     await session.send<Deleted>('DELETE', `${path}?force=${force}`);
   const answer = isForced ? await remove(true) : await session.withConsent(which.name, remove);

@@ -14,6 +14,8 @@ export const Snapshot = Type.Object({
   at: Type.Optional(Type.String()),
   /** Size of the volume at that moment. */
   sizeBytes: Type.Number(),
+  /** Present while it is locked: neither it nor its volume can be deleted until then. */
+  lockedUntilMs: Type.Optional(TimeMs),
   consistency: Type.Literal('crash'),
   /** Read-only export under which NBD clients find it. */
   exportName: Type.String(),
@@ -29,6 +31,13 @@ export const SnapshotCreate = Type.Object(
   { additionalProperties: false },
 );
 export type SnapshotCreate = Static<typeof SnapshotCreate>;
+
+/** 0 = it can be deleted. A lock that is to end earlier than it did is refused without `force`. */
+export const SnapshotSet = Type.Object(
+  { lockedUntilMs: TimeMs, force: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false },
+);
+export type SnapshotSet = Static<typeof SnapshotSet>;
 
 export const SnapshotPath = Type.Object({ name: Name, snapshot: Name });
 export type SnapshotPath = Static<typeof SnapshotPath>;

@@ -5,7 +5,7 @@
 import type { Clock } from '../base/ports.ts';
 import type { Operation } from '../contract/operation.ts';
 import type { Pool, PoolSetLimits } from '../contract/pool.ts';
-import type { Snapshot, SnapshotCreate } from '../contract/snapshot.ts';
+import type { Snapshot, SnapshotCreate, SnapshotSet } from '../contract/snapshot.ts';
 import type { SpaceQuestion } from '../contract/space.ts';
 import type { View, ViewCreate, ViewsCreate } from '../contract/view.ts';
 import type { Volume, VolumeCreate, VolumeHistory, VolumeSet } from '../contract/volume.ts';
@@ -205,6 +205,13 @@ export class PoolControl {
   /** Of now, or of a moment that is past. */
   async snapshotCreate(volume: string, wanted: SnapshotCreate): Promise<Snapshot> {
     return snapshotOf(await this.#engine.call('snapshotCreate', { volume, ...wanted }, noLimit));
+  }
+
+  async snapshotSet(volume: string, name: string, wanted: SnapshotSet): Promise<Snapshot> {
+    const { lockedUntilMs, force = false } = wanted;
+    return snapshotOf(
+      await this.#engine.call('snapshotSet', { volume, name, lockedUntilMs, force }),
+    );
   }
 
   async snapshotDelete(volume: string, name: string, force: boolean): Promise<void> {

@@ -293,6 +293,7 @@ async function deleteVolume(
   force: boolean,
 ): Promise<{ name: string }> {
   const { pool } = parts.opened;
+  pool.retention.locks.check(pool.volume(name), pool.volume(name).snapshotByName.values());
   const remove = async (): Promise<{ name: string }> =>
     await ask((done) => {
       pool.volumeDelete({ name, force }, done);
@@ -315,21 +316,33 @@ function checkKind(volume: Volume, wanted: 'volume' | 'view'): void {
 
 function snapshotHandlers(
   parts: EngineParts,
-): Picked<'snapshotList' | 'snapshotCreate' | 'snapshotDelete'> {
+): Picked<'snapshotList' | 'snapshotCreate' | 'snapshotSet' | 'snapshotDelete'> {
   const { pool } = parts.opened;
+  const { locks } = pool.retention;
   return {
     snapshotList: async ({ volume }) => {
       const snapshots = [...pool.volume(volume).snapshotByName.values()];
-      return await Promise.resolve(snapshots.map((snapshot) => snapshotInfo(volume, snapshot)));
+      return await Promise.resolve(
+        snapshots.map((snapshot) => snapshotInfo(pool, volume, snapshot)),
+      );
     },
     snapshotCreate: async ({ volume, name, at }) => {
       const [snapshot] = await ask<readonly Snapshot[]>((done) => {
         pool.snapshotCreate([{ volume, name }], done, at);
       });
-      return snapshotInfo(volume, snapshot ?? pool.snapshot(volume, name));
+      return snapshotInfo(pool, volume, snapshot ?? pool.snapshot(volume, name));
+    },
+    snapshotSet: async (lock) => {
+      const snapshot = await ask<Snapshot>((done) => {
+        locks.set(lock, done);
+      });
+      return snapshotInfo(pool, lock.volume, snapshot);
     },
     snapshotDelete: async ({ volume, name, force }) => {
-      const snapshotId = uuidText(pool.snapshot(volume, name).uuid);
+      const snapshot = pool.snapshot(volume, name);
+      // Before anybody is disconnected.
+      locks.check(pool.volume(volume), [snapshot]);
+      const snapshotId = uuidText(snapshot.uuid);
       releaseSnapshot(parts, { name: `${volume}@${name}`, snapshotId }, force);
       return await ask((done) => {
         pool.snapshotDelete({ volume, name }, done);
@@ -429,7 +442,8 @@ function historyOf(volume: Volume): LineInfo[] {
   }));
 }
 
-function snapshotInfo(volume: string, snapshot: Snapshot): SnapshotInfo {
+function snapshotInfo(pool: Pool, volume: string, snapshot: Snapshot): SnapshotInfo {
+  const lockedUntilMs = pool.retention.locks.until(snapshot);
   return {
     volume,
     name: snapshot.name,
@@ -440,6 +454,7 @@ function snapshotInfo(volume: string, snapshot: Snapshot): SnapshotInfo {
       ? {}
       : { momentMs: timeOfTicks(snapshot.past.ticks), at: snapshot.past.label }),
     sizeBytes: snapshot.sizeBytes,
+    ...(lockedUntilMs === undefined ? {} : { lockedUntilMs }),
     consistency: 'crash',
   };
 }

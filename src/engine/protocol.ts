@@ -148,6 +148,8 @@ export interface SnapshotInfo {
   readonly at?: string;
   /** Size of the volume at that moment. */
   readonly sizeBytes: number;
+  /** Present while it is locked: it cannot be deleted until then. */
+  readonly lockedUntilMs?: number;
   /** Until guest agents exist every snapshot is crash-consistent, and says so. */
   readonly consistency: 'crash';
 }
@@ -451,6 +453,11 @@ export interface EngineMethods {
   volumeRate: {
     params: { name: string; from?: string; to?: string; bucketCount: number; gapsMax: number };
     result: Rate;
+  };
+  /** 0 = it can be deleted. A lock that is to end earlier than it did needs `force`. */
+  snapshotSet: {
+    params: { volume: string; name: string; lockedUntilMs: number; force: boolean };
+    result: SnapshotInfo;
   };
   snapshotDelete: {
     params: { volume: string; name: string; force: boolean };

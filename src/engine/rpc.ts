@@ -180,6 +180,7 @@ const paramKinds: { readonly [M in EngineMethod]: Readonly<Record<string, ParamK
   volumeDelete: { name: 'text', force: 'flag' },
   snapshotList: { volume: 'text' },
   snapshotCreate: { volume: 'text', name: 'text', at: 'optional text' },
+  snapshotSet: { volume: 'text', name: 'text', lockedUntilMs: 'size', force: 'flag' },
   snapshotDelete: { volume: 'text', name: 'text', force: 'flag' },
   momentOpen: { volume: 'text', at: 'text' },
   volumeDiff: { name: 'text', from: 'text', to: 'text', offset: 'size', extentsMax: 'size' },

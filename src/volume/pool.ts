@@ -332,12 +332,13 @@ export class Pool {
     volumeResize(this.#operator, { ...options, room }, room.after(done));
   }
 
-  /** Deletes a volume or view and its snapshots; with snapshots it needs `force`. Devices that are open answer shuttingDown from then on. */
+  /** Deletes a volume or view and its snapshots; with snapshots it needs `force`, and a locked one stays. Devices that are open answer shuttingDown from then on. */
   volumeDelete(
     options: { readonly name: string; readonly force: boolean },
     done: Done<{ readonly name: string }>,
   ): void {
-    volumeDelete(this.#operator, options, this.#space.after(done));
+    const { locks } = this.retention;
+    volumeDelete(this.#operator, { ...options, locks }, this.#space.after(done));
   }
 
   /** Snapshots of several volumes at one cut, each under its own name; of now, or of a moment that is past. */
@@ -350,7 +351,7 @@ export class Pool {
   }
 
   snapshotDelete(target: SnapshotTarget, done: Done<{ readonly name: string }>): void {
-    snapshotDelete(this.#operator, target, done);
+    snapshotDelete(this.#operator, { ...target, locks: this.retention.locks }, done);
   }
 
   /** A writable view of a moment of `source`, or (isClone) a volume of its own that begins with it. Copies nothing. */

@@ -90,6 +90,19 @@ describe('catalogue record decoder', () => {
     expect(tolerated(() => decodeRecord(RecordType.snap, 1, input))).toBeUndefined();
   });
 
+  it('gives back any lock of a snapshot, and refuses one without a time', () => {
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.nat(2 ** 32 - 1), (lockedUntilMs, line) => {
+        const record = { kind: 'snap-set' as const, line, uuid: poolUuid, lockedUntilMs };
+        const { type, payload: bytes } = encodeRecord(record);
+        expect(decodeRecord(type, line, bytes)).toEqual(record);
+      }),
+      { numRuns: 300 },
+    );
+    const input = new TlvWriter().bytes(16, poolUuid).finish();
+    expect(tolerated(() => decodeRecord(RecordType.snapSet, 1, input))).toBeUndefined();
+  });
+
   it('refuses sizes that no map could hold', () => {
     expect(decodeSize(limits.volumeSizeBytesMax)).toBeDefined();
     for (const sizeBytes of [0, 4095, limits.volumeSizeBytesMax + 4096, 2 ** 52]) {

@@ -53,6 +53,7 @@ const stepMs = 10_000;
 /** The steward looks every `stepMs`, and may be late by one. */
 const slackMs = 2 * stepMs + 2000;
 const leaseMs = 600_000;
+const lockMs = 1e9;
 const blockCount = 12;
 const policies = [
   'all:0',
@@ -86,6 +87,8 @@ class WindowRun {
   readonly #policyMs = new Map<string, number>();
   /** Volumes whose windows are guaranteed, as far as that was answered. */
   readonly #guaranteed = new Set<string>();
+  /** Volumes that have a locked snapshot. */
+  readonly #locked = new Set<string>();
   readonly #hasWallSteps: boolean;
   /** The newest time that the wall clock ever told. */
   #poolMs = 0;
@@ -143,7 +146,8 @@ class WindowRun {
     else if (chosen < 62) this.#passTime(random.pick([200, 3000, 15_000, 70_000, 200_000]));
     else if (chosen < 84) this.#lookAtNote();
     else if (chosen < 88) this.#lookAtPins();
-    else if (chosen < 91) this.#rollback();
+    else if (chosen < 90) this.#rollback();
+    else if (chosen < 91) this.#lock();
     else if (chosen < 93) this.#stepWall();
     else if (chosen < 95) this.#setPolicy();
     else if (chosen < 96) this.#setGuarantee();
@@ -273,6 +277,30 @@ class WindowRun {
     this.#policyMs.set(name, this.#process.wallMs);
   }
 
+  /** A snapshot that is locked stays; whoever asks for its end in vain is told so. */
+  #lock(): void {
+    const { pool } = this.#process;
+    const volume = this.#random.pick([...this.#state.keys()]);
+    const target = { volume, name: 'locked' };
+    if (!pool.volume(volume).snapshotByName.has(target.name)) {
+      this.#ask(`snapshot of ${volume}`, (done) => {
+        pool.snapshotCreate([target], done);
+      });
+    }
+    const isLocked = this.#random.chance(0.7);
+    const lockedUntilMs = isLocked ? Math.ceil(this.#process.wallMs + lockMs) : 0;
+    this.#ask(`lock of ${volume}: ${isLocked}`, (done) => {
+      pool.retention.locks.set({ ...target, lockedUntilMs, force: true }, done);
+    });
+    if (isLocked) this.#locked.add(volume);
+    else this.#locked.delete(volume);
+    const removed = this.#try(`delete of the snapshot of ${volume}`, (done) => {
+      pool.snapshotDelete(target, done);
+    });
+    if (removed.ok === isLocked)
+      throw new Violation(`${volume}: a lock of ${lockedUntilMs} is void`);
+  }
+
   #rollback(): void {
     const name = this.#random.pick([...this.#state.keys()]);
     const note = this.#random.pick(present(this.#notes.get(name), 'notes'));
@@ -332,6 +360,12 @@ class WindowRun {
   #requirePromises(): void {
     for (const volume of this.#process.pool.volumes()) {
       this.#options.mistake?.(volume);
+      if (
+        this.#locked.has(volume.name) &&
+        (volume.snapshotByName.get('locked')?.lockedUntilMs ?? 0) === 0
+      ) {
+        throw new Violation(`${volume.name}: its lock is lost`);
+      }
       if (volume.isGuaranteed !== this.#guaranteed.has(volume.name)) {
         throw new Violation(`${volume.name}: its guarantee is ${volume.isGuaranteed}`);
       }
@@ -441,11 +475,12 @@ class WindowRun {
   }
 
   #rule(name: string, position: number): 'kept' | 'given up' | 'either' {
-    const { horizon, pins, history } = this.#process.pool.volume(name);
+    const { horizon, pins, history, snapshotByName } = this.#process.pool.volume(name);
     const undo = history.findLast(({ leftAt }) => leftAt !== undefined)?.leftAt?.position;
     const isKept =
       position >= (horizon?.position ?? 0) ||
       position === undo ||
+      snapshotByName.get('locked')?.cut === position ||
       pins.some(({ cut }) => cut === position);
     if (isKept) return 'kept';
     const askedMs = this.#asked.get(`${name}:${position}`);

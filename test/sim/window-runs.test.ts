@@ -15,6 +15,9 @@ const mistakes: Readonly<Record<string, (volume: VolumeState) => void>> = {
   'the horizon is lost': (volume) => {
     if (volume.horizon !== undefined) volume.horizon = undefined;
   },
+  'a lock is forgotten': ({ snapshotByName }) => {
+    for (const snapshot of snapshotByName.values()) snapshot.lockedUntilMs = 0;
+  },
   'a guarantee is forgotten': (volume) => {
     volume.isGuaranteed = false;
   },

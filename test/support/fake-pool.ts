@@ -19,7 +19,9 @@ import type { ScrubStatus } from '../../src/volume/reports.ts';
 import {
   cleanedBy,
   fakeCdp,
+  fakeChange,
   fakeCleaner,
+  fakeDifference,
   fakeRate,
   fakeScrub,
   fakeSpace,
@@ -274,31 +276,28 @@ export class FakePool {
       return await answer(this.#moment(volume, at));
     },
     volumeDiff: async ({ name, from, to, offset, extentsMax }) => {
-      const extents = [4096, 16_384, 65_536].filter((at) => at >= offset);
       const ends = { from: this.#moment(name, from), to: this.#moment(name, to) };
-      const page = extents.slice(0, extentsMax).map((at) => ({ offset: at, length: 4096 }));
-      const next = extents[extentsMax];
-      return await answer({
-        ...ends,
-        extents: page,
-        ...(next === undefined ? {} : { nextOffset: next }),
-      });
+      return await answer({ ...ends, ...fakeDifference(offset, extentsMax) });
     },
     volumeChanges: async ({ name, from, to }) =>
       await answer({
         from: this.#moment(name, from),
         to: this.#moment(name, to),
         changeCount: this.changeCount,
-        middle: {
-          position: 4096,
-          timeMs: this.momentMs,
-          kind: 'write' as const,
-          offset: 8192,
-          length: 4096,
-        },
+        middle: { ...fakeChange, timeMs: this.momentMs },
       }),
     volumeRate: async ({ name, bucketCount }) =>
       await answer(fakeRate(this.#volume(name).createdMs, bucketCount)),
+    snapshotSet: async ({ volume, name, lockedUntilMs }) => {
+      const at = this.state.snapshots.findIndex(
+        (each) => each.volume === volume && each.name === name,
+      );
+      const { lockedUntilMs: _before, ...found } =
+        this.state.snapshots[at] ?? this.#snapshotCreate(volume, name, undefined);
+      const changed = lockedUntilMs === 0 ? found : { ...found, lockedUntilMs };
+      this.state.snapshots[at] = changed;
+      return await answer(changed);
+    },
     snapshotDelete: async ({ volume, name, force }) => {
       const kept = this.state.snapshots.filter(
         (each) => each.volume !== volume || each.name !== name,

@@ -1,5 +1,5 @@
 /** What an engine without a store says of windows, of space, of its cleaner and of its scrubber. */
-import type { CdpInfo, PoolStatus } from '../../src/engine/protocol.ts';
+import type { CdpInfo, DiffInfo, PoolStatus } from '../../src/engine/protocol.ts';
 import type { Rate } from '../../src/volume/history.ts';
 import type { PoolSpace, ScrubStatus, SpaceQuestion } from '../../src/volume/reports.ts';
 import type { FakeState } from './fake-pool.ts';
@@ -65,6 +65,20 @@ export function fakeCdp(fromMs: number): CdpInfo {
     isGuaranteed: false,
     pinCount: 0,
   };
+}
+
+/** The change in the middle between two moments, but for its time. */
+export const fakeChange = { position: 4096, kind: 'write' as const, offset: 8192, length: 4096 };
+
+/** A page of what differs between two moments: three extents. */
+export function fakeDifference(
+  offset: number,
+  extentsMax: number,
+): Pick<DiffInfo, 'extents' | 'nextOffset'> {
+  const extents = [4096, 16_384, 65_536].filter((at) => at >= offset);
+  const page = extents.slice(0, extentsMax).map((at) => ({ offset: at, length: 4096 }));
+  const next = extents[extentsMax];
+  return { extents: page, ...(next === undefined ? {} : { nextOffset: next }) };
 }
 
 type UseField =

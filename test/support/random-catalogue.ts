@@ -1,7 +1,11 @@
 /** Random histories of a catalogue: records that follow each other as the store would log them. */
 import * as fc from 'fast-check';
 import { defaultCdpText, parseCdpPolicy, unlimitedCdp } from '../../src/base/cdp-policy.ts';
-import { Catalogue, type VolumeState } from '../../src/volume/catalogue/catalogue.ts';
+import {
+  Catalogue,
+  type SnapshotState,
+  type VolumeState,
+} from '../../src/volume/catalogue/catalogue.ts';
 import {
   AckMode,
   type CatalogueRecord,
@@ -151,6 +155,11 @@ function ofRetention(
   }
 }
 
+function snapshotChange({ uuid }: SnapshotState, line: number, { pick }: Dice): CatalogueRecord {
+  if (pick % 2 === 0) return { kind: 'snap-delete', line, uuid };
+  return { kind: 'snap-set', line, uuid, lockedUntilMs: pick % 5 };
+}
+
 /** Snapshots, views and rollbacks. */
 function ofMoment(
   catalogue: Catalogue,
@@ -176,7 +185,7 @@ function ofMoment(
     case 7:
       return { ...snap, past };
     case 8:
-      return snapshot && { kind: 'snap-delete', line, uuid: snapshot.uuid };
+      return snapshot && snapshotChange(snapshot, line, dice);
     case 9:
       return volume.view && { kind: 'promote', line, uuid };
     case 10:

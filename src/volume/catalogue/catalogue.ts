@@ -17,15 +17,14 @@ import {
   type CatalogueRecord,
   type Fork,
   isRetention,
-  type PastMoment,
   Provisioning,
   type Revert,
-  type Snap,
   type View,
   type VolCreate,
   type VolSet,
 } from './records.ts';
 import type { Horizon, Pin, Unpin } from './retention-records.ts';
+import type { PastMoment, Snap } from './snapshot-records.ts';
 
 export interface SnapshotState {
   readonly uuid: Uint8Array;
@@ -35,6 +34,8 @@ export interface SnapshotState {
   readonly cut: number;
   readonly createdMs: number;
   readonly sizeBytes: number;
+  /** It cannot be deleted until then, milliseconds since 1970; 0 = it can. */
+  lockedUntilMs: number;
   /** The moment, when it was past already as it was named at `createdMs`. */
   readonly past: PastMoment | undefined;
 }
@@ -210,6 +211,9 @@ export class Catalogue {
         break;
       case 'snap':
         this.#snapshotCreate(record, position);
+        break;
+      case 'snap-set':
+        this.#snapshot(record.uuid).snapshot.lockedUntilMs = record.lockedUntilMs;
         break;
       case 'snap-delete':
         this.#snapshotDelete(record.uuid);
@@ -400,6 +404,7 @@ export class Catalogue {
       cut: past?.cut ?? positionOf(frameAddressOf(position), 0),
       createdMs: record.createdMs,
       sizeBytes: past?.sizeBytes ?? volume.sizeBytes,
+      lockedUntilMs: 0,
       past,
     };
     volume.snapshotByName.set(record.name, snapshot);
@@ -407,10 +412,18 @@ export class Catalogue {
   }
 
   #snapshotDelete(uuid: Uint8Array): void {
+    const { volume, snapshot } = this.#snapshot(uuid);
+    volume.snapshotByName.delete(snapshot.name);
+    this.#snapshotById.delete(uuidText(uuid));
+  }
+
+  #snapshot(uuid: Uint8Array): {
+    readonly volume: VolumeState;
+    readonly snapshot: SnapshotState;
+  } {
     const key = uuidText(uuid);
     const found = this.#snapshotById.get(key);
     if (found === undefined) throw new FormatError(`no snapshot ${key}`);
-    found.volume.snapshotByName.delete(found.snapshot.name);
-    this.#snapshotById.delete(key);
+    return found;
   }
 }

@@ -90,6 +90,7 @@ function snapshotShape(snapshot: SnapshotState): unknown {
     cut: snapshot.cut,
     createdMs: snapshot.createdMs,
     sizeBytes: snapshot.sizeBytes,
+    ...(snapshot.lockedUntilMs === 0 ? {} : { lockedUntilMs: snapshot.lockedUntilMs }),
     ...(snapshot.past === undefined
       ? {}
       : { momentTicks: snapshot.past.ticks, label: snapshot.past.label }),
@@ -217,6 +218,7 @@ function readSnapshot(item: ShapeReader): SnapshotState {
     cut,
     createdMs: item.number('createdMs'),
     sizeBytes,
+    lockedUntilMs: item.has('lockedUntilMs') ? item.number('lockedUntilMs') : 0,
     past: item.has('momentTicks')
       ? { cut, sizeBytes, ticks: item.number('momentTicks'), label: item.text('label') }
       : undefined,

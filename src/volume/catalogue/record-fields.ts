@@ -32,6 +32,7 @@ export const tag = {
   unpinned: 25,
   horizons: 26,
   guarantee: 27,
+  lockedUntilMs: 28,
   part: 32,
   partCount: 33,
   partBytes: 34,

@@ -18,6 +18,15 @@ import {
   type Pin,
   type Unpin,
 } from './retention-records.ts';
+import {
+  decodeSnap,
+  decodeSnapDelete,
+  decodeSnapSet,
+  encodeSnapshot,
+  type Snap,
+  type SnapDelete,
+  type SnapSet,
+} from './snapshot-records.ts';
 
 export const AckMode = { durable: 0, writeBack: 1 } as const;
 export type AckMode = (typeof AckMode)[keyof typeof AckMode];
@@ -98,31 +107,6 @@ export interface VolDelete {
   readonly line: number;
   readonly uuid: Uint8Array;
 }
-export interface Snap {
-  readonly kind: 'snap';
-  readonly line: number;
-  readonly volumeUuid: Uint8Array;
-  readonly uuid: Uint8Array;
-  readonly name: string;
-  readonly createdMs: number;
-  /** A moment that was past already when it was named; absent: the record's own. `line` is the volume's line of then. */
-  readonly past?: PastMoment;
-}
-export interface PastMoment {
-  /** Everything before it in the log is in the snapshot. */
-  readonly cut: number;
-  /** Size of the volume then. */
-  readonly sizeBytes: number;
-  /** Time of the moment in ticks of 10 us. */
-  readonly ticks: number;
-  /** What the moment was called: a time, or "position:N". */
-  readonly label: string;
-}
-export interface SnapDelete {
-  readonly kind: 'snap-delete';
-  readonly line: number;
-  readonly uuid: Uint8Array;
-}
 /** What a front end keeps for the volume's identity; replaces what was there. */
 export interface LuState {
   readonly kind: 'lu-state';
@@ -153,6 +137,7 @@ export type CatalogueRecord =
   | VolResize
   | VolDelete
   | Snap
+  | SnapSet
   | SnapDelete
   | Pin
   | Unpin
@@ -181,6 +166,7 @@ const typeByKind = {
   promote: RecordType.promote,
   revert: RecordType.revert,
   snap: RecordType.snap,
+  'snap-set': RecordType.snapSet,
   'snap-delete': RecordType.snapDelete,
   pin: RecordType.pin,
   unpin: RecordType.unpin,
@@ -214,15 +200,9 @@ function encodePayload(record: CatalogueRecord): TlvWriter {
         .text(tag.label, record.label)
         .number(tag.createdMs, record.createdMs);
     case 'snap':
-      writer
-        .bytes(tag.volumeUuid, record.volumeUuid)
-        .bytes(tag.snapshotUuid, record.uuid)
-        .text(tag.name, record.name)
-        .number(tag.createdMs, record.createdMs);
-      encodePast(writer, record.past);
-      return writer;
+    case 'snap-set':
     case 'snap-delete':
-      return writer.bytes(tag.snapshotUuid, record.uuid);
+      return encodeSnapshot(writer, record);
     case 'lu-state':
       return writer.bytes(tag.volumeUuid, record.uuid).bytes(tag.luState, record.state);
     case 'checkpoint':
@@ -267,15 +247,6 @@ function encodeProvisioning(writer: TlvWriter, { provisioning }: VolCreate | Vol
 function encodeFork(writer: TlvWriter, fork: Fork): void {
   writer.number(tag.parentLine, fork.parentLine);
   if (fork.forkPosition !== undefined) writer.number(tag.forkPosition, fork.forkPosition);
-}
-
-function encodePast(writer: TlvWriter, past: PastMoment | undefined): void {
-  if (past === undefined) return;
-  writer
-    .number(tag.cut, past.cut)
-    .number(tag.sizeBytes, past.sizeBytes)
-    .number(tag.momentTicks, past.ticks)
-    .text(tag.label, past.label);
 }
 
 type Decoder = (line: number, payload: Uint8Array) => CatalogueRecord;
@@ -359,13 +330,8 @@ const decoderByType: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   ],
   [RecordType.revert, decodeRevert],
   [RecordType.snap, decodeSnap],
-  [
-    RecordType.snapDelete,
-    (line, payload) => {
-      const reader = new TlvReader(payload, 'SNAP_DELETE', [tag.snapshotUuid]);
-      return { kind: 'snap-delete', line, uuid: uuidOf(reader, tag.snapshotUuid) };
-    },
-  ],
+  [RecordType.snapSet, decodeSnapSet],
+  [RecordType.snapDelete, decodeSnapDelete],
   [RecordType.pin, decodePin],
   [RecordType.unpin, decodeUnpin],
   [RecordType.horizon, decodeHorizon],
@@ -429,30 +395,6 @@ function decodeRevert(line: number, payload: Uint8Array): Revert {
     reason,
     label: reader.text(tag.label),
     createdMs: reader.number(tag.createdMs),
-  };
-}
-
-function decodeSnap(line: number, payload: Uint8Array): Snap {
-  const own = [tag.volumeUuid, tag.snapshotUuid, tag.name, tag.createdMs];
-  const known = [...own, tag.cut, tag.sizeBytes, tag.momentTicks, tag.label];
-  const reader = new TlvReader(payload, 'SNAP', known);
-  return {
-    kind: 'snap',
-    line,
-    volumeUuid: uuidOf(reader, tag.volumeUuid),
-    uuid: uuidOf(reader, tag.snapshotUuid),
-    name: reader.text(tag.name),
-    createdMs: reader.number(tag.createdMs),
-    ...(reader.has(tag.cut) ? { past: decodePast(reader) } : {}),
-  };
-}
-
-function decodePast(reader: TlvReader): PastMoment {
-  return {
-    cut: reader.number(tag.cut),
-    sizeBytes: sizeOf(reader),
-    ticks: reader.number(tag.momentTicks),
-    label: reader.text(tag.label),
   };
 }
 

@@ -4,16 +4,13 @@ import { ErrorCode, OperationError, success } from '../../base/errors.ts';
 import { makeUuid, toHex } from '../../base/uuid.ts';
 import { type DeviceIdentity, IoStatus, luStateMaxBytes } from '../../device/block-device.ts';
 import type { SnapshotState, VolumeState } from '../catalogue/catalogue.ts';
-import {
-  type AckMode,
-  type CatalogueRecord,
-  Provisioning,
-  type Snap,
-} from '../catalogue/records.ts';
+import { type AckMode, type CatalogueRecord, Provisioning } from '../catalogue/records.ts';
 import type { CdpFields } from '../catalogue/retention-records.ts';
+import type { Snap } from '../catalogue/snapshot-records.ts';
 import { momentSpec, type ResolvedMoment, resolveMoments } from '../history/resolve.ts';
 import { limits } from '../limits.ts';
 import { ticksOf } from '../log/hybrid-clock.ts';
+import type { SnapshotLocks } from '../retention/snapshot-locks.ts';
 import {
   checkName,
   checkReserve,
@@ -186,14 +183,15 @@ export function volumeResize(
   });
 }
 
-/** Deletes a volume or view and its snapshots; with snapshots it needs `force`. */
+/** Deletes a volume or view and its snapshots; with snapshots it needs `force`, and one that is locked stays. */
 export function volumeDelete(
   operator: Operator,
-  options: { readonly name: string; readonly force: boolean },
+  options: { readonly name: string; readonly force: boolean; readonly locks: SnapshotLocks },
   done: Done<{ readonly name: string }>,
 ): void {
   operator.operate(done, (finish) => {
     const volume = operator.volume(options.name);
+    options.locks.check(volume, volume.snapshotByName.values());
     if (volume.snapshotByName.size > 0 && !options.force) throw deleteRefused(volume);
     const { uuid, line } = volume;
     operator.lockLine(line, (release) => {
@@ -277,11 +275,13 @@ function snapRecord(operator: Operator, target: SnapshotTarget, createdMs: numbe
 
 export function snapshotDelete(
   operator: Operator,
-  target: SnapshotTarget,
+  target: SnapshotTarget & { readonly locks: SnapshotLocks },
   done: Done<{ readonly name: string }>,
 ): void {
   operator.operate(done, (finish) => {
-    const { uuid, line } = operator.snapshot(target.volume, target.name);
+    const snapshot = operator.snapshot(target.volume, target.name);
+    const { uuid, line } = snapshot;
+    target.locks.check(operator.volume(target.volume), [snapshot]);
     operator.commit([{ kind: 'snap-delete', line, uuid }], () => {
       finish(success({ name: target.name }));
     });

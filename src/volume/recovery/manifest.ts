@@ -16,11 +16,9 @@ import {
   type Fork,
   Provisioning,
   type Revert,
-  type Snap,
   type View,
   type VolCreate,
 } from '../catalogue/records.ts';
-import { frameAddressOf, positionOf } from '../format/address.ts';
 import { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
@@ -37,6 +35,13 @@ import {
   retentionTables,
 } from './manifest-retention.ts';
 import { ManifestSegments, segmentSchema } from './manifest-segments.ts';
+import {
+  applySnapshot,
+  deleteSnapshots,
+  snapshotContents,
+  snapshotSchema,
+  snapshotTables,
+} from './manifest-snapshots.ts';
 import type { SegmentTable } from './segment-table.ts';
 
 const manifestSchemaVersion = 7;
@@ -62,10 +67,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS line (
     id INTEGER PRIMARY KEY, volume TEXT NOT NULL, parent INTEGER NOT NULL, fork_position INTEGER NOT NULL,
     created_position INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS pin (
-    uuid TEXT PRIMARY KEY, volume TEXT NOT NULL, name TEXT NOT NULL, line INTEGER NOT NULL, cut INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, moment_ticks INTEGER, label TEXT,
-    UNIQUE (volume, name)) WITHOUT ROWID;
+  ${snapshotSchema}
   ${retentionSchema}
   CREATE TABLE IF NOT EXISTS epoch (
     epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
@@ -80,12 +82,12 @@ const tables = [
   'meta',
   'volume',
   'line',
-  'pin',
   'epoch',
   'segment',
   'segment_group',
   'run',
   ...retentionTables,
+  ...snapshotTables,
 ];
 
 /**
@@ -327,7 +329,7 @@ export class Manifest {
     return JSON.stringify({
       volumes: all('SELECT * FROM volume ORDER BY uuid'),
       lines: all('SELECT * FROM line ORDER BY id'),
-      pins: all('SELECT * FROM pin ORDER BY uuid'),
+      ...snapshotContents(this.#database),
       kept: retentionContents(this.#database),
       epochs: all('SELECT * FROM epoch ORDER BY epoch'),
       segments: this.#segments.contents(),
@@ -385,26 +387,6 @@ export class Manifest {
       );
   }
 
-  #insertPin(record: Snap, position: number): void {
-    const { past } = record;
-    this.#database
-      .prepare(
-        'INSERT INTO pin SELECT ?, ?, ?, ?, ?, ?, COALESCE(?, size_bytes), ?, ? FROM volume WHERE uuid = ?',
-      )
-      .run(
-        toHex(record.uuid),
-        toHex(record.volumeUuid),
-        record.name,
-        record.line,
-        past?.cut ?? positionOf(frameAddressOf(position), 0),
-        record.createdMs,
-        past?.sizeBytes ?? null,
-        past?.ticks ?? null,
-        past?.label ?? null,
-        toHex(record.volumeUuid),
-      );
-  }
-
   #applyRecord(record: CatalogueRecord, position: number): void {
     const database = this.#database;
     if (isVolumeChange(record)) {
@@ -417,10 +399,9 @@ export class Manifest {
         this.#insertVolume(record, position);
         break;
       case 'snap':
-        this.#insertPin(record, position);
-        break;
+      case 'snap-set':
       case 'snap-delete':
-        database.prepare('DELETE FROM pin WHERE uuid = ?').run(toHex(record.uuid));
+        applySnapshot(database, record, position);
         break;
       case 'pin':
       case 'unpin':
@@ -476,7 +457,7 @@ export class Manifest {
           .run(record.sizeBytes, toHex(record.uuid));
         break;
       case 'vol-delete':
-        database.prepare('DELETE FROM pin WHERE volume = ?').run(toHex(record.uuid));
+        deleteSnapshots(database, record.uuid);
         deleteRetention(database, record.uuid);
         database.prepare('DELETE FROM volume WHERE uuid = ?').run(toHex(record.uuid));
         break;

@@ -8,4 +8,6 @@ export const retentionLimits = {
   /** Pins that are looked through, and removed, at once. */
   pinsLookedAtMax: 100_000,
   unpinsAtOnceMax: 8000,
+  /** Of a lock: a hundred years. */
+  lockMsMax: 100 * 366 * 86_400_000,
 } as const;

@@ -34,6 +34,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
 import { RetentionClock } from './retention-clock.ts';
+import { SnapshotLocks } from './snapshot-locks.ts';
 import { expiredPins, isPinDue } from './thinning.ts';
 import { isRelievable, windowOf } from './window-report.ts';
 
@@ -63,6 +64,8 @@ interface Notes {
 export class RetentionSteward {
   readonly #operator: Operator;
   readonly #clock: RetentionClock;
+  /** Snapshots that cannot be deleted. */
+  readonly locks: SnapshotLocks;
   readonly #anchors = new Anchors();
   readonly #notes = new WeakMap<VolumeState, Notes>();
   #timer: Timer | undefined;
@@ -73,6 +76,7 @@ export class RetentionSteward {
     this.#operator = operator;
     const { host, superblock, segmentById } = operator.parts;
     this.#clock = new RetentionClock(host.clock, superblock.hlcMsHighWater);
+    this.locks = new SnapshotLocks(operator, () => this.#times().ageMs);
     // What was written before the pool was opened is known as well as where segments begin.
     for (const { segId, hlcMs } of segmentById.values()) {
       const position = positionOf(addressOf(segId, 0), 0);

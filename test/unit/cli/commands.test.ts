@@ -155,7 +155,7 @@ describe('tidemark snapshot', () => {
     expect((await tidemark('snapshot list v')).out).toContain('no snapshots');
     expect((await tidemark('snapshot create v a')).out).toBe('snapshot v@a made at position 1\n');
     expect((await tidemark('snapshot list v')).out).toMatch(
-      /^NAME +SIZE +CREATED +CONSISTENCY +EXPORT\na +20 GiB .* crash-consistent +v@a\n$/,
+      /^NAME +SIZE +CREATED +CONSISTENCY +EXPORT +LOCKED UNTIL\na +20 GiB .* crash-consistent +v@a +-\n$/,
     );
     expect((await tidemark('snapshot delete v a')).out).toBe('snapshot v@a deleted\n');
   });
@@ -165,6 +165,28 @@ describe('tidemark snapshot', () => {
     expect(await json('snapshot create v a')).toMatchObject({ exportName: 'v@a' });
     expect(await json('snapshot list v')).toMatchObject({ snapshots: [{ name: 'a' }] });
     expect(await json('snapshot delete v a')).toEqual({ deleted: 'v@a' });
+  });
+
+  it('is locked, and stays until that ends', async () => {
+    await tidemark('volume create v --size 20G');
+    await tidemark('snapshot create v a');
+    const locked = 'snapshot v@a is locked until 2099-01-02 ';
+    expect((await tidemark('snapshot set v a --lock-until 2099-01-02T12:00Z')).out).toContain(
+      locked,
+    );
+    expect((await tidemark('snapshot list v')).out).toMatch(/ v@a +2099-01-02 /);
+    expect(await json('snapshot list v')).toMatchObject({
+      snapshots: [{ lockedUntilMs: Date.UTC(2099, 0, 2, 12) }],
+    });
+    expect((await tidemark('snapshot set v a --unlock')).out).toBe('snapshot v@a can be deleted\n');
+    for (const options of [
+      '',
+      '--lock-until tomorrow',
+      '--lock-until -1h',
+      '--unlock --lock-until 2099-01-02T12:00Z',
+    ]) {
+      expect(await tidemark(`snapshot set v a ${options}`)).toMatchObject({ code: 2 });
+    }
   });
 
   it('that is in use is deleted only with consent', async () => {
