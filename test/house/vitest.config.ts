@@ -1,6 +1,9 @@
 /**
- * How vitest runs the tests. Two kinds: `quick` files run in parallel; `serial` files start daemons, mount file systems
- * and measure nothing else meanwhile, so they run one after another with long limits.
+ * How vitest runs the tests. `unit` files run in parallel, and those of a process share the modules that they import: loading
+ * these for each file again took a quarter of the time. So nothing of `src` or `test/support` may keep state of its own, and hooks
+ * are registered by a test file or by what it calls. `quick` and `sim` files run in parallel, each in a process of its own.
+ * `serial` files start daemons, mount file systems and measure nothing else meanwhile, so they run one after another with
+ * long limits.
  * Vitest would accept syntax that Node refuses to strip; the type checker's `erasableSyntaxOnly` catches that.
  */
 import path from 'node:path';
@@ -25,8 +28,18 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          exclude,
+          isolate: false,
+          testTimeout: minuteMs,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'quick',
-          include: ['test/{unit,house,contract,fuzz}/**/*.test.ts'],
+          include: ['test/{house,contract,fuzz}/**/*.test.ts'],
           exclude,
           testTimeout: minuteMs,
         },

@@ -36,13 +36,47 @@ export interface Outcome {
   readonly err: string;
 }
 
-/** What a suite has used, over all its tests. */
+/** The API of all worlds of a suite, which listens in a folder of its own: each world's `run` is a link to it. */
+class Listener {
+  readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-run-'));
+  readonly api = new SharedApi();
+  #isListening = false;
+
+  async serve(world: CliWorld, coverage: CliCoverage): Promise<void> {
+    const line = (message: string): void => void world.lines.push(message);
+    this.api.serve(world.plane.controls, { info: line, warn: line, error: line });
+    const { app } = this.api;
+    if (!this.#isListening) {
+      this.#isListening = true;
+      app.addHook('onRequest', async (request) => {
+        coverage.usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
+        await Promise.resolve();
+      });
+      await app.listen({ path: path.join(this.folder, 'daemon.sock') });
+    }
+    for (const route of routesOf(app)) coverage.routes.add(route);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isListening) await this.api.app.close();
+    fs.rmSync(this.folder, { recursive: true });
+  }
+}
+
+/** What the tests of a file have used, and the API that they share. Made once, where the file's hooks are. */
 export class CliCoverage {
+  readonly listener = new Listener();
   /** "METHOD /path/:with" of every route that exists, and of every one that some command has used. */
   readonly routes = new Set<string>();
   readonly usedRoutes = new Set<string>();
   /** "NOUN VERB" of every command that succeeded. */
   readonly usedCommands = new Set<string>();
+
+  constructor() {
+    afterAll(async () => {
+      await this.listener.close();
+    });
+  }
 
   /** What of these nouns no command has used; the routes are those whose path begins with one of `places`. */
   async unused(nouns: readonly string[], places: readonly string[]): Promise<string[]> {
@@ -67,40 +101,6 @@ export async function commandsOf(noun: string): Promise<string[]> {
   return names.filter((name) => name !== 'help');
 }
 
-/** The API of all worlds of a file, which listens in a folder of its own: each world's `run` is a link to it. */
-class Listener {
-  readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-run-'));
-  readonly api = new SharedApi();
-  #coverage: CliCoverage | undefined;
-
-  async serve(world: CliWorld, coverage: CliCoverage): Promise<void> {
-    const isFirst = this.#coverage === undefined;
-    this.#coverage = coverage;
-    const line = (message: string): void => void world.lines.push(message);
-    this.api.serve(world.plane.controls, { info: line, warn: line, error: line });
-    const { app } = this.api;
-    if (isFirst) {
-      app.addHook('onRequest', async (request) => {
-        this.#coverage?.usedRoutes.add(`${request.method} ${request.routeOptions.url}`);
-        await Promise.resolve();
-      });
-      await app.listen({ path: path.join(this.folder, 'daemon.sock') });
-    }
-    for (const route of routesOf(app)) coverage.routes.add(route);
-  }
-
-  async close(): Promise<void> {
-    if (this.#coverage !== undefined) await this.api.app.close();
-    fs.rmSync(this.folder, { recursive: true });
-  }
-}
-
-const listener = new Listener();
-
-afterAll(async () => {
-  await listener.close();
-});
-
 /** A daemon's folder with an API that answers there. */
 export class CliWorld {
   readonly folder: string;
@@ -124,11 +124,11 @@ export class CliWorld {
 
   static async start(coverage: CliCoverage): Promise<CliWorld> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-cli-'));
-    fs.symlinkSync(listener.folder, path.join(folder, 'run'));
+    fs.symlinkSync(coverage.listener.folder, path.join(folder, 'run'));
     const engine = new MemoryEngine();
     const plane = await controlPlane(engine, tlsIn(folder));
     const world = new CliWorld(folder, engine, plane, coverage);
-    await listener.serve(world, coverage);
+    await coverage.listener.serve(world, coverage);
     return world;
   }
 

@@ -4,12 +4,13 @@ import type { CommandRunner } from '../../../src/host/command.ts';
 import { CliCoverage, CliWorld, type Outcome } from '../../support/cli-world.ts';
 import { containing } from '../../support/matching.ts';
 
+const coverage = new CliCoverage();
 let world: CliWorld;
 let ran: string[] = [];
 let views: string[] = [];
 
 beforeEach(async () => {
-  world = await CliWorld.start(new CliCoverage());
+  world = await CliWorld.start(coverage);
   world.engine.pool.volumeCreate('v', 2 ** 30);
   ran = [];
   views = [];

@@ -2,10 +2,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CliCoverage, CliWorld } from '../../support/cli-world.ts';
 
+const coverage = new CliCoverage();
 let world: CliWorld;
 
 beforeEach(async () => {
-  world = await CliWorld.start(new CliCoverage());
+  world = await CliWorld.start(coverage);
 });
 
 afterEach(() => {

@@ -3,11 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CliCoverage, CliWorld } from '../../support/cli-world.ts';
 import { containing } from '../../support/matching.ts';
 
+const coverage = new CliCoverage();
 let world: CliWorld;
 
 describe('tidemark space', () => {
   beforeEach(async () => {
-    world = await CliWorld.start(new CliCoverage());
+    world = await CliWorld.start(coverage);
     await world.tidemark('volume create lun0 --size 1G');
     await world.tidemark('volume create lun1 --size 4K');
     await world.tidemark('snapshot create lun0 a');
