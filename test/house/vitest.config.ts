@@ -39,7 +39,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'quick',
-          include: ['test/{house,contract,fuzz}/**/*.test.ts'],
+          include: ['test/{house,contract,model,fuzz}/**/*.test.ts'],
           exclude,
           testTimeout: minuteMs,
         },

@@ -20,8 +20,10 @@ const enotsup = 95;
 
 function filled(length: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(length);
-  for (let index = 0; index < length; index += 1)
+  const period = Math.min(length, 1 << 16);
+  for (let index = 0; index < period; index += 1)
     bytes[index] = (index * 31 + seed * 7 + (index >> 8)) & 0xff;
+  for (let at = period; at < length; at += period) bytes.copy(bytes, at, 0, period);
   return bytes;
 }
 

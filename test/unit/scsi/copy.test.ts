@@ -59,7 +59,10 @@ function runCopy(initiator: Initiator, list: Uint8Array): Exchange {
 
 function pattern(length: number, seed: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 1) bytes[at] = (at * 31 + (at >> 9) * 17 + seed) & 0xff;
+  const period = Math.min(length, 1 << 17);
+  for (let at = 0; at < period; at += 1) bytes[at] = (at * 31 + (at >> 9) * 17 + seed) & 0xff;
+  for (let at = period; at < length; at += period)
+    bytes.copyWithin(at, 0, Math.min(period, length - at));
   return bytes;
 }
 

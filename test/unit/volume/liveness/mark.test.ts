@@ -1,4 +1,4 @@
-/** The mark of a whole pool, with index runs of several levels: against the account of space, and with damage. */
+/** The mark of a whole pool, with index runs of several levels: and with damage. Random histories: `test/model/mark.test.ts`. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -7,8 +7,8 @@ import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
 import type { LiveSet } from '../../../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { VerifyReport } from '../../../../src/volume/reports.ts';
-import { ask, blockBytes, close, create, PoolWorld, snapshot, write } from '../pool-world.ts';
-import { account, History } from './random-history.ts';
+import { ask, blockBytes, create, PoolWorld, snapshot, write } from '../pool-world.ts';
+import { History } from './random-history.ts';
 
 let world: PoolWorld;
 
@@ -40,66 +40,7 @@ function liveOfFirst(live: LiveSet): number {
   return live.liveBlocks(live.segIds[0] ?? 0);
 }
 
-function liveBytes(live: LiveSet): number {
-  let blocks = 0;
-  for (const segId of live.segIds) {
-    expect(bitsOf(live.bitmap(segId))).toBe(live.liveBlocks(segId));
-    blocks += live.liveBlocks(segId);
-  }
-  return blocks * blockBytes;
-}
-
-function bitsOf(bitmap: Uint8Array): number {
-  let bits = 0;
-  for (const byte of bitmap) {
-    for (let bit = 0; bit < 8; bit += 1) bits += (byte >>> bit) & 1;
-  }
-  return bits;
-}
-
 describe('LivenessMark', () => {
-  it.each([1, 2, 3, 4, 5, 6])(
-    'agrees with the account of space over random histories (seed %i)',
-    async (seed) => {
-      Object.assign(livenessLimits, { markEntriesPerStep: seed % 3 === 0 ? 7 : 1000 });
-      const history = new History((await world.open()).pool, seed * 31);
-      for (let round = 0; round < 4; round += 1) {
-        for (let step = 0; step < 25; step += 1) await history.step();
-        expect((await verify(history.pool)).faults).toEqual([]);
-        await close(history.pool);
-        history.pool = (await world.open()).pool;
-        // All data lies in sealed segments now.
-        const live = liveBytes(await mark(history.pool));
-        const space = await account(history.pool);
-        expect(live).toBe(space.heldBytes + space.historyBytes);
-        await history.check();
-      }
-    },
-  );
-
-  it.each([1, 2, 3, 4])(
-    'keeps what volumes and snapshots hold, and nothing else, when windows end (seed %i)',
-    async (seed) => {
-      world.remove();
-      world = new PoolWorld({ retentionStepMs: 2 });
-      const hasForks = seed % 2 === 0;
-      const history = new History((await world.open()).pool, seed * 17, hasForks);
-      for (let round = 0; round < 4; round += 1) {
-        for (let step = 0; step < 25; step += 1) await history.step();
-        await history.forget();
-        expect((await verify(history.pool)).faults).toEqual([]);
-        await close(history.pool);
-        history.pool = (await world.open()).pool;
-        const live = liveBytes(await mark(history.pool));
-        const { heldBytes, historyBytes } = await account(history.pool);
-        // A line that began in another one keeps all that this one showed then.
-        expect(live).toBeGreaterThanOrEqual(heldBytes + historyBytes);
-        if (!hasForks) expect([live, historyBytes]).toEqual([heldBytes, 0]);
-        expect((await verify(history.pool)).faults).toEqual([]);
-      }
-    },
-  );
-
   it('says the same of a log that is judged a few segments at a time', async () => {
     const history = new History((await world.open()).pool, 77);
     for (let step = 0; step < 150; step += 1) await history.step();

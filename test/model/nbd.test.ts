@@ -4,8 +4,8 @@
  */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type NbdClient, requestBytes } from '../../support/nbd-client.ts';
-import { NbdWorld } from '../../support/nbd-world.ts';
+import { type NbdClient, requestBytes } from '../support/nbd-client.ts';
+import { NbdWorld } from '../support/nbd-world.ts';
 
 const sizeBytes = 3 << 20;
 const slotBytes = 96 << 10;

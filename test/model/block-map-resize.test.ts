@@ -1,8 +1,8 @@
 /** The head map against the simplest map that can be right: one array entry per block. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BlockMap, holeValue, zeroValue } from '../../../src/volume/map/block-map.ts';
-import { LeafStore } from '../../../src/volume/map/leaf-store.ts';
+import { BlockMap, holeValue, zeroValue } from '../../src/volume/map/block-map.ts';
+import { LeafStore } from '../../src/volume/map/leaf-store.ts';
 
 const blocksMax = 1600;
 
