@@ -1,6 +1,6 @@
 /** The store's host in production: real files, the commit and keeper cores in threads of their own. */
 import type { Log } from '../base/ports.ts';
-import { systemClock, systemRandom } from '../host/clock.ts';
+import { systemRandom } from '../host/clock.ts';
 import { SystemDisk } from '../host/disk.ts';
 import { startThread, watchBell } from '../host/threads.ts';
 import { systemTimers } from '../host/timers.ts';
@@ -13,15 +13,23 @@ import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thre
 const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 const keeperEntry = new URL('./keeper-thread.ts', import.meta.url);
 
-/** `folder` is the pool's; `onThreadDied` runs when a helper thread ends by its own mistake: the process must stop. */
+export type HostClocks = Pick<PoolHost, 'clock' | 'logClock'>;
+
+interface HostPlace {
+  /** The pool's. */
+  readonly folder: string;
+  readonly log: Log;
+  readonly clocks: HostClocks;
+}
+
+/** `onThreadDied` runs when a helper thread ends by its own mistake: the process must stop. */
 export function productionHost(
-  folder: string,
-  log: Log,
+  { folder, log, clocks }: HostPlace,
   onThreadDied: (error: Error) => void,
 ): PoolHost {
   return {
     disk: new SystemDisk(folder),
-    clock: systemClock,
+    ...clocks,
     random: systemRandom,
     timers: systemTimers,
     log,

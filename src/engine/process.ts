@@ -1,51 +1,11 @@
-/**
- * Entry of the engine process: one pool, its volumes and its front ends.
- *
- *     lock ─▶ recovery ─▶ pool open ─▶ first volume (new pool) ─▶ control socket ─▶ the daemon says where to listen
- *
- * Exit codes: 0 stopped as asked · 3 another process has the pool · 4 the pool cannot be opened · 70 a write or flush
- * failed (fail-stop: recovery decides at the next start) · anything else is a crash.
- */
-import { mkdirSync } from 'node:fs';
-import { flushCompileCache } from 'node:module';
+/** Entry of the engine process: its arguments, the machine's clock, the store's usual settings. Exit codes: engine.ts. */
 import { parseArgs } from 'node:util';
-import { assert, present } from '../base/assert.ts';
-import { OperationError, type Outcome, toError } from '../base/errors.ts';
-import type { Log } from '../base/ports.ts';
-import { StagingDoor } from '../device/staging-door.ts';
-import { systemClock, systemRandom } from '../host/clock.ts';
-import { availableMemoryBytes, totalMemoryBytes } from '../host/memory.ts';
-import { onCrash } from '../host/signals.ts';
-import { systemTimers } from '../host/timers.ts';
-import { NbdServer } from '../nbd/server.ts';
-import { jsonLog } from '../telemetry/log.ts';
+import { present } from '../base/assert.ts';
+import { systemClock } from '../host/clock.ts';
 import { defaultSettings } from '../volume/limits.ts';
-import { lockPool } from '../volume/pool-lock.ts';
-import { type OpenedPool, openPool } from '../volume/pool-open.ts';
-import { PoolExports } from './exports.ts';
-import { engineHandlers } from './handlers.ts';
-import { IscsiFront } from './iscsi-front.ts';
-import { NbdListeners } from './listeners.ts';
-import { productionHost } from './pool-host.ts';
-import { type EngineRpcServer, serveEngineRpc } from './rpc.ts';
+import { type EngineSettings, runEngine } from './engine.ts';
 
-export const exitCode = { locked: 3, refused: 4, failStop: 70 } as const;
-/** The page cache is thought to keep this share of the memory that is free at start for our segments. */
-const pageCacheShare = 0.6;
-/** Part of the memory that maps may take. */
-const mapShare = 0.25;
-/** Of the time given for a stop, this share may go into waiting for clients. */
-const drainShare = 0.6;
-
-interface EngineArguments {
-  readonly poolDir: string;
-  readonly pool: string;
-  readonly socket: string;
-  readonly poolSizeBytes: number | undefined;
-  readonly firstVolume: { readonly name: string; readonly sizeBytes: number } | undefined;
-}
-
-function engineArguments(argv: readonly string[]): EngineArguments {
+function engineSettings(argv: readonly string[]): EngineSettings {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...argv],
@@ -64,124 +24,9 @@ function engineArguments(argv: readonly string[]): EngineArguments {
     socket: present(values.socket, '--socket'),
     poolSizeBytes: values['pool-size'] === undefined ? undefined : Number(values['pool-size']),
     firstVolume: name === '' ? undefined : { name, sizeBytes: Number(sizeText) },
+    store: { ...defaultSettings, cleaner: 'auto' },
+    clocks: { clock: systemClock, logClock: systemClock },
   };
 }
 
-async function open(settings: EngineArguments, log: Log): Promise<OpenedPool> {
-  const failStop = (message: string): void => {
-    log.error('a write or flush failed; the engine stops and recovery decides', { error: message });
-    process.exit(exitCode.failStop);
-  };
-  const host = productionHost(settings.poolDir, log, (error) => {
-    log.error('a helper thread died; the engine stops', { error: error.stack });
-    process.exit(exitCode.failStop);
-  });
-  const outcome = await new Promise<Outcome<OpenedPool>>((resolve) => {
-    const options = {
-      name: settings.pool,
-      settings: {
-        ...defaultSettings,
-        cleaner: 'auto' as const,
-        mapBytes: Math.floor(totalMemoryBytes() * mapShare),
-        manifestPath: `${settings.poolDir}/manifest.db`,
-      },
-      capacityBytes: settings.poolSizeBytes,
-      pageCacheBytes: availableMemoryBytes() * pageCacheShare,
-      onFailed: failStop,
-    };
-    openPool(host, options, resolve);
-  });
-  if (!outcome.ok) throw outcome.error;
-  return outcome.value;
-}
-
-async function createFirstVolume(opened: OpenedPool, settings: EngineArguments): Promise<void> {
-  const { firstVolume } = settings;
-  if (firstVolume === undefined || !opened.pool.isUntouched) return;
-  await new Promise<void>((resolve, reject) => {
-    opened.pool.volumeCreate(firstVolume, (outcome) => {
-      if (outcome.ok) resolve();
-      else reject(outcome.error);
-    });
-  });
-}
-
-async function run(settings: EngineArguments, log: Log): Promise<void> {
-  const startedMs = systemClock.wallMs();
-  const began = systemClock.monotonicMs();
-  mkdirSync(settings.poolDir, { recursive: true, mode: 0o700 });
-  const lock = lockPool(settings.poolDir);
-  if (lock === undefined) {
-    log.error(`pool ${settings.pool} is in use by another process`);
-    process.exitCode = exitCode.locked;
-    return;
-  }
-  const opened = await open(settings, log);
-  const openMs = systemClock.monotonicMs() - began;
-  await createFirstVolume(opened, settings);
-  const exports = new PoolExports(opened.pool);
-  const staging = new StagingDoor(opened.pool.staging);
-  const nbd = new NbdServer({
-    exports,
-    staging,
-    timers: systemTimers,
-    log,
-  });
-  const listeners = new NbdListeners(nbd);
-  const iscsi = new IscsiFront(opened.pool, {
-    staging,
-    timers: systemTimers,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-  });
-  let rpc: EngineRpcServer | undefined;
-  const stop = async (withinMs: number): Promise<void> => {
-    log.info('stopping', { withinMs });
-    listeners.close();
-    const drained = new Promise<void>((resolve) => {
-      nbd.stop(withinMs * drainShare, resolve);
-    });
-    await Promise.all([drained, iscsi.stop(withinMs * drainShare)]);
-    await new Promise<void>((resolve) => {
-      opened.pool.close(resolve);
-    });
-    lock.release();
-    log.info('stopped');
-    void rpc?.close(withinMs).finally(() => process.exit(0));
-  };
-  const parts = {
-    opened,
-    exports,
-    nbd,
-    listeners,
-    iscsi,
-    clock: systemClock,
-    startedMs,
-    openMs,
-    pid: process.pid,
-    stop,
-  };
-  rpc = await serveEngineRpc(settings.socket, engineHandlers(parts), {
-    log,
-    timers: systemTimers,
-  });
-  const { readOnlyReason } = opened.pool;
-  if (readOnlyReason !== undefined) log.error('the pool is read-only', { reason: readOnlyReason });
-  // A killed engine could not keep its compiled code: keep it now, and the next start is faster.
-  flushCompileCache();
-  log.info('pool open', { pool: settings.pool, openMs: Math.round(openMs), ...opened.recovery });
-}
-
-const log = jsonLog(2, 'engine');
-onCrash((error) => {
-  log.error('the engine ends by its own mistake', { error: error.stack });
-});
-try {
-  await run(engineArguments(process.argv.slice(2)), log);
-} catch (thrown) {
-  const error = toError(thrown);
-  assert(error instanceof OperationError, error.stack ?? error.message);
-  log.error(error.message, error.hint === undefined ? {} : { hint: error.hint });
-  process.exit(exitCode.refused);
-}
+await runEngine(engineSettings(process.argv.slice(2)));

@@ -339,7 +339,7 @@ class Opening {
       previousDigest: recovered.digest,
       durableThrough: recovered.endAddress,
     });
-    const clock = new HybridClock(host.clock, superblock.hlcMsHighWater);
+    const clock = new HybridClock(host.logClock, superblock.hlcMsHighWater);
     const commit = host.startCommit(shared, () => {
       log.onProgress();
     });

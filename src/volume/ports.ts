@@ -28,7 +28,10 @@ export interface KeeperDoor {
 export interface PoolHost {
   /** Rooted at the pool's folder DIR/pools/NAME. */
   readonly disk: Disk;
+  /** The wall clock, and how long things take: slices, waits, rates. */
   readonly clock: Clock;
+  /** Time of the log, by which moments are named and grow old. The same clock, but where days must pass in minutes. */
+  readonly logClock: Clock;
   readonly random: Random;
   readonly timers: Timers;
   readonly log: Log;

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
 import { productionHost } from '../../src/engine/pool-host.ts';
+import { systemClock } from '../../src/host/clock.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import { HorizonReason } from '../../src/volume/catalogue/retention-records.ts';
 import { defaultSettings } from '../../src/volume/limits.ts';
@@ -68,7 +69,8 @@ async function writeRandomly(pool: Pool, device: BlockDevice, count: number): Pr
 
 async function filledPool(folder: string, logGiB: number): Promise<Pool> {
   const quiet = { info: () => undefined, warn: console.warn, error: console.error };
-  const host = productionHost(folder, quiet, (error) => {
+  const clocks = { clock: systemClock, logClock: systemClock };
+  const host = productionHost({ folder, log: quiet, clocks }, (error) => {
     throw error;
   });
   const { pool } = await ask((done: Parameters<typeof openPool>[2]) => {

@@ -79,7 +79,7 @@ export const pureNodeModules: ReadonlySet<string> = new Set([
 /** Entries of processes and threads: every `node:` module is allowed here. */
 export const entryFiles: readonly RegExp[] = [
   /^main\.ts$/,
-  /^engine\/process\.ts$/,
+  /^engine\/(?:process|engine)\.ts$/,
   /^engine\/[a-z-]+-thread\.ts$/,
   /^cli\/main\.ts$/,
 ];

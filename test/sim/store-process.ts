@@ -409,6 +409,7 @@ export class StoreProcess {
     return {
       disk: brokenDisk(this.#disk, variant, 'main'),
       clock: scheduler,
+      logClock: scheduler,
       random: random.fork(12),
       timers: scheduler,
       log: this.#log(),

@@ -51,6 +51,7 @@ export function inlineHost(
   return {
     disk,
     clock: time.clock,
+    logClock: time.clock,
     random: systemRandom,
     timers,
     log: quietLog,

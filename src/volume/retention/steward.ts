@@ -75,7 +75,7 @@ export class RetentionSteward {
   constructor(operator: Operator) {
     this.#operator = operator;
     const { host, superblock, segmentById } = operator.parts;
-    this.#clock = new RetentionClock(host.clock, superblock.hlcMsHighWater);
+    this.#clock = new RetentionClock(host.logClock, superblock.hlcMsHighWater);
     this.locks = new SnapshotLocks(operator, () => this.#times().ageMs);
     // What was written before the pool was opened is known as well as where segments begin.
     for (const { segId, hlcMs } of segmentById.values()) {
