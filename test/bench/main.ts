@@ -2,6 +2,7 @@
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchCleaner } from './cleaner.ts';
+import { benchDay } from './day.ts';
 import { benchFlame } from './flame.ts';
 import { benchIscsi } from './iscsi.ts';
 import { benchMark } from './mark.ts';
@@ -13,7 +14,7 @@ import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|segments|cleaner|flame [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|segments|cleaner|scale|day|flame [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
   iscsi            beside tgt with its write cache on and off
@@ -24,6 +25,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|
   cleaner          write amplification of a real pool's cleaner, beside the reference
   flame            flame graphs of the engine during one job of nbd
   scale            opening a pool with as many segments as 1 and 10 TiB of log have
+  day              a day of 200 busy volumes in an hour: delays, memory, latencies over time; everything compared at the end
   segments         durable writes with and without prepared segments
 
   --rounds N       rounds, of which the median counts (default 3)
@@ -36,6 +38,13 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|
   --job NAME       flame: the job (default: 4k write QD32)
   --connections N  nbd: connections of the client for the jobs of fio (default 1)
   --only A,B       only servers (cleaner: workloads) whose name contains A or B
+  --minutes N      day: how long it takes (default 60)
+  --hours N        day: how much time goes by meanwhile (default 24)
+  --volumes N      day: how many (default 200)
+  --pool-gib N     day: capacity of the pool (default 8)
+  --restarts N     day: kills and clean stops of the engine (default 5)
+  --profile DIR    day: processor profiles of engines that were not killed
+  --docs           day: the plots go to docs/day, too
   --folder DIR     where to measure (default: the temporary folder)
 `;
 
@@ -51,6 +60,13 @@ const { values, positionals } = parseArgs({
     transport: { type: 'string', default: 'unix' },
     job: { type: 'string', default: '4k write QD32' },
     connections: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '60' },
+    hours: { type: 'string', default: '24' },
+    volumes: { type: 'string', default: '200' },
+    'pool-gib': { type: 'string', default: '8' },
+    restarts: { type: 'string', default: '5' },
+    profile: { type: 'string' },
+    docs: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     folder: { type: 'string', default: os.tmpdir() },
     help: { type: 'boolean', default: false },
@@ -99,6 +115,18 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   scale: async () => {
     await benchScale({ rounds, count: Number(values.count), folder: values.folder });
+  },
+  day: async () => {
+    await benchDay({
+      minutes: Number(values.minutes),
+      hours: Number(values.hours),
+      volumes: Number(values.volumes),
+      poolBytes: Number(values['pool-gib']) * 2 ** 30,
+      restarts: Number(values.restarts),
+      folder: values.folder,
+      isForDocs: values.docs,
+      ...(values.profile === undefined ? {} : { profileFolder: values.profile }),
+    });
   },
   segments: async () => {
     await benchSegments({ rounds, seconds });
