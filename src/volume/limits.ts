@@ -45,6 +45,9 @@ export const limits = {
   /** Refuse writes when the file system has room for fewer segments than this and no more than this many are ready:
    *  what is staged (64 MiB) and the next trims and deletes must still find one. */
   fileSystemReserveSegments: 3,
+  /** With room for fewer segments than this trims are refused, too: the rest is for the catalogue, so that deletes and what
+   *  moves windows go on. */
+  fileSystemLastSegments: 2,
   /** Look at the file system's free space this often. */
   freeSpaceCheckMs: 1000,
   /** Between the limits of space a block of a volume is due so much after the one before, half-way between the limits, if the

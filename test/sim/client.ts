@@ -23,7 +23,7 @@ import type { StoreProcess } from './store-process.ts';
 
 /**
  * What a client lets pass as an answer. `faulty`: disks fail in this run, so any error is an answer; `full`: pools run full, so
- * what brings data may be refused for that.
+ * what brings data may be refused for that, and what does not in a pool that is full at that time.
  */
 export type Tolerance = 'none' | 'faulty' | 'full';
 
@@ -193,7 +193,7 @@ export class Client {
         this.#oracle.refuse(record);
         return;
       case IoStatus.noSpace:
-        if (this.#tolerance !== 'full' || !bringsData(record.op)) {
+        if (this.#tolerance !== 'full' || !(bringsData(record.op) || this.#isFull)) {
           this.#requireTolerance(`${what} answered with status ${status}`);
         }
         this.#oracle.refuse(record);
@@ -208,6 +208,11 @@ export class Client {
       default:
         unreachable(status);
     }
+  }
+
+  /** Trims are taken as long as there is space, and some time longer. */
+  get #isFull(): boolean {
+    return this.#process.pool.space().fullReason !== undefined;
   }
 
   #isBeyondEnd(op: ModelOp): boolean {

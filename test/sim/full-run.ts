@@ -1,8 +1,10 @@
 /**
  * Full pools: a pool of few segments is written until it refuses, crashed, opened, and given space again. What was acknowledged
- * stays, trims, deletes and snapshots are never refused, and writes are taken again when there is space.
+ * stays, deletes and snapshots are never refused, trims only when a flood of them has used up their reserve, and all is taken
+ * again when there is space.
  *
  *     life: ops until full ── more of them ── crash, recovery crashed, too ── recovered: contents, rebuild, thick or thin
+ *            ├─ now and then: trims without end, one at a time ───────────────┤
  *            └─ now and then: made larger, or cleaned, until it takes writes ─┘
  */
 import type { Outcome } from '../../src/base/errors.ts';
@@ -44,6 +46,8 @@ const queueDepthMax = 4;
 /** So often horizons move. */
 const retentionStepMs = 10_000;
 const segmentBytes = 64 * pageSizeBytes;
+/** All that is kept for others than the cleaner. */
+const reserveShare = 0.015;
 const tenMinutes = {
   windowMs: 600_000,
   windowBytes: undefined,
@@ -130,6 +134,7 @@ class FullRun {
     this.#operate(process, client, this.#random.between(20, 250));
     if (isFull(process)) {
       this.#full += 1;
+      if (this.#random.chance(0.4)) this.#flood(process, client);
       if (this.#random.chance(0.3)) this.#starve(process, client);
       if (this.#random.chance(0.5)) this.#clean(process, client);
       else if (this.#random.chance(0.6)) this.#relieve(process, client);
@@ -202,6 +207,29 @@ class FullRun {
       if (isTaken) this.#shortened += 1;
       if (isGuaranteed) this.#guaranteed += 1;
     }
+  }
+
+  /** Trims, of which each is a frame: what the log grows by is bounded. */
+  #flood(process: StoreProcess, client: Client): void {
+    this.#settle(process, client);
+    this.#at('a flood of trims');
+    const random = this.#random;
+    const before = process.pool.space();
+    const count = random.between(20, 200);
+    for (let left = count; left > 0; left -= 1) {
+      const volumes = [...this.#oracle.now.values()];
+      if (volumes.length === 0) return;
+      const { id, sizeBytes } = random.pick(volumes);
+      const offset = random.below(sizeBytes / pageSizeBytes) * pageSizeBytes;
+      const trim = { kind: 'trim' as const, volume: id, offset, length: pageSizeBytes };
+      client.submit({ ...trim, noHole: false }, this.#workload.nextSequence());
+      this.#settle(process, client);
+    }
+    const { usedBytes, cleanerLimitBytes, capacityBytes } = process.pool.space();
+    this.#options.trace?.(`  flood of ${count}: ${before.usedBytes} before, ${usedBytes} now`);
+    // Thick volumes may be beyond the part of trims, runs and packs that are on their way as well.
+    const most = Math.max(before.usedBytes, cleanerLimitBytes) + capacityBytes * reserveShare;
+    if (usedBytes > most) throw new Violation(`trims took ${usedBytes} bytes, more than ${most}`);
   }
 
   /** Nothing of the past is kept any more, and the cleaner has a pass, or a part of one. */

@@ -1,7 +1,8 @@
 /**
  * History relief: gives up the past of volumes, a little at a time, when cleaning alone does not make room.
  *
- *     a fifth of the way from the soft to the hard limit:   windows to 1/2, 1/4 ... 1/16 of what they are to be
+ *     a fifth of the way from the soft to the hard limit:   what lies behind windows at once, not in steps
+ *                                                           windows to 1/2, 1/4 ... 1/16 of what they are to be
  *     two fifths, and windows are as short as they get:     automatic pins, the oldest tier of each policy first
  *
  * One step every ten seconds at most, and only if less than before is not stored by then: what was given up must be found and
@@ -21,7 +22,7 @@ import type { RetentionSteward } from '../retention/steward.ts';
 import { isRelievable } from '../retention/window-report.ts';
 
 /** Who gives up what. */
-export type HistoryKeeper = Pick<RetentionSteward, 'advanceHorizon' | 'expirePins'>;
+export type HistoryKeeper = Pick<RetentionSteward, 'moveWindows' | 'advanceHorizon' | 'expirePins'>;
 
 interface HistoryReliefHost {
   readonly clock: Clock;
@@ -64,6 +65,9 @@ export class HistoryRelief {
       this.#storedBefore = Number.POSITIVE_INFINITY;
       return;
     }
+    // Nothing may be written meanwhile: what nobody wants any more is not kept until the steward's next step.
+    const isFirst = this.#storedBefore === Number.POSITIVE_INFINITY;
+    if (pressure >= 1 || (pressure >= reliefWindowsFrom && isFirst)) this.#keeper.moveWindows();
     this.#tellSome();
     const nowMs = this.#host.clock.monotonicMs();
     if (pressure < reliefWindowsFrom || nowMs - this.#steppedMs < reliefStepMs) return;

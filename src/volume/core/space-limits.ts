@@ -1,15 +1,17 @@
 /**
  * Space limits: how the capacity of a pool is divided.
  *
- *     0 ───────────────── soft ─────────── hard ── thick ──── cleaner ── runs ── capacity
- *     writes go on         │ and are slowed │        │ 2 %, or  │ 1 %     │ 0.5 %
- *                          │ down           │        │ 8 segm.  │         │ catalogue, deletes and trims
+ *     0 ───────────────── soft ─────────── hard ── thick ─── trims ──── cleaner ── runs ── capacity
+ *     writes go on         │ and are slowed │        │ 0.25 % │ 2 %, or  │ 1 %     │ 0.25 %
+ *                          │ down           │        │        │ 8 segm.  │         │ catalogue and deletes
  *                          └ relief begins  └ thin   └ thick
  *                                             volumes take no more up to there
  *
  * Invariants
- * 1. soft < hard <= thick < cleaner < runs < capacity: what user writes may take never includes a reserve.
- * 2. Deletes, trims and the catalogue are never refused for lack of space; the last part is theirs.
+ * 1. soft < hard <= thick < trims < cleaner < runs < capacity: what user writes may take never includes a reserve.
+ * 2. Trims and zeros go on in a full pool until their own part is used up, never into the cleaner's: what they leave dead
+ *    can always be cleaned.
+ * 3. Deletes and the catalogue are never refused for lack of space; the last part is theirs.
  */
 import { ErrorCode, OperationError } from '../../base/errors.ts';
 
@@ -29,6 +31,10 @@ export interface SpaceLimits {
   readonly marginBytes: number;
   /** Thick volumes take no new data from here on. */
   readonly thickBytes: number;
+  /** Trims and zeros take nothing from here on, but for as much again while something else is beyond it for a moment. */
+  readonly trimBytes: number;
+  /** How much that is. */
+  readonly trimReserveBytes: number;
   /** Cleaning may take space up to here, index runs up to the second. */
   readonly cleanerBytes: number;
   readonly runBytes: number;
@@ -45,7 +51,8 @@ const cleanerSegmentsMin = 8;
 /** A pool so small that 8 segments are more than this part of it gives the cleaner no more. */
 const cleanerShareMax = 0.1;
 const runShare = 0.01;
-const catalogueShare = 0.005;
+const trimShare = 0.0025;
+const catalogueShare = 0.0025;
 /** Writes are taken again when this part of the capacity is free: a pool at its limit does not flap. */
 const marginShare = 0.01;
 
@@ -60,7 +67,9 @@ export function spaceLimits(
   );
   const runBytes = Math.floor(capacityBytes * (1 - catalogueShare));
   const cleanerBytes = Math.floor(capacityBytes * (1 - catalogueShare - runShare));
-  const thickBytes = Math.floor(cleanerBytes - cleanerReserve);
+  const trimReserveBytes = Math.max(1, Math.floor(capacityBytes * trimShare));
+  const trimBytes = Math.floor(cleanerBytes - cleanerReserve);
+  const thickBytes = trimBytes - trimReserveBytes;
   const hardBytes = Math.min(Math.floor(capacityBytes * shares.hard), thickBytes);
   // Reserves that push the hard limit down push the soft one down with it.
   const softBytes = Math.floor((hardBytes * shares.soft) / shares.hard);
@@ -71,6 +80,8 @@ export function spaceLimits(
     hardBytes,
     marginBytes: Math.floor(marginBytes),
     thickBytes,
+    trimBytes,
+    trimReserveBytes,
     cleanerBytes,
     runBytes,
   };

@@ -1,12 +1,14 @@
 /**
  * Space: how full the pool is, what it does about it, and whether it takes new data. Nothing reserves blocks on the file
- * system, so both the pool's capacity and the file system's free space count. Reads, flushes, trims, deletes and restarts
- * work whatever this says.
+ * system, so both the pool's capacity and the file system's free space count. Reads, flushes, deletes and restarts work
+ * whatever this says, trims and zeros until their reserve is used up.
  *
  *     every second, and at each new segment:
  *       StoredCount ─▶ used ─▶ SpaceLimits ─▶ Relief: steps that are taken     Throttle: how fast volumes may write
  *     each write:
  *       admits ─▶ used + staged against the limit of its kind of volume        holds ─▶ its turn in the throttle
+ *     each trim or zero:
+ *       admitsRecord ─▶ TrimReserve
  *
  * Invariant: once thin volumes are refused they stay so until a margin is free, so a pool at its limit does not flap.
  */
@@ -29,6 +31,7 @@ import { moreReserved, Reserves } from './reserves.ts';
 import { pressureAt, type SpaceLimits, sharesOf, spaceLimits } from './space-limits.ts';
 import { type PackList, type RunList, StoredCount } from './stored-bytes.ts';
 import { type LaneReport, Throttle } from './throttle.ts';
+import { TrimReserve } from './trim-reserve.ts';
 
 export interface SpaceReport {
   readonly capacityBytes: number;
@@ -66,6 +69,7 @@ export class Space implements WriteGate {
   readonly #relief: Relief;
   readonly #throttle: Throttle;
   readonly #growth: GrowthRecord;
+  readonly #trims = new TrimReserve();
   #limits: SpaceLimits;
   #doors: ReliefDoors | undefined;
   #history: HistoryRelief | undefined;
@@ -126,6 +130,31 @@ export class Space implements WriteGate {
     if (!this.#isFull && this.#excessBytes(usedBytes) < 0) return true;
     if (!this.#isFull) this.#look();
     return !this.#isFull;
+  }
+
+  /** Whether the pool takes a trim or a zero now. Cheap: called for each of them. */
+  admitsRecord(): boolean {
+    if (
+      this.#isFileSystemFull &&
+      this.#roomBytes < limits.fileSystemLastSegments * this.#segmentBytes
+    )
+      return false;
+    const wasUsedUp = this.#trims.isUsedUp;
+    if (this.#admitsTrim()) return true;
+    // What was given back since the last look may be enough.
+    this.#stored.count();
+    const isTaken = this.#admitsTrim();
+    if (!isTaken && !wasUsedUp) {
+      this.#parts.host.log.warn('space is short: what is kept for trims is used up', {
+        usedBytes: this.#stored.total,
+      });
+    }
+    return isTaken;
+  }
+
+  #admitsTrim(): boolean {
+    const loggedBytes = this.#parts.writer?.log.bytesLogged ?? 0;
+    return this.#trims.admits({ storedBytes: this.#stored.total, loggedBytes }, this.#limits);
   }
 
   /** Whether the write waits its turn: then it comes back through `release`. */
@@ -200,6 +229,12 @@ export class Space implements WriteGate {
     this.#checkFileSystem();
     this.#stored.count();
     this.#look();
+  }
+
+  /** What the log can still go on in, as of the last look at the file system. */
+  get #roomBytes(): number {
+    const readyCount = this.#parts.writer?.supply.readyCount ?? 0;
+    return this.#fileSystemFreeBytes + readyCount * this.#segmentBytes;
   }
 
   get #usedBytes(): number {
@@ -299,6 +334,9 @@ export class Space implements WriteGate {
     const claimBytes = this.#reserves.claimBytes;
     const kept = claimBytes === 0 ? '' : `; ${formatSize(claimBytes)} are kept for thick volumes`;
     const share = Math.round((hardBytes / capacityBytes) * 100);
+    if (this.#trims.isUsedUp) {
+      return `all of the pool's capacity (${formatSize(capacityBytes)}) that clients may use is used, also what is kept for trims`;
+    }
     return this.#usedBytes >= hardBytes - this.#limits.marginBytes
       ? `${share} % of the pool's capacity (${formatSize(capacityBytes)}) are used${kept}`
       : `what is left of the pool's capacity (${formatSize(capacityBytes)}) is not enough${kept}`;

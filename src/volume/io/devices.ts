@@ -25,6 +25,8 @@ import { type WriteContext, WriteOperation } from './write-operation.ts';
 export interface WriteGate {
   /** Whether the pool takes new data of the line now. Cheap: asked for each write. */
   admits(line: Line): boolean;
+  /** Whether it takes records that bring no data: trims and zeros. Cheap: asked for each of them. */
+  admitsRecord(): boolean;
   /** Whether the write has to wait: then the gate gives it to `Operations.release` later. */
   holds(request: IoRequest, line: Line): boolean;
 }
@@ -75,6 +77,12 @@ export class Operations {
     else if (!isInside(request, line.blockCount * slotSizeBytes)) finish(request, IoStatus.invalid);
     else if (!this.#gate.admits(line)) finish(request, IoStatus.noSpace);
     else this.write(request, line);
+  }
+
+  /** Zero or trim: it gives space back, but it is a record, and takes some. */
+  clear(request: IoRequest, line: Line): void {
+    if (this.#gate.admitsRecord()) this.write(request, line);
+    else finish(request, IoStatus.noSpace);
   }
 
   /** Write, zero or trim. */
@@ -211,7 +219,7 @@ export class VolumeDevice implements BlockDevice {
     else if (request.kind === IoKind.clone) this.#clone(request);
     else if (request.length === 0) finish(request, IoStatus.ok);
     else if (request.kind === IoKind.zero || request.kind === IoKind.trim) {
-      this.#operations.write(request, line);
+      this.#operations.clear(request, line);
     } else this.#add(request);
   }
 

@@ -70,6 +70,8 @@ export class RetentionSteward {
   readonly #notes = new WeakMap<VolumeState, Notes>();
   #timer: Timer | undefined;
   #isDeciding = false;
+  /** Horizons move however small the step is. */
+  #isUrgent = false;
   #isStopped = false;
 
   constructor(operator: Operator) {
@@ -91,6 +93,14 @@ export class RetentionSteward {
     this.#timer = this.#operator.parts.host.timers.after(this.#stepMs, () => {
       this.start();
     });
+  }
+
+  /** Moves all horizons to where windows begin now, however little that is: a full pool cannot wait for the next step. */
+  moveWindows(): void {
+    if (this.#operator.parts.writer === undefined || this.#isStopped || this.#isDeciding) return;
+    this.#isUrgent = true;
+    this.#look();
+    if (!this.#isDeciding) this.#isUrgent = false;
   }
 
   stop(): void {
@@ -212,6 +222,7 @@ export class RetentionSteward {
     this.#operator.operate<undefined>(
       (outcome) => {
         this.#isDeciding = false;
+        this.#isUrgent = false;
         if (!outcome.ok) {
           parts.host.log.warn('windows were not moved', { error: outcome.error.message });
         }
@@ -283,6 +294,7 @@ export class RetentionSteward {
     if (target === undefined || target.position <= this.#oldest(volume)) return undefined;
     const isByAge = target.reason === HorizonReason.age;
     const stepMs = Math.max(this.#stepMs, isByAge ? policy.windowMs / limits.windowSteps : 0);
+    if (this.#isUrgent) return { line, ...target };
     return target.timeMs - (horizon?.timeMs ?? createdMs) < stepMs
       ? undefined
       : { line, ...target };

@@ -136,6 +136,43 @@ describe('a full pool', () => {
     await close(pool);
   }, 60_000);
 
+  it('takes trims until their reserve is used up, deletes whatever happens, and trims again when it was cleaned', async () => {
+    await create(pool, 'lun0', 2 ** 15);
+    await create(pool, 'lun1', 2 ** 12);
+    await fill('lun1', 2 ** 12 * blockBytes);
+    await fill('lun0', capacityBytes);
+    const before = pool.space().usedBytes;
+    let taken = 0;
+    let status: IoStatus = IoStatus.ok;
+    for (; status === IoStatus.ok && taken < 5000; taken += 1) {
+      status = await trim('lun0', taken * blockBytes, blockBytes);
+    }
+    expect(status).toBe(IoStatus.noSpace);
+    expect(taken).toBeGreaterThan(100);
+    const { usedBytes, cleanerLimitBytes, fullReason } = pool.space();
+    expect(usedBytes - before).toBeLessThan(capacityBytes * 0.01);
+    expect(usedBytes).toBeLessThan(cleanerLimitBytes);
+    expect(fullReason).toContain('also what is kept for trims');
+    const device = pool.volumeOpen('lun0');
+    const zero = { kind: IoKind.zero, offset: 2 ** 24, length: blockBytes };
+    expect((await submit(device, zero)).status).toBe(IoStatus.noSpace);
+    expect(await read(device, 2 ** 24, blockBytes)).toEqual(new Uint8Array(blockBytes).fill(7));
+    (await snapshot(pool, 'lun0', 'while-full')).close();
+    await ask((done) => {
+      pool.snapshotDelete({ volume: 'lun0', name: 'while-full' }, done);
+    });
+    await ask((done) => {
+      pool.volumeDelete({ name: 'lun1', force: true }, done);
+    });
+    await ask((done) => {
+      pool.cleaner.run(() => undefined, done);
+    });
+    expect(await trim('lun0', 2 ** 23, 2 ** 20)).toBe(IoStatus.ok);
+    expect(await write(pool, device, 0, new Uint8Array(blockBytes))).toBe(IoStatus.ok);
+    expect(pool.space().fullReason).toBeUndefined();
+    await close(pool);
+  }, 60_000);
+
   it('has limits that can be set, and keeps them', async () => {
     await ask((done) => {
       pool.settings.setLimits({ soft: 0.6, hard: 0.7 }, done);

@@ -16,6 +16,8 @@ const log = {
 
 let time: VirtualTime;
 let told: string[];
+/** How often windows were moved at once. */
+let moved: number;
 let relief: HistoryRelief;
 let stored: number;
 
@@ -27,6 +29,9 @@ function volume(name: string, policy: string, isGuaranteed = false): VolumeState
 }
 
 const keeper: HistoryKeeper = {
+  moveWindows: () => {
+    moved += 1;
+  },
   advanceHorizon: ({ volume: name, keepMs }, done) => {
     told.push(`${name} window ${keepMs / minute}m`);
     done(success(undefined));
@@ -40,6 +45,7 @@ const keeper: HistoryKeeper = {
 beforeEach(() => {
   time = new VirtualTime();
   told = [];
+  moved = 0;
   stored = 100;
   const volumes = [
     volume('a', 'all:1h,1m:24h,1h:7d'),
@@ -86,6 +92,20 @@ describe('history relief', () => {
     expect(await step(0.5)).toContain('a pins 1h');
     expect(await step(0.5)).toContain('a pins 1h');
     expect(relief.arePinsExpired).toBe(true);
+  });
+
+  it('gives up at once what lies behind windows, and each second while the pool is full', async () => {
+    await step(0.19);
+    expect(moved).toBe(0);
+    await step(0.2);
+    await step(0.99);
+    expect(moved).toBe(1);
+    relief.look(1, stored);
+    relief.look(1, stored);
+    expect(moved).toBe(3);
+    await step(0);
+    await step(0.2);
+    expect(moved).toBe(4);
   });
 
   it('ends when the pool is well below where it began, and begins anew', async () => {

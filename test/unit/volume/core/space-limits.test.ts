@@ -18,17 +18,18 @@ describe('limits of use', () => {
     expect(limits.softBytes).toBe(850 * gib);
     expect(limits.hardBytes).toBe(950 * gib);
     expect(limits.thickBytes / gib).toBeCloseTo(965, 5);
-    expect(limits.cleanerBytes / gib).toBeCloseTo(985, 5);
-    expect(limits.runBytes / gib).toBeCloseTo(995, 5);
+    expect(limits.trimBytes / gib).toBeCloseTo(967.5, 5);
+    expect(limits.cleanerBytes / gib).toBeCloseTo(987.5, 5);
+    expect(limits.runBytes / gib).toBeCloseTo(997.5, 5);
     expect(limits.marginBytes / gib).toBeCloseTo(10, 5);
   });
 
   it('leave the cleaner 8 segments, and a tenth of a pool that is too small for that', () => {
     const small = spaceLimits(4 * gib, segmentBytes, defaultShares);
-    expect(small.cleanerBytes - small.thickBytes).toBe(8 * segmentBytes);
+    expect(small.cleanerBytes - small.trimBytes).toBe(8 * segmentBytes);
     expect(small.hardBytes).toBe(small.thickBytes);
     const tiny = spaceLimits(gib, segmentBytes, defaultShares);
-    expect((tiny.cleanerBytes - tiny.thickBytes) / gib).toBeCloseTo(0.1, 5);
+    expect((tiny.cleanerBytes - tiny.trimBytes) / gib).toBeCloseTo(0.1, 5);
   });
 
   it('lie in their order whatever the pool and its shares are', () => {
@@ -40,9 +41,9 @@ describe('limits of use', () => {
       fc.property(capacity, shares, (capacityBytes, chosen) => {
         checkShares(chosen);
         const found = spaceLimits(capacityBytes, segmentBytes, chosen);
-        const { softBytes, hardBytes, marginBytes, thickBytes, cleanerBytes, runBytes } = found;
-        const order = [0, softBytes, hardBytes, thickBytes + 1, cleanerBytes, runBytes];
-        order.push(capacityBytes);
+        const { softBytes, hardBytes, marginBytes, thickBytes, trimBytes, cleanerBytes } = found;
+        const order = [0, softBytes, hardBytes, thickBytes + 1, trimBytes + 1, cleanerBytes];
+        order.push(found.runBytes, capacityBytes);
         for (let index = 1; index < order.length; index += 1) {
           expect(order[index]).toBeGreaterThan(order[index - 1] ?? 0);
         }

@@ -68,6 +68,26 @@ describe('a window', () => {
     await expect(world.valueAt('a', between)).rejects.toThrow('not kept any more');
   });
 
+  it('moves at once when space is short, and not again while nothing is written', async () => {
+    await world.create('a', 'all:0');
+    await writing('a', 100, 5);
+    const urge = async (): Promise<HorizonState | undefined> => {
+      world.pool.retention.moveWindows();
+      await world.pass(1000);
+      return world.pool.volume('a').horizon;
+    };
+    expect(world.pool.volume('a').horizon).toBeUndefined();
+    await urge();
+    const moved = await urge();
+    expect(moved?.timeMs).toBeGreaterThan(world.wallMs - 3000);
+    expect(await urge()).toEqual(moved);
+    expect(await urge()).toEqual(moved);
+    await world.write('a', 7);
+    await urge();
+    expect((await urge())?.position).toBeGreaterThan(moved?.position ?? 0);
+    expect(await world.valueAt('a', 'now')).toBe(7);
+  });
+
   it('of a budget of bytes keeps what was written last', async () => {
     await world.create('a', 'all:unlimited/40K');
     await writing('a', minute, 40);
