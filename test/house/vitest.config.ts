@@ -24,6 +24,8 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
+    // A poll waits for what will come; how long that takes depends on what else the machine does.
+    expect: { poll: { interval: 5, timeout: 30_000 } },
     projects: [
       {
         extends: true,

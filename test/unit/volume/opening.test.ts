@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   copyFileSync,
+  cpSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -13,14 +14,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DiskFile, OpenOptions } from '../../../src/base/ports.ts';
 import { SystemDisk } from '../../../src/host/disk.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import { ask, blockBytes, close, create, isSound, PoolWorld, read, write } from './pool-world.ts';
 
 const segmentBytes = 64 * blockBytes;
-const pieces = 40;
+const pieces = 24;
 const pieceBytes = 48 * blockBytes;
 
 class WatchedDisk extends SystemDisk {
@@ -32,19 +33,31 @@ class WatchedDisk extends SystemDisk {
   }
 }
 
+const content = randomBytes(pieces * pieceBytes);
+/** Its folder is what each test begins with a copy of. */
+const prepared = new PoolWorld();
 let world: PoolWorld;
-let content: Uint8Array;
 
-beforeEach(async () => {
-  world = new PoolWorld();
-  content = randomBytes(pieces * pieceBytes);
-  const { pool } = await world.open();
+beforeAll(async () => {
+  const { pool } = await prepared.open();
   const device = await create(pool, 'v', content.length / blockBytes);
   for (let at = 0; at < content.length; at += pieceBytes) {
     await write(pool, device, at, content.subarray(at, at + pieceBytes));
-    if (at === 20 * pieceBytes) keepManifest();
+    // A copy as it is now; what is in the write-ahead log is not in it.
+    if (at === (pieces / 2) * pieceBytes) {
+      copyFileSync(join(prepared.folder, 'manifest.db'), join(prepared.folder, kept));
+    }
   }
   await close(pool);
+});
+
+afterAll(() => {
+  prepared.remove();
+});
+
+beforeEach(() => {
+  world = new PoolWorld();
+  cpSync(prepared.folder, world.folder, { recursive: true });
 });
 
 afterEach(() => {
@@ -52,11 +65,6 @@ afterEach(() => {
 });
 
 const kept = 'manifest.kept';
-
-/** A copy as it is now; what is in the write-ahead log is not in it. */
-function keepManifest(): void {
-  copyFileSync(join(world.folder, 'manifest.db'), join(world.folder, kept));
-}
 
 function removeManifest(): void {
   for (const name of ['manifest.db', 'manifest.db-wal', 'manifest.db-shm']) {
