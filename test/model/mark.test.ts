@@ -1,24 +1,15 @@
 /** The mark of a whole pool, with index runs of several levels, against the account of space over random histories. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { livenessLimits } from '../../src/volume/liveness/limits.ts';
+import { describe, expect, it } from 'vitest';
 import type { LiveSet } from '../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import type { VerifyReport } from '../../src/volume/reports.ts';
-import { account, History } from '../unit/volume/liveness/random-history.ts';
-import { ask, blockBytes, close, PoolWorld } from '../unit/volume/pool-world.ts';
+import { account, History, limitsOfTests } from '../unit/volume/liveness/random-history.ts';
+import { ask, blockBytes, close, worldOfTests } from '../unit/volume/pool-world.ts';
 
-let world: PoolWorld;
-
-const { markBitmapBytes, markEntriesPerStep } = livenessLimits;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-  Object.assign(livenessLimits, { markBitmapBytes, markEntriesPerStep });
-});
+const world = worldOfTests();
+/** Windows are looked at all the time. */
+const hurried = worldOfTests({ retentionStepMs: 2 });
+const limits = limitsOfTests();
 
 async function verify(pool: Pool): Promise<VerifyReport> {
   return await new Promise((resolve) => {
@@ -53,7 +44,7 @@ describe('LivenessMark', () => {
   it.each([1, 2, 3, 4, 5, 6])(
     'agrees with the account of space over random histories (seed %i)',
     async (seed) => {
-      Object.assign(livenessLimits, { markEntriesPerStep: seed % 3 === 0 ? 7 : 1000 });
+      Object.assign(limits, { markEntriesPerStep: seed % 3 === 0 ? 7 : 1000 });
       const history = new History((await world.open()).pool, seed * 31);
       for (let round = 0; round < 4; round += 1) {
         for (let step = 0; step < 25; step += 1) await history.step();
@@ -72,16 +63,14 @@ describe('LivenessMark', () => {
   it.each([1, 2, 3, 4])(
     'keeps what volumes and snapshots hold, and nothing else, when windows end (seed %i)',
     async (seed) => {
-      world.remove();
-      world = new PoolWorld({ retentionStepMs: 2 });
       const hasForks = seed % 2 === 0;
-      const history = new History((await world.open()).pool, seed * 17, hasForks);
+      const history = new History((await hurried.open()).pool, seed * 17, hasForks);
       for (let round = 0; round < 4; round += 1) {
         for (let step = 0; step < 25; step += 1) await history.step();
         await history.forget();
         expect((await verify(history.pool)).faults).toEqual([]);
         await close(history.pool);
-        history.pool = (await world.open()).pool;
+        history.pool = (await hurried.open()).pool;
         const live = liveBytes(await mark(history.pool));
         const { heldBytes, historyBytes } = await account(history.pool);
         // A line that began in another one keeps all that this one showed then.

@@ -10,29 +10,24 @@ import {
 import { type BlockDevice, IoStatus } from '../../src/device/block-device.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Pool } from '../../src/volume/pool.ts';
-import { type DataOp, luStateBytes, type ModelOp, type PoolState } from './model.ts';
+import { type DataOp, luStateBytes, type ModelOp } from './model.ts';
 
 type CatalogueOp = Exclude<ModelOp, DataOp>;
 
-/** Submits a catalogue operation; volumes are named as they are in `state`. */
+/** Submits a catalogue operation; `nameOf` a volume that is there answers its name. */
 export function submitCatalogueOp(
   pool: Pool,
   op: CatalogueOp,
-  state: PoolState,
+  nameOf: (volume: number) => string,
   done: (outcome: Outcome<unknown>) => void,
 ): void {
-  const name = state.get(op.volume)?.name ?? '';
+  if (op.kind === 'volumeCreate') {
+    const { name, sizeBytes, isWriteBack } = op;
+    pool.volumeCreate({ name, sizeBytes, ack: ackModeOf(isWriteBack) }, done);
+    return;
+  }
+  const name = nameOf(op.volume);
   switch (op.kind) {
-    case 'volumeCreate':
-      pool.volumeCreate(
-        {
-          name: op.name,
-          sizeBytes: op.sizeBytes,
-          ack: op.isWriteBack ? AckMode.writeBack : AckMode.durable,
-        },
-        done,
-      );
-      break;
     case 'luState':
       saveLuState(pool.volumeOpen(name), op.sequence, done);
       break;
@@ -56,8 +51,12 @@ export function submitCatalogueOp(
   }
 }
 
+export function ackModeOf(isWriteBack: boolean): AckMode {
+  return isWriteBack ? AckMode.writeBack : AckMode.durable;
+}
+
 /** Saves the state with this number; its status as an outcome of the catalogue. */
-export function saveLuState(
+function saveLuState(
   device: BlockDevice,
   sequence: number,
   done: (outcome: Outcome<unknown>) => void,

@@ -224,7 +224,9 @@ export class Client {
 
   #submitCatalogue(op: Exclude<ModelOp, DataOp>, record: OpRecord): void {
     this.#catalogueCount += 1;
-    submitCatalogueOp(this.#process.pool, op, this.#oracle.now, (outcome) => {
+    const state = this.#oracle.now;
+    const nameOf = (volume: number): string => state.get(volume)?.name ?? '';
+    submitCatalogueOp(this.#process.pool, op, nameOf, (outcome) => {
       this.#pendingCount -= 1;
       this.#catalogueCount -= 1;
       const what = describeOp(op);

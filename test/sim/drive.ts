@@ -1,6 +1,7 @@
 /** Lets a random client work on a process for a while. */
-import type { Client } from './client.ts';
+import { Client } from './client.ts';
 import type { Oracle } from './oracle.ts';
+import type { SeededRandom } from './random.ts';
 import type { StoreProcess } from './store-process.ts';
 import type { Workload } from './workload.ts';
 
@@ -41,4 +42,31 @@ export function drive(options: DriveOptions): number {
     if (isAlone) wait(() => client.pendingCount === 0, 'its answer');
   }
   return options.count;
+}
+
+/** Some writes and changes that are all answered, because nothing fails meanwhile. */
+export function driveInPeace(options: {
+  readonly process: StoreProcess;
+  readonly oracle: Oracle;
+  readonly workload: Workload;
+  readonly random: SeededRandom;
+  readonly trace: ((line: string) => void) | undefined;
+}): void {
+  const { process, oracle, workload, random, trace } = options;
+  const client = new Client(process, oracle, 'none', (what) => {
+    trace?.(`  ${what}`);
+  });
+  drive({
+    process,
+    client,
+    oracle,
+    workload,
+    count: random.between(5, 80),
+    queueDepth: () => 4,
+    isOver: () => false,
+    between: () => {
+      process.runSome(random.below(4));
+    },
+  });
+  process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
 }

@@ -3,13 +3,11 @@
  * pool which was opened elsewhere, rotten, or gone. Whatever it says: the pool shows what was acknowledged, and the log and
  * all that is derived from it agree in the end.
  */
-import { toError } from '../../src/base/errors.ts';
-import { Client } from './client.ts';
 import { ContentTable } from './content.ts';
-import { drive } from './drive.ts';
+import { driveInPeace } from './drive.ts';
 import { Machine } from './machine.ts';
 import { ManifestStore } from './manifest-store.ts';
-import { differences, Oracle, Violation } from './oracle.ts';
+import { differences, explained, Oracle, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import { Workload } from './workload.ts';
@@ -68,12 +66,9 @@ class OpeningRun {
         this.#changeManifest(this.#random.pick(fates));
       }
     } catch (thrown) {
-      const error = toError(thrown);
-      throw new Violation(
-        `openings, seed ${this.#options.seed}, ${this.#where}: ${error.message}\n` +
-          `replay: node test/sim/main.ts --kind openings --seed ${this.#options.seed} --verbose\n` +
-          (error instanceof Violation ? '' : (error.stack ?? '')),
-      );
+      const { seed } = this.#options;
+      const where = `openings, seed ${seed}, ${this.#where}`;
+      throw explained(thrown, where, `--kind openings --seed ${seed}`);
     }
     return { lives, known: this.#known };
   }
@@ -96,7 +91,13 @@ class OpeningRun {
     this.#options.trace?.(process.wasKnown ? 'opened with its manifest' : 'read whole');
     this.#requireAll(process);
     this.#at('writing');
-    this.#write(process);
+    driveInPeace({
+      process,
+      oracle: this.#oracle,
+      workload: this.#workload,
+      random: this.#random,
+      trace: this.#options.trace,
+    });
     if (isLast || this.#random.chance(0.3)) this.#requireSound(process);
     if (this.#random.chance(0.5)) process.close();
     else process.kill();
@@ -107,25 +108,6 @@ class OpeningRun {
     const found = differences(this.#oracle.now, observed, this.#contents, 8);
     if (found.length > 0)
       throw new Violation(`the pool shows something else\n  ${found.join('\n  ')}`);
-  }
-
-  #write(process: StoreProcess): void {
-    const client = new Client(process, this.#oracle, 'none', (what) => {
-      this.#options.trace?.(`  ${what}`);
-    });
-    drive({
-      process,
-      client,
-      oracle: this.#oracle,
-      workload: this.#workload,
-      count: this.#random.between(5, 80),
-      queueDepth: () => 4,
-      isOver: () => false,
-      between: () => {
-        process.runSome(this.#random.below(4));
-      },
-    });
-    process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
   }
 
   #requireSound(process: StoreProcess): void {

@@ -5,9 +5,8 @@
  * that had to give up a frame opens read-only. What one machine cannot know is allowed: when the last flush of a killed
  * process is damaged, its operations look like a torn tail.
  */
-import { Client } from './client.ts';
 import { type ContentId, ContentTable, zeroContent } from './content.ts';
-import { drive } from './drive.ts';
+import { driveInPeace } from './drive.ts';
 import { wantedContents } from './kept-blocks.ts';
 import { Machine } from './machine.ts';
 import { type ModelSnapshot, type ModelVolume, type PoolState, readContent } from './model.ts';
@@ -42,7 +41,6 @@ interface Damage {
 
 /** Seals follow the log by less than this. */
 const sealMs = 300;
-const eventsMax = 200_000;
 
 /** Throws Violation, naming the seed, when the store shows wrong bytes or says nothing. */
 export function rotRun(options: RotRunOptions): RotOutcome {
@@ -119,22 +117,13 @@ class RotRun {
     this.#at('writing');
     const process = this.#process(machine);
     process.open();
-    const client = new Client(process, this.#oracle, 'none', (what) => {
-      this.#options.trace?.(`  ${what}`);
-    });
-    drive({
+    driveInPeace({
       process,
-      client,
       oracle: this.#oracle,
       workload: this.#workload,
-      count: this.#random.between(5, 80),
-      queueDepth: () => 4,
-      isOver: () => false,
-      between: () => {
-        process.runSome(this.#random.below(4));
-      },
+      random: this.#random,
+      trace: this.#options.trace,
     });
-    process.runUntil(() => client.pendingCount === 0, eventsMax, 'answers');
     if (this.#random.chance(0.5)) this.#pack(process);
     if (isClosed) process.close();
     else process.kill();

@@ -11,9 +11,8 @@ import {
   IoRequest,
   IoStatus,
 } from '../../src/device/block-device.ts';
-import { AckMode } from '../../src/volume/catalogue/records.ts';
 import type { Pool } from '../../src/volume/pool.ts';
-import { saveLuState } from './catalogue-operation.ts';
+import { ackModeOf, submitCatalogueOp } from './catalogue-operation.ts';
 import { fillRequest, type OpenSource } from './data-request.ts';
 import { Miscompares } from './miscompares.ts';
 import { type DataOp, expectedBytes, isDataOp, readBytes } from './model.ts';
@@ -251,11 +250,6 @@ export class ViewClient {
 
   #call(op: CatalogueOp, done: (outcome: Outcome<unknown>) => void): void {
     const { pool } = this.#process;
-    if (op.kind === 'volumeCreate') {
-      const { name, sizeBytes, isWriteBack } = op;
-      pool.volumeCreate({ name, sizeBytes, ack: ackMode(isWriteBack) }, done);
-      return;
-    }
     if (op.kind === 'viewCreate') {
       const { name, isClone } = op;
       const source = this.#name(op.source);
@@ -267,49 +261,40 @@ export class ViewClient {
 
   #change(
     pool: Pool,
-    op: Exclude<CatalogueOp, { kind: 'volumeCreate' | 'viewCreate' }>,
+    op: Exclude<CatalogueOp, { kind: 'viewCreate' }>,
     done: (outcome: Outcome<unknown>) => void,
   ): void {
-    const name = this.#name(op.volume);
+    const nameOf = (volume: number): string => this.#name(volume);
     switch (op.kind) {
       case 'viewRefresh':
-        pool.viewRefresh({ name, at: momentText(op.at) }, done);
+        pool.viewRefresh({ name: nameOf(op.volume), at: momentText(op.at) }, done);
         break;
       case 'viewPromote':
-        pool.viewPromote(name, done);
+        pool.viewPromote(nameOf(op.volume), done);
         break;
       case 'volumeRollback':
-        pool.volumeRollback({ name, to: momentText(op.to) }, done);
+        pool.volumeRollback({ name: nameOf(op.volume), to: momentText(op.to) }, done);
         break;
       case 'volumeUndo':
-        pool.volumeUndoRollback(name, done);
+        pool.volumeUndoRollback(nameOf(op.volume), done);
         break;
       case 'volumeSetAck':
-        pool.volumeSetAck({ name, ack: ackMode(op.isWriteBack) }, done);
-        break;
-      case 'luState':
-        saveLuState(pool.volumeOpen(name), op.sequence, done);
-        break;
-      case 'volumeRename':
-        pool.volumeRename({ name, newName: op.name }, done);
-        break;
-      case 'volumeResize':
-        pool.volumeResize({ name, sizeBytes: op.sizeBytes, force: true }, done);
-        break;
-      case 'volumeDelete':
-        pool.volumeDelete({ name, force: true }, done);
-        break;
-      case 'snapshotCreate':
-        pool.snapshotCreate([{ volume: name, name: op.name }], done);
+        pool.volumeSetAck({ name: nameOf(op.volume), ack: ackModeOf(op.isWriteBack) }, done);
         break;
       case 'snapshotCut': {
-        const volumes = [op.volume, ...op.others].map((id) => this.#name(id));
+        const volumes = [op.volume, ...op.others].map(nameOf);
         const targets = volumes.map((volume) => ({ volume, name: op.name }));
         pool.snapshotCreate(targets, done);
         break;
       }
+      case 'volumeCreate':
+      case 'luState':
+      case 'volumeRename':
+      case 'volumeResize':
+      case 'volumeDelete':
+      case 'snapshotCreate':
       case 'snapshotDelete':
-        pool.snapshotDelete({ volume: name, name: op.name }, done);
+        submitCatalogueOp(pool, op, nameOf, done);
         break;
       default:
         unreachable(op);
@@ -319,8 +304,4 @@ export class ViewClient {
 
 function momentText(snapshot: string | undefined): string {
   return snapshot === undefined ? 'now' : `snapshot:${snapshot}`;
-}
-
-function ackMode(isWriteBack: boolean): AckMode {
-  return isWriteBack ? AckMode.writeBack : AckMode.durable;
 }

@@ -1,27 +1,18 @@
 /** The mark of a whole pool, with index runs of several levels: and with damage. Random histories: `test/model/mark.test.ts`. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { success } from '../../../../src/base/errors.ts';
-import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
 import type { LiveSet } from '../../../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { VerifyReport } from '../../../../src/volume/reports.ts';
-import { ask, blockBytes, create, PoolWorld, snapshot, write } from '../pool-world.ts';
-import { History } from './random-history.ts';
+import { ask, blockBytes, create, snapshot, worldOfTests, write } from '../pool-world.ts';
+import { History, limitsOfTests } from './random-history.ts';
 
-let world: PoolWorld;
-
-const { markBitmapBytes, markEntriesPerStep } = livenessLimits;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-afterEach(() => {
-  world.remove();
-  Object.assign(livenessLimits, { markBitmapBytes, markEntriesPerStep });
-});
+const world = worldOfTests();
+/** Of so few segments there are no runs. */
+const wide = worldOfTests({ runFanOut: 64 });
+const limits = limitsOfTests();
 
 async function verify(pool: Pool): Promise<VerifyReport> {
   return await new Promise((resolve) => {
@@ -45,7 +36,7 @@ describe('LivenessMark', () => {
     const history = new History((await world.open()).pool, 77);
     for (let step = 0; step < 150; step += 1) await history.step();
     const whole = await mark(history.pool);
-    Object.assign(livenessLimits, { markBitmapBytes: 3 * 8 });
+    Object.assign(limits, { markBitmapBytes: 3 * 8 });
     const pieces = await mark(history.pool);
     expect(whole.segIds.length).toBeGreaterThan(6);
     expect(pieces.segIds).toEqual(whole.segIds);
@@ -83,14 +74,12 @@ describe('LivenessMark', () => {
   });
 
   it('calls nothing dead while a footer that no run covers is damaged', async () => {
-    world.remove();
-    world = new PoolWorld({ runFanOut: 64 });
-    const history = new History((await world.open()).pool, 6);
+    const history = new History((await wide.open()).pool, 6);
     for (let step = 0; step < 40; step += 1) await history.step();
     const live = await mark(history.pool);
     const [segId = 0] = live.segIds;
-    const name = readdirSync(path.join(world.folder, 'segments')).sort()[0] ?? '';
-    const file = path.join(world.folder, 'segments', name);
+    const name = readdirSync(path.join(wide.folder, 'segments')).sort()[0] ?? '';
+    const file = path.join(wide.folder, 'segments', name);
     const bytes = readFileSync(file);
     const at = 64 * blockBytes + 200;
     bytes[at] = (bytes[at] ?? 0) ^ 1;

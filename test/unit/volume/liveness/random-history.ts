@@ -1,13 +1,23 @@
 /** Random histories of volumes, snapshots, views, clones, rollbacks and sizes, each step done to a pool and to plain sets. */
-import { expect, vi } from 'vitest';
+import { afterEach, expect, vi } from 'vitest';
 import { IoKind, IoStatus } from '../../../../src/device/block-device.ts';
 import type { HorizonState } from '../../../../src/volume/catalogue/kept-moments.ts';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
 import type { ResolvedMoment } from '../../../../src/volume/history/resolve.ts';
+import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { PoolSpace, SpaceQuestion } from '../../../../src/volume/reports.ts';
 import { ask, blockBytes, clone, submit, write } from '../pool-world.ts';
 import { SpaceModel } from './space-model.ts';
+
+/** The limits of liveness, which a test may change: the next one finds them as they were. */
+export function limitsOfTests(): typeof livenessLimits {
+  const before = { ...livenessLimits };
+  afterEach(() => {
+    Object.assign(livenessLimits, before);
+  });
+  return livenessLimits;
+}
 
 export async function account(
   pool: Pool,

@@ -1,28 +1,17 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { IoStatus } from '../../../../src/device/block-device.ts';
-import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
-import { ask, blockBytes, create, filled, PoolWorld, write } from '../pool-world.ts';
-import { account } from './random-history.ts';
+import { ask, blockBytes, create, filled, worldOfTests, write } from '../pool-world.ts';
+import { account, limitsOfTests } from './random-history.ts';
 
-let world: PoolWorld;
-
-beforeEach(() => {
-  world = new PoolWorld();
-});
-
-const { holderTableBytes, leavesPerSegment } = livenessLimits;
-
-afterEach(() => {
-  world.remove();
-  Object.assign(livenessLimits, { holderTableBytes, leavesPerSegment });
-});
+const world = worldOfTests();
+const limits = limitsOfTests();
 
 describe('space account', () => {
   it.each([
     ['whole', 1e9],
     ['where the log says so', 0],
   ])('what a smaller size cut off in the last leaf, compared %s', async (_how, perSegment) => {
-    Object.assign(livenessLimits, { leavesPerSegment: perSegment });
+    Object.assign(limits, { leavesPerSegment: perSegment });
     const { pool } = await world.open();
     // Blocks 1024 to 1099 are the third leaf; 200 blocks end within the first one.
     const device = await create(pool, 'source', 1100);
