@@ -47,7 +47,9 @@ export class KeptWorld {
     const clock = { wallMs: () => this.wallMs, monotonicMs: () => this.nowMs };
     this.#host = host;
     const settings = { retentionStepMs: stepMs, checkpointBytes: 2 ** 19 };
-    this.#pool = (await openOn({ ...host, timers, clock }, this.#folder, settings)).pool;
+    this.#pool = (
+      await openOn({ ...host, timers, clock, logClock: clock }, this.#folder, settings)
+    ).pool;
   }
 
   remove(): void {
