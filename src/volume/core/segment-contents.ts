@@ -2,6 +2,7 @@
  * What is recorded in a segment, as far as it is durable: from its footer when it is sealed, else from its frames. The
  * frames of the segment that is being written are remembered, so that asking again costs only what was added since.
  */
+import { DiskError } from '../../base/ports.ts';
 import { addressOf, positionOf } from '../format/address.ts';
 import { type FooterEntry, type FooterFrame, footerEntry, footerFrame } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -44,19 +45,39 @@ export class SegmentReading {
 
   /** Undefined when nothing of the segment is durable. Throws DiskError, FormatError. */
   contents(segId: number): SegmentContents | undefined {
-    const { containers, settings, seeds, segmentById } = this.#parts;
-    const segment = segmentById.get(segId);
+    const segment = this.#parts.segmentById.get(segId);
     if (segment === undefined) return undefined;
-    const source = new SegmentSource(containers, segId, settings.segmentSlots, seeds);
+    const source = this.#source(segId);
     try {
       const footer = segment.crcPlace === undefined ? undefined : source.footer(segment.epoch);
       if (footer !== undefined) return footerContents(footer);
       const endAddress = durableEndOf(this.#parts, segId);
       if (endAddress <= addressOf(segId, 1)) return undefined;
-      return this.#readFrames(source, segment.epoch, endAddress);
+      return this.#readFrames(source, { epoch: segment.epoch, endAddress, isOver: () => false });
     } finally {
       source.close();
     }
+  }
+
+  /** Remembers more of a segment's durable frames, until `isOver`; true: there are no more, or they cannot be read. */
+  readSome(segId: number, isOver: () => boolean): boolean {
+    const segment = this.#parts.segmentById.get(segId);
+    if (segment === undefined || segment.crcPlace !== undefined) return true;
+    const endAddress = durableEndOf(this.#parts, segId);
+    if (endAddress <= this.readThrough(segId)) return true;
+    try {
+      const source = this.#source(segId);
+      try {
+        this.#readFrames(source, { epoch: segment.epoch, endAddress, isOver });
+      } finally {
+        source.close();
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+      return true;
+    }
+    // What is too much to be remembered is read again by who asks.
+    return this.#newest?.segId !== segId || this.readThrough(segId) >= endAddress;
   }
 
   /** Frames of a segment without a footer that lie before this address are remembered. */
@@ -64,7 +85,23 @@ export class SegmentReading {
     return this.#newest?.segId === segId ? this.#newest.endAddress : addressOf(segId, 1);
   }
 
-  #readFrames(source: SegmentSource, epoch: number, endAddress: number): SegmentContents {
+  #source(segId: number): SegmentSource {
+    const { containers, settings, seeds } = this.#parts;
+    return new SegmentSource(containers, segId, settings.segmentSlots, seeds);
+  }
+
+  #readFrames(
+    source: SegmentSource,
+    {
+      epoch,
+      endAddress,
+      isOver,
+    }: {
+      readonly epoch: number;
+      readonly endAddress: number;
+      readonly isOver: () => boolean;
+    },
+  ): SegmentContents {
     const { segId } = source;
     const known = this.#newest;
     const read = known?.segId === segId ? known : emptyFrames(segId);
@@ -95,6 +132,7 @@ export class SegmentReading {
       const slot = frame.address - addressOf(segId, 0);
       read.frames.push({ slot, headerBlocks, descriptors, dataBlocks, hlcMs, hlcCounter });
       read.endAddress = frameEnd(frame);
+      if (isOver()) break;
     }
     const isSmall = read.entries.length <= limits.rememberedEntriesMax;
     if (isSmall && segId >= (known?.segId ?? 0)) this.#newest = read;

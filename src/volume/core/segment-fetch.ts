@@ -1,7 +1,8 @@
 /** Brings what is recorded in a segment into the page cache, so that reading it in place holds nobody up. */
 import { DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
-import type { LookupSteps } from '../index/lookup-steps.ts';
+import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
+import { limits } from '../limits.ts';
 import { segmentPath } from '../log/segment-path.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
@@ -40,6 +41,26 @@ export function* fetchSegment(
   } catch (thrown) {
     if (!(thrown instanceof DiskError)) throw thrown;
   }
+}
+
+/**
+ * Has at hand what is durable of a segment now: its bytes off the main thread, its frames (when it has no footer) in slices.
+ * Reading it in place then takes as long as what was added meanwhile. May call `done` inside the call.
+ */
+export function prepareSegment(
+  parts: PoolParts,
+  reading: SegmentReading,
+  segId: number,
+  done: () => void,
+): void {
+  const { clock, timers } = parts.host;
+  const slice = (): void => {
+    const startedMs = clock.monotonicMs();
+    const isOver = (): boolean => clock.monotonicMs() - startedMs > limits.sliceMs;
+    if (reading.readSome(segId, isOver)) done();
+    else timers.defer(slice);
+  };
+  runLater(fetchSegment(parts, reading, segId), slice);
 }
 
 function slotBytes(segId: number, address: number): number {

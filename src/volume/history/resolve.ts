@@ -6,7 +6,6 @@
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { formatMomentTime, type MomentSpec, momentRule, parseMoment } from '../../base/moment.ts';
-import { DiskError } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
 import { indexOfPin } from '../catalogue/kept-moments.ts';
 import type { Moment } from '../core/moment-maps.ts';
@@ -135,7 +134,7 @@ function resolveCut(
   };
   if (spec.kind === 'position') {
     const { position } = spec;
-    host.timers.defer(() => {
+    operator.timeline.prepareBefore(position, () => {
       finish(() => positionCut(operator, position, volumes));
     });
     return;
@@ -164,9 +163,11 @@ function resolveCut(
   }
   const ticks = ticksOf(timeMs);
   settle(operator, ticks, () => {
-    finish(() => {
-      const cut = operator.timeline.cutAt(ticks);
-      return { label: timeLabel(volumes, timeMs, cut), cut, timeMs };
+    operator.timeline.prepareAt(ticks, () => {
+      finish(() => {
+        const cut = operator.timeline.cutAt(ticks);
+        return { label: timeLabel(volumes, timeMs, cut), cut, timeMs };
+      });
     });
   });
 }
@@ -215,7 +216,8 @@ function positionCut(
 function settle(operator: Operator, ticks: number, done: () => void): void {
   const { host, writer } = operator.parts;
   const look = (): void => {
-    if (writer === undefined || writer.log.isIdle || isReached(operator, ticks)) {
+    const isReached = (writer?.log.durableHlcMs ?? 0) * ticksPerMs > ticks;
+    if (writer === undefined || writer.log.isIdle || isReached) {
       done();
       return;
     }
@@ -225,16 +227,6 @@ function settle(operator: Operator, ticks: number, done: () => void): void {
   };
   // Never inside the publication of a frame: what follows in it is durable then, but not in the maps yet.
   host.timers.defer(look);
-}
-
-/** Whether a durable record is later than `ticks`. What cannot be read is told by who looks next. */
-function isReached(operator: Operator, ticks: number): boolean {
-  try {
-    return (operator.timeline.ticksBefore(operator.timeline.end()) ?? 0) > ticks;
-  } catch (thrown) {
-    if (!(thrown instanceof FormatError) && !(thrown instanceof DiskError)) throw thrown;
-    return true;
-  }
 }
 
 /** Calls `done`, never inside the call, when everything that was answered until now is durable. */

@@ -6,8 +6,9 @@
  * Times are ticks of 10 us of the pool's hybrid clock: they never go back along the log, whatever the wall clock did.
  */
 import type { PoolParts } from '../core/parts.ts';
-import { type SegmentReading, visitFrom } from '../core/segment-contents.ts';
-import { frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
+import { type SegmentContents, type SegmentReading, visitFrom } from '../core/segment-contents.ts';
+import { prepareSegment } from '../core/segment-fetch.ts';
+import { addressOf, frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
 import type { SegmentTable } from '../recovery/segment-table.ts';
 
@@ -42,15 +43,34 @@ export class Timeline {
     const segments = this.#parts.segmentById;
     let at = segments.indexOf(segIdOf(frameAddressOf(Math.max(0, cut - 1))) + 1) - 1;
     for (; at >= 0; at -= 1) {
-      let newest: number | undefined;
-      this.#reading.visit(segments.at(at)?.segId ?? 0, (entry, ticks) => {
-        if (entry.position >= cut) return false;
-        newest = ticks;
-        return true;
-      });
+      const segId = segments.at(at)?.segId ?? 0;
+      const newest = newestBefore(this.#reading.contents(segId), segId, cut);
       if (newest !== undefined) return newest;
     }
     return undefined;
+  }
+
+  /** What `cutAt` will ask for is at hand when `done` is called, which is never inside the call. */
+  prepareAt(ticks: number, done: () => void): void {
+    const segments = this.#parts.segmentById;
+    this.#prepare(segments.at(this.#firstToLook(segments, ticks))?.segId, done);
+  }
+
+  /** The same for `ticksBefore`. */
+  prepareBefore(cut: number, done: () => void): void {
+    const segments = this.#parts.segmentById;
+    const at = segments.indexOf(segIdOf(frameAddressOf(Math.max(0, cut - 1))) + 1) - 1;
+    this.#prepare(segments.at(at)?.segId, done);
+  }
+
+  #prepare(segId: number | undefined, done: () => void): void {
+    const { timers } = this.#parts.host;
+    if (segId === undefined) timers.defer(done);
+    else {
+      prepareSegment(this.#parts, this.#reading, segId, () => {
+        timers.defer(done);
+      });
+    }
   }
 
   /** Ids of the segments that hold positions in [from, to). */
@@ -96,6 +116,26 @@ export class Timeline {
     });
     return found;
   }
+}
+
+/** Time of the newest record of the segment before `cut`: only frames are looked at until it is found. */
+function newestBefore(
+  contents: SegmentContents | undefined,
+  segId: number,
+  cut: number,
+): number | undefined {
+  if (contents === undefined) return undefined;
+  let next = 0;
+  let newest: { readonly entry: number; readonly hlcMs: number } | undefined;
+  for (let at = 0; at < contents.frameCount; at += 1) {
+    const { slot, descriptors, hlcMs } = contents.frame(at);
+    const count = Math.min(descriptors, cut - positionOf(addressOf(segId, slot), 0));
+    if (count > 0) newest = { entry: next + count - 1, hlcMs };
+    if (count < descriptors) break;
+    next += descriptors;
+  }
+  if (newest === undefined) return undefined;
+  return newest.hlcMs * ticksPerMs + contents.entry(newest.entry).timeDelta;
 }
 
 /** Whether everything before a header of this time is at most as late as `ticks`: it may be of the same millisecond. */

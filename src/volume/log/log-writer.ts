@@ -57,6 +57,8 @@ export interface LogWriterOptions {
 interface FrameInFlight {
   mutations: Mutation[];
   endAddress: number;
+  /** Time of its header. */
+  hlcMs: number;
   dataAddress: number;
   dataBlocks: number;
   descriptors: number;
@@ -70,6 +72,7 @@ interface FrameInFlight {
 interface WrittenFrame {
   readonly mutations: readonly Mutation[];
   readonly endAddress: number;
+  readonly hlcMs: number;
   readonly needsFlush: boolean;
   readonly finishes: { readonly segId: number; readonly endAddress: number } | undefined;
 }
@@ -104,6 +107,7 @@ export class LogWriter {
   #lastHlcMs = 0;
   #lastHlcCounter = 0;
   #durableThrough: number;
+  #durableHlcMs = 0;
   #isPumpScheduled = false;
   #hasFailed = false;
   #bytesLogged = 0;
@@ -119,6 +123,7 @@ export class LogWriter {
     this.#frames = Array.from({ length: ringSlotCount }, () => ({
       mutations: [],
       endAddress: 0,
+      hlcMs: 0,
       dataAddress: 0,
       dataBlocks: 0,
       descriptors: 0,
@@ -149,6 +154,11 @@ export class LogWriter {
   /** Newest time given to a frame, milliseconds. */
   get lastHlcMs(): number {
     return this.#lastHlcMs;
+  }
+
+  /** Time of the newest durable frame: its records are no earlier. 0 = there was none since the pool was opened. */
+  get durableHlcMs(): number {
+    return this.#durableHlcMs;
   }
 
   /** Queues a mutation; it is committed with others of this turn, or sooner. */
@@ -253,7 +263,7 @@ export class LogWriter {
       blockCrcOffset(frame.descriptors),
       frame.dataBlocks,
     );
-    const { mutations, finishes, endAddress, needsFlush } = frame;
+    const { mutations, finishes, endAddress, hlcMs, needsFlush } = frame;
     frame.mutations = [];
     frame.finishes = undefined;
     if (needsFlush) this.#awaitedCount += 1;
@@ -261,6 +271,7 @@ export class LogWriter {
     this.#writtenFrames.push({
       mutations: whoWaits(mutations),
       endAddress,
+      hlcMs,
       needsFlush,
       finishes,
     });
@@ -272,6 +283,7 @@ export class LogWriter {
     const { mutations, finishes } = frame;
     if (frame.needsFlush) this.#awaitedCount -= 1;
     this.#durableThrough = frame.endAddress;
+    this.#durableHlcMs = frame.hlcMs;
     // Before anyone is answered: whoever reads the log then must know where the segment before ends.
     if (finishes !== undefined) {
       this.#options.events.segmentFinished(finishes.segId, finishes.endAddress);
@@ -340,6 +352,7 @@ export class LogWriter {
     frame.dataBlocks = plan.dataBlocks;
     frame.descriptors = plan.descriptors;
     frame.endAddress = address + slots;
+    frame.hlcMs = place.hlcMs;
     const numbers = present(this.#ring.jobs[index], 'job');
     numbers[job.segId] = this.#segId;
     numbers[job.frameAddress] = address;
