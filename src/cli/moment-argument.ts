@@ -12,7 +12,8 @@ export const momentHelp =
 /** The moment that `text` names. Throws CommandFailure `usage` for what cannot be one. */
 export function momentArgument(text: string): string {
   if (parseMoment(text) !== undefined) return text;
-  const isName = parseMoment(`snapshot:${text}`) !== undefined;
+  // What begins like an age is more likely a wrong one.
+  const isName = !text.startsWith('-') && parseMoment(`snapshot:${text}`) !== undefined;
   const hint = isName ? `write snapshot:${text} for the snapshot, or ` : 'write ';
   throw usageFailure(`"${text}" names no moment`, `${hint}${momentRule}`);
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { formatCdpDuration, parseCdpWindow } from '../base/cdp-policy.ts';
 import { formatSize } from '../base/units.ts';
+import { count } from '../base/words.ts';
 import type { SpaceOperation } from '../contract/operation.ts';
 import type { Space, SpaceQuestion } from '../contract/space.ts';
 import type { Session } from './command-session.ts';
@@ -80,7 +81,10 @@ function spaceText(result: Space, volume: string | undefined, nowMs: number): st
 function poolText(space: Space, nowMs: number): string {
   return facts([
     ['as of', formatTime(space.computedMs, nowMs)],
-    ['segments', `${formatSize(space.segmentBytes)} in ${space.segmentCount} files, of which`],
+    [
+      'segments',
+      `${formatSize(space.segmentBytes)} in ${count(space.segmentCount, 'file')}, of which`,
+    ],
     ['  held', `${formatSize(space.heldBytes)} by volumes, views, snapshots and undo`],
     [
       '  history',
@@ -203,10 +207,10 @@ function whatIfText({ whatIf }: Space): string[] {
 function windowText({ whatIfWindow }: Space, volume: string | undefined): string[] {
   if (whatIfWindow === undefined) return [];
   const { windowMs, freedBytes } = whatIfWindow;
-  const whose = volume === undefined ? 'windows' : `a window of ${volume}`;
+  const whose = volume === undefined ? 'all windows' : `the window of ${volume}`;
   const what =
     freedBytes === 0
       ? 'nothing that is kept now would be free'
       : `${formatSize(freedBytes)} would be held no longer`;
-  return ['', `with ${whose} of ${formatCdpDuration(windowMs)}: ${what}`];
+  return ['', `with ${formatCdpDuration(windowMs)} as ${whose}: ${what}`];
 }

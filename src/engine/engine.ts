@@ -21,6 +21,7 @@ import { jsonLog } from '../telemetry/log.ts';
 import type { StoreSettings } from '../volume/limits.ts';
 import { lockPool } from '../volume/pool-lock.ts';
 import { type OpenedPool, openPool } from '../volume/pool-open.ts';
+import { newCdp } from './cdp-handlers.ts';
 import { PoolExports } from './exports.ts';
 import { engineHandlers } from './handlers.ts';
 import { IscsiFront } from './iscsi-front.ts';
@@ -97,7 +98,7 @@ async function createFirstVolume(opened: OpenedPool, settings: EngineSettings): 
   const { firstVolume } = settings;
   if (firstVolume === undefined || !opened.pool.isUntouched) return;
   await new Promise<void>((resolve, reject) => {
-    opened.pool.volumeCreate(firstVolume, (outcome) => {
+    opened.pool.volumeCreate({ ...firstVolume, ...newCdp({}) }, (outcome) => {
       if (outcome.ok) resolve();
       else reject(outcome.error);
     });

@@ -185,7 +185,9 @@ export class PoolHistory {
       }
       this.resolve(name, from, (start) => {
         if (!start.ok && start.error.code !== ErrorCode.notFound) done(start);
-        else {
+        else if (start.ok && start.value.moment.cut > end.value.moment.cut) {
+          done(failure(notBefore(from, to)));
+        } else {
           const moments = { start: start.ok ? start.value : undefined, end: end.value };
           this.#rate(options, moments, progress, done);
         }
@@ -291,5 +293,13 @@ function checkRate(bucketCount: number, gapsMax: number): void {
     ErrorCode.invalid,
     `a rate of change has 1 to ${rateBucketsMax} buckets and at most ${quietGapsMax} quiet gaps`,
     'Ask for fewer.',
+  );
+}
+
+function notBefore(from: string, to: string): OperationError {
+  return new OperationError(
+    ErrorCode.invalid,
+    `${from} is not before ${to}`,
+    'Name the earlier moment first.',
   );
 }

@@ -8,19 +8,21 @@ import { benchIscsi } from './iscsi.ts';
 import { benchMark } from './mark.ts';
 import { benchNbd } from './nbd.ts';
 import type { Transport } from './peers.ts';
+import { benchReads } from './reads.ts';
 import { benchRecovery } from './recovery.ts';
 import { benchScale } from './scale.ts';
 import { benchSegments } from './segments.ts';
 import { benchSnapshots } from './snapshots.ts';
 import { compareSuites } from './suites.ts';
 
-const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|mark|segments|cleaner|scale|day|flame [options]
+const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|reads|mark|segments|cleaner|scale|day|flame [options]
 
   nbd              beside nbdkit, qemu-nbd and nbd-server, with the ratios to the goals
   iscsi            beside tgt with its write cache on and off
   suites           libiscsi's test suites on tidemark and on tgt, as a table
   snapshots        what 10,000 snapshots of one volume cost
   recovery         time and memory to open a pool after kill -9, per GiB of log
+  reads            CPU of reads with and without the check of each block's checksum
   mark             time and memory of a pass that finds out which blocks can be reached, per GiB of log
   cleaner          write amplification of a real pool's cleaner, beside the reference
   flame            flame graphs of the engine during one job of nbd
@@ -100,6 +102,9 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   },
   recovery: async () => {
     await benchRecovery({ rounds, logGiB: Number(values['log-gib']) });
+  },
+  reads: async () => {
+    await benchReads({ rounds, folder: values.folder });
   },
   mark: async () => {
     await benchMark({ rounds, logGiB: Number(values['log-gib']), folder: values.folder });

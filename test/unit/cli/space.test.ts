@@ -49,9 +49,9 @@ describe('tidemark space', () => {
 
   it('says what shorter windows would free', async () => {
     const { out } = await world.tidemark('space --what-if window=14d');
-    expect(out).toContain('\nwith windows of 14d: nothing that is kept now would be free\n');
+    expect(out).toContain('\nwith 14d as all windows: nothing that is kept now would be free\n');
     expect((await world.tidemark('space lun0 --what-if window=0')).out).toContain(
-      '\nwith a window of lun0 of 0: 32 KiB would be held no longer\n',
+      '\nwith 0 as the window of lun0: 32 KiB would be held no longer\n',
     );
     expect(await world.tidemark('space --what-if window=unlimited')).toMatchObject({
       code: 2,

@@ -145,6 +145,14 @@ describe('past moments', () => {
     }
     const lengths = rate.gaps.map((gap) => gap.toMs - gap.fromMs);
     expect(lengths).toEqual(lengths.toSorted((left, right) => right - left));
+    const reversed = ask<Rate>((done) => {
+      const options = { volume: 'a', from: 'now', to: from, bucketCount: 7, gapsMax: 3 };
+      pool.history.rate(options, () => undefined, done);
+    });
+    await expect(reversed).rejects.toMatchObject({
+      code: 'invalid',
+      message: `now is not before ${from}`,
+    });
   });
 
   it('are opened under a name that stays right', async () => {
