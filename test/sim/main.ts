@@ -59,39 +59,54 @@ function explorePrograms(name: string, seed: number): string {
   return `program ${name}, seed ${seed}: ${result.points} points, ${result.recoveries} recoveries`;
 }
 
-function randomRun(seed: number): string {
-  const options = { seed, ...(values.verbose ? { trace } : {}) };
-  if (values.kind === 'rot') return `rot, seed ${seed}: ${rotRun(options)}`;
-  if (values.kind === 'fault') {
+interface RunOptions {
+  readonly seed: number;
+  readonly trace?: (line: string) => void;
+}
+
+/** What a run of each kind says of itself. */
+const kinds: Readonly<Record<string, (options: RunOptions) => string>> = {
+  long: (options) => {
+    const { lives, operations } = longRun(options);
+    return `${lives} lives, ${operations} operations`;
+  },
+  rot: (options) => rotRun(options),
+  fault: (options) => {
     const { lives, stops } = faultRun(options);
-    return `faults, seed ${seed}: ${lives} lives, ${stops} stops`;
-  }
-  if (values.kind === 'full') {
+    return `${lives} lives, ${stops} stops`;
+  },
+  full: (options) => {
     const { lives, full, relieved } = fullRun(options);
-    return `full pools, seed ${seed}: ${lives} lives, ${full} full, ${relieved} relieved`;
-  }
-  if (values.kind === 'views') {
+    return `${lives} lives, ${full} full, ${relieved} relieved`;
+  },
+  views: (options) => {
     const { lives, operations, crashes } = viewRun(options);
-    return `views, seed ${seed}: ${lives} lives, ${operations} operations, ${crashes} crashes`;
-  }
-  if (values.kind === 'history') {
+    return `${lives} lives, ${operations} operations, ${crashes} crashes`;
+  },
+  history: (options) => {
     const { lives, steps, comparisons } = historyRun(options);
-    return `history, seed ${seed}: ${lives} lives, ${steps} steps, ${comparisons} comparisons`;
-  }
-  if (values.kind === 'openings') {
+    return `${lives} lives, ${steps} steps, ${comparisons} comparisons`;
+  },
+  openings: (options) => {
     const { lives, known } = openingRun(options);
-    return `openings, seed ${seed}: ${lives} lives, ${known} by the manifest`;
-  }
-  if (values.kind === 'windows') {
+    return `${lives} lives, ${known} by the manifest`;
+  },
+  windows: (options) => {
     const { lives, opened, refused } = windowRun(options);
-    return `windows, seed ${seed}: ${lives} lives, ${opened} opened, ${refused} refused`;
-  }
-  if (values.kind === 'clean') {
+    return `${lives} lives, ${opened} opened, ${refused} refused`;
+  },
+  clean: (options) => {
     const { lives, passes, packs, crashes } = cleanRun(options);
-    return `cleaning, seed ${seed}: ${lives} lives, ${passes} passes, ${packs} packs, ${crashes} crashes in them`;
+    return `${lives} lives, ${passes} passes, ${packs} packs, ${crashes} crashes in them`;
+  },
+};
+
+function randomRun(seed: number): string {
+  const run = kinds[values.kind];
+  if (run === undefined) {
+    throw new Error(`no kind ${values.kind}; there are ${Object.keys(kinds).join(', ')}`);
   }
-  const { lives, operations } = longRun(options);
-  return `seed ${seed}: ${lives} lives, ${operations} operations`;
+  return `${values.kind}, seed ${seed}: ${run({ seed, ...(values.verbose ? { trace } : {}) })}`;
 }
 
 const first = Number(values.seed);
