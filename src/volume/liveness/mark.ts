@@ -189,7 +189,7 @@ export class LivenessMark {
     ]);
     return {
       line,
-      pins: Float64Array.from(pins),
+      pins,
       windowFrom,
       windowTo,
       resizes: Float64Array.from(sizes),

@@ -28,7 +28,7 @@ export interface LineRetention {
   /** Everything of the parent before this position belongs to the line; the parent has a pin there. */
   readonly forkPosition: number;
   /** Ascending cuts, each once. */
-  readonly pins: readonly number[];
+  readonly pins: Float64Array;
   /** Every state from this cut on is kept ... */
   readonly windowFrom: number;
   /** ... up to this one; Infinity for a line that is being written (its head). Less than `windowFrom`: there is no window. */
@@ -36,7 +36,8 @@ export interface LineRetention {
 }
 
 interface Building {
-  readonly pins: Set<number>;
+  /** In any order, and perhaps more than once. */
+  readonly pins: number[];
   windowFrom: number;
   windowTo: number;
 }
@@ -67,10 +68,15 @@ function keepVolume(kept: KeptLines, volume: VolumeState): void {
 
 function keepPins(kept: KeptLines, { pins, history, line }: VolumeState): void {
   let span = 0;
+  let cuts: number[] | undefined;
   for (const { cut } of pins) {
     // The line in which the volume was before the cut: both lists are in order.
-    while ((history[span + 1]?.fromPosition ?? cut) < cut) span += 1;
-    kept.pin(history[span]?.line ?? line, cut);
+    while ((history[span + 1]?.fromPosition ?? cut) < cut) {
+      span += 1;
+      cuts = undefined;
+    }
+    cuts ??= kept.pinsOf(history[span]?.line ?? line);
+    cuts.push(cut);
   }
 }
 
@@ -78,7 +84,12 @@ class KeptLines {
   readonly #byLine = new Map<number, Building>();
 
   pin(line: number, cut: number): void {
-    this.#of(line).pins.add(cut);
+    this.#of(line).pins.push(cut);
+  }
+
+  /** Where more pins of a line go. */
+  pinsOf(line: number): number[] {
+    return this.#of(line).pins;
   }
 
   /** A line belongs to one volume, and to one stretch of its history: it has one window. */
@@ -96,7 +107,7 @@ class KeptLines {
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
       const { parentLine, forkPosition } = catalogue.line(id);
       const { pins, windowFrom, windowTo } = this.#of(id);
-      const cuts = [...pins].sort((left, right) => left - right);
+      const cuts = ascending(pins);
       found.push({ line: id, parentLine, forkPosition, pins: cuts, windowFrom, windowTo });
       if (parentLine === 0) continue;
       if (!this.#byLine.has(parentLine)) insert(open, parentLine);
@@ -108,10 +119,23 @@ class KeptLines {
   #of(line: number): Building {
     const known = this.#byLine.get(line);
     if (known !== undefined) return known;
-    const building = { pins: new Set<number>(), windowFrom: 0, windowTo: -1 };
+    const building = { pins: [], windowFrom: 0, windowTo: -1 };
     this.#byLine.set(line, building);
     return building;
   }
+}
+
+/** Each once, in order. There may be hundreds of thousands, and they are nearly in order: this takes 10 ns each. */
+function ascending(numbers: readonly number[]): Float64Array {
+  const sorted = new Float64Array(numbers);
+  if (sorted.some((number, index) => number < (sorted[index - 1] ?? number))) sorted.sort();
+  let count = 0;
+  for (const number of sorted) {
+    if (count > 0 && sorted[count - 1] === number) continue;
+    sorted[count] = number;
+    count += 1;
+  }
+  return sorted.slice(0, count);
 }
 
 /** Into ascending numbers. */

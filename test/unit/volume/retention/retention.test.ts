@@ -61,7 +61,14 @@ test('a volume keeps every state of its line, its snapshots are pins', () => {
     { kind: 'snap', line: 1, volumeUuid: id(1), uuid: id(9), name: 's', createdMs: 0 },
   ]);
   expect(retentionOf(catalogue, [])).toEqual([
-    { line: 1, parentLine: 0, forkPosition: 0, pins: [at(20)], windowFrom: 0, windowTo: Infinity },
+    {
+      line: 1,
+      parentLine: 0,
+      forkPosition: 0,
+      pins: new Float64Array([at(20)]),
+      windowFrom: 0,
+      windowTo: Infinity,
+    },
   ]);
 });
 
@@ -76,7 +83,7 @@ test('a line that was left keeps its states up to there, and is pinned where oth
       line: 1,
       parentLine: 0,
       forkPosition: 0,
-      pins: [12345, at(20)],
+      pins: new Float64Array([12345, at(20)]),
       windowFrom: 0,
       windowTo: at(20),
     },
@@ -84,11 +91,18 @@ test('a line that was left keeps its states up to there, and is pinned where oth
       line: 2,
       parentLine: 1,
       forkPosition: 12345,
-      pins: [54321],
+      pins: new Float64Array([54321]),
       windowFrom: 0,
       windowTo: Infinity,
     },
-    { line: 3, parentLine: 2, forkPosition: 54321, pins: [], windowFrom: 0, windowTo: Infinity },
+    {
+      line: 3,
+      parentLine: 2,
+      forkPosition: 54321,
+      pins: new Float64Array([]),
+      windowFrom: 0,
+      windowTo: Infinity,
+    },
   ]);
 });
 
@@ -102,8 +116,8 @@ test('of a volume that was deleted only what views began with is kept, through l
   ]);
   const none = { windowFrom: 0, windowTo: -1 };
   expect(retentionOf(catalogue, []).slice(0, 2)).toEqual([
-    { line: 1, parentLine: 0, forkPosition: 0, pins: [777, 12345], ...none },
-    { line: 2, parentLine: 1, forkPosition: 12345, pins: [54321], ...none },
+    { line: 1, parentLine: 0, forkPosition: 0, pins: new Float64Array([777, 12345]), ...none },
+    { line: 2, parentLine: 1, forkPosition: 12345, pins: new Float64Array([54321]), ...none },
   ]);
   catalogue.apply({ kind: 'vol-delete', line: 3, uuid: id(3) }, at(90));
   catalogue.apply({ kind: 'vol-delete', line: 4, uuid: id(4) }, at(91));
@@ -119,7 +133,7 @@ test('a lease is a pin, also on a line of which nothing else is kept', () => {
   expect(
     retentionOf(catalogue, [{ line: 2, cut: 40 }]).map(({ line, pins }) => ({ line, pins })),
   ).toEqual([
-    { line: 1, pins: [12345] },
-    { line: 2, pins: [40] },
+    { line: 1, pins: new Float64Array([12345]) },
+    { line: 2, pins: new Float64Array([40]) },
   ]);
 });
