@@ -5,8 +5,8 @@ export const retentionLimits = {
   /** Records of one frame may be later than its header says by 0.66 s, and the wall clock is ahead of the pool's by 2 ms at most. */
   anchorMarginMs: 5,
   segmentMarginMs: 700,
-  /** Pins that are looked through, and removed, at once. */
-  pinsLookedAtMax: 100_000,
+  /** Pins that are looked through at once (40 ns each, twice), and removed. Those of other volumes wait for the next look. */
+  pinsLookedAtMax: 20_000,
   unpinsAtOnceMax: 8000,
   /** Of a lock: a hundred years. */
   lockMsMax: 100 * 366 * 86_400_000,

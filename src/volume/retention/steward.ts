@@ -13,6 +13,7 @@
  * 3. Nothing is logged for a volume that did not change (but once after each opening: what it did before nobody has looked at).
  * 4. Time comes from the pool's clock, which never goes back; age from one that does not jump ahead either.
  */
+import { present } from '../../base/assert.ts';
 import { success } from '../../base/errors.ts';
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
@@ -69,6 +70,8 @@ export class RetentionSteward {
   readonly #anchors = new Anchors();
   readonly #notes = new WeakMap<VolumeState, Notes>();
   #timer: Timer | undefined;
+  /** Index of the volume whose pins are looked through first. */
+  #thinFrom = 0;
   #isDeciding = false;
   /** Horizons move however small the step is. */
   #isUrgent = false;
@@ -255,14 +258,22 @@ export class RetentionSteward {
     const unpinned: UnpinnedState[] = [];
     const moves: HorizonMove[] = [];
     let room: number = limits.pinsLookedAtMax;
-    for (const volume of this.#operator.parts.catalogue.volumes()) {
+    const volumes = this.#operator.parts.catalogue.volumes();
+    let next: number | undefined;
+    for (let at = 0; at < volumes.length; at += 1) {
+      const index = (this.#thinFrom + at) % volumes.length;
+      const volume = present(volumes[index], 'volume');
       const { policy, pins } = volume;
       if (this.#isPinned(volume, times)) pinned.push(volume);
       const move = this.#moveOf(volume, times);
       if (move !== undefined) moves.push(move);
       const notes = this.#notesOf(volume);
       const isFull = room <= 0 || unpinned.length >= limits.unpinsAtOnceMax;
-      if (pins.length === 0 || times.ageMs < notes.thinMs || isFull) continue;
+      if (pins.length === 0 || times.ageMs < notes.thinMs) continue;
+      if (isFull) {
+        next ??= index;
+        continue;
+      }
       room -= pins.length;
       const old = expiredPins(pins, policy, times.ageMs);
       unpinned.push(...old.map(({ cut }) => this.#stateAt(volume, cut)));
@@ -270,6 +281,8 @@ export class RetentionSteward {
         notes.thinMs = times.ageMs + Math.max(this.#stepMs, policy.tiers[0]?.everyMs ?? 0);
       }
     }
+    // Those that there was no room for come first the next time.
+    if (isFinal || unpinned.length === 0) this.#thinFrom = next ?? this.#thinFrom;
     return { pinned, unpinned, moves };
   }
 
