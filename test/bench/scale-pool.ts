@@ -171,7 +171,9 @@ function putBefore(folder: string, poolUuid: Uint8Array, count: number): void {
       digest,
     });
   }
-  rows.push({ ...real, previousSegId: count, previousTag: digest.subarray(0, 8) });
+  const { segId, epoch, hlcMs, endSlot, entryCount } = real;
+  const described = { segId, epoch, hlcMs, endSlot, entryCount, digest: real.digest };
+  rows.push({ ...described, previousSegId: count, previousTag: digest.subarray(0, 8) });
   manifest.apply([], rows);
   database.transaction(() => {
     putRuns(folder, manifest, count);

@@ -135,6 +135,10 @@ export class SparseDisk implements Disk {
     return names.map((path) => path.slice(prefix.length)).sort();
   }
 
+  visitNames(folder: string, visit: (name: string) => void): void {
+    for (const name of this.list(folder)) visit(name);
+  }
+
   sizeOf(path: string): number {
     return this.#files.get(path)?.sizeBytes ?? 0;
   }

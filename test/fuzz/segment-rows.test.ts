@@ -35,11 +35,16 @@ const groups = fc.integer({ min: 0, max: 2 ** 22 - 1 }).chain((group) =>
 );
 
 function plain(rows: readonly SegmentRow[] | undefined): unknown {
-  return rows?.map((row) => ({
-    ...row,
-    previousTag: [...row.previousTag],
-    digest: [...row.digest],
-  }));
+  return rows?.map((row) => [
+    row.segId,
+    row.epoch,
+    row.hlcMs,
+    row.endSlot,
+    row.entryCount,
+    row.previousSegId,
+    [...row.previousTag],
+    [...row.digest],
+  ]);
 }
 
 describe('rows of segments', () => {

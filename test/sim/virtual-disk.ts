@@ -148,6 +148,10 @@ export class VirtualDisk implements Disk {
     return this.image.list(name);
   }
 
+  visitNames(folder: string, visit: (name: string) => void): void {
+    for (const name of this.list(folder)) visit(name);
+  }
+
   makeFolder(folder: string): void {
     const name = normalPath(folder);
     if (this.image.hasFolder(name)) return;

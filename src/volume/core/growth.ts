@@ -104,12 +104,12 @@ function samplesOfLog(parts: GrowthParts, nowMs: number, storedBytes: number): S
     timesMs.push(nowMs - ageMs);
   }
   const samples: Sample[] = [];
-  const segments = [...parts.segmentById.values()];
-  let at = segments.length - 1;
+  const { segmentById } = parts;
+  let at = segmentById.size - 1;
   let bytes = storedBytes;
   for (const timeMs of timesMs) {
     for (; at >= 0; at -= 1) {
-      const segment = segments[at];
+      const segment = segmentById.at(at);
       if (segment === undefined || segment.hlcMs <= timeMs) break;
       bytes -= Math.max(0, segment.endAddress - addressOf(segment.segId, 0)) * slotSizeBytes;
     }

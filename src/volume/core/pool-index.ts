@@ -26,10 +26,10 @@ export function openPoolIndex(
 ): PoolIndex {
   const { host, settings, seeds, segmentById, catalogue } = parts;
   const runs = new RunSet(settings.runFanOut);
-  for (const name of host.disk.list(runFolder)) {
+  host.disk.visitNames(runFolder, (name) => {
     const place = runPlaceOf(name);
     if (place !== undefined) runs.add(place);
-  }
+  });
   const reader = new RunReader({
     disk: host.disk,
     seeds,

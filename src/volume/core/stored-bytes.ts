@@ -8,11 +8,13 @@
  * A segment that the log has left counts in full with its footer, whatever of it was written: the file is that long. Files
  * that wait to be written (ready segments, leftovers) do not count: they are what the next writes go into.
  */
-import { DiskError } from '../../base/ports.ts';
+import { present } from '../../base/assert.ts';
+import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerSizeBytes } from '../format/footer.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import { runName, runPath } from '../index/run-path.ts';
+import type { LogWriter } from '../log/log-writer.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
 import type { StoredBytes } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
@@ -28,15 +30,22 @@ export interface RunList {
   places(): readonly RunPlace[];
 }
 
-/** Which segments lie in packs. */
+/** Which segments lie in packs: those that do stay in one or another, and new ones come last. */
 export interface PackList {
   /** Bytes of all packs. */
   readonly packedBytes: number;
   find(segId: number): unknown;
+  segIds(): Iterable<number>;
 }
 
+/** What it needs of the pool. */
+type CountedParts = Pick<PoolParts, 'segmentById' | 'settings'> & {
+  readonly host: { readonly disk: Pick<Disk, 'sizeOf'> };
+  readonly writer: { readonly log: Pick<LogWriter, 'place'> } | undefined;
+};
+
 export class StoredCount {
-  readonly #parts: PoolParts;
+  readonly #parts: CountedParts;
   readonly #runs: RunList;
   readonly #packs: PackList;
   readonly #segmentBytes: number;
@@ -47,10 +56,22 @@ export class StoredCount {
   #openedSince = 0;
   /** What the count is of; when it is the same nothing has to be counted again. */
   #countedState = '';
+  /** Sealed segments from the first on, all that were counted, whether packed or not; and their bytes. */
+  #sealedCount = 0;
+  #sealedBytes = 0;
+  /** Packed segments that were seen, those of them that were not sealed then, and what of `#sealedBytes` the others have: no files. */
+  #packedCount = 0;
+  #newPacked: number[] = [];
+  #packedBytes = 0;
+  /** Bytes of all packs when that was looked at. */
+  #packedState = -1;
   #runBytesByName = new Map<string, number>();
+  #runBytes = 0;
   #runsVersion = -1;
+  /** Runs whose size is not known yet. */
+  #newRuns: RunPlace[] = [];
 
-  constructor(parts: PoolParts, { runs, packs }: { runs: RunList; packs: PackList }) {
+  constructor(parts: CountedParts, { runs, packs }: { runs: RunList; packs: PackList }) {
     this.#parts = parts;
     this.#runs = runs;
     this.#packs = packs;
@@ -80,14 +101,15 @@ export class StoredCount {
   count(): void {
     if (this.#openedSince === 0 && this.#countedState === this.#state) return;
     const segments = this.#segments();
-    const runBytes = this.#runBytes();
+    this.#lookUpRuns();
+    const runBytes = this.#runBytes;
     const manifestBytes = this.#manifestBytes();
     const packBytes = this.#packs.packedBytes;
     this.#counted = { segmentBytes: segments.bytes, packBytes, runBytes, manifestBytes };
     this.#countedTotal = segments.bytes + packBytes + runBytes + manifestBytes;
     this.#openedSince = 0;
     // Footers and sizes of runs that are still to come are counted next time.
-    const isComplete = segments.isSealed && this.#runsVersion === this.#runs.version;
+    const isComplete = segments.isSealed && this.#newRuns.length === 0;
     this.#countedState = isComplete ? this.#state : '';
   }
 
@@ -96,41 +118,85 @@ export class StoredCount {
     return `${size} ${this.#packs.packedBytes} ${this.#runs.version}`;
   }
 
-  /** Segments with files of their own, but the one that is being written. */
+  /**
+   * Segments with files of their own, but the one that is being written. What is sealed is counted once: of a pool of many TiB only
+   * what was added or packed since is looked at.
+   */
   #segments(): { readonly bytes: number; readonly isSealed: boolean } {
     const { segmentById, writer } = this.#parts;
     const current = writer?.log.place.segId;
-    let bytes = 0;
+    for (; ; this.#sealedCount += 1) {
+      const segment = segmentById.at(this.#sealedCount);
+      if (segment?.isSealed !== true) break;
+      this.#sealedBytes += this.#bytesOf(segment);
+    }
+    this.#countPacked();
+    let bytes = this.#sealedBytes - this.#packedBytes;
     let isSealed = true;
-    for (const segment of segmentById.values()) {
+    for (let index = this.#sealedCount; index < segmentById.size; index += 1) {
+      const segment = present(segmentById.at(index), 'segment of the table');
       if (segment.segId === current || this.#packs.find(segment.segId) !== undefined) continue;
-      bytes += this.#segmentBytes + footerBytesOf(segment, this.#segmentBytes);
-      if (segment.crcPlace === undefined) isSealed = false;
+      bytes += this.#bytesOf(segment);
+      if (!segment.isSealed) isSealed = false;
     }
     return { bytes, isSealed };
   }
 
-  #runBytes(): number {
-    if (this.#runsVersion !== this.#runs.version) this.#lookUpRuns();
-    let bytes = 0;
-    for (const each of this.#runBytesByName.values()) bytes += each;
-    return bytes;
+  /** Takes those off that were packed since: of what was counted as sealed, the others wait for that. */
+  #countPacked(): void {
+    if (this.#packedState !== this.#packs.packedBytes) this.#notePacked();
+    const end = this.#parts.segmentById.segIdAt(this.#sealedCount);
+    const waiting = this.#newPacked;
+    this.#newPacked = [];
+    for (const segId of waiting) {
+      const segment = this.#parts.segmentById.get(segId);
+      if (end > 0 && segId >= end) this.#newPacked.push(segId);
+      else if (segment !== undefined) this.#packedBytes += this.#bytesOf(segment);
+    }
+  }
+
+  #notePacked(): void {
+    this.#packedState = this.#packs.packedBytes;
+    let index = 0;
+    for (const segId of this.#packs.segIds()) {
+      if (index >= this.#packedCount) this.#newPacked.push(segId);
+      index += 1;
+    }
+    this.#packedCount = index;
+  }
+
+  #bytesOf(segment: SegmentState): number {
+    return this.#segmentBytes + footerBytesOf(segment, this.#segmentBytes);
   }
 
   /** A run never changes once it has its name; sizes of many that are new are looked up a part at a time. */
   #lookUpRuns(): void {
     const { version } = this.#runs;
+    if (this.#runsVersion !== version) this.#noteRuns();
+    this.#runsVersion = version;
+    for (const place of this.#newRuns.splice(0, runsPerCount)) {
+      const size = this.#sizeOf(runPath(place));
+      if (size === undefined) continue;
+      this.#runBytesByName.set(runName(place), size);
+      this.#runBytes += size;
+    }
+  }
+
+  /** Keeps the sizes of the runs that are still there. */
+  #noteRuns(): void {
     const known = this.#runBytesByName;
-    const found = new Map<string, number>();
-    let left = runsPerCount;
+    this.#runBytesByName = new Map();
+    this.#runBytes = 0;
+    this.#newRuns = [];
     for (const place of this.#runs.places()) {
       const name = runName(place);
-      const size = known.get(name) ?? (left > 0 ? this.#sizeOf(runPath(place)) : undefined);
-      if (!known.has(name)) left -= 1;
-      if (size !== undefined) found.set(name, size);
+      const size = known.get(name);
+      if (size === undefined) this.#newRuns.push(place);
+      else {
+        this.#runBytesByName.set(name, size);
+        this.#runBytes += size;
+      }
     }
-    this.#runBytesByName = found;
-    this.#runsVersion = left >= 0 ? version : -1;
   }
 
   #manifestBytes(): number {

@@ -113,25 +113,56 @@ export function decodeRowGroup(
   const rows: SegmentRow[] = [];
   let before = first - 1;
   for (let index = 0; index < count; index += 1) {
-    const row = decodeRow(found, view, headBytes + index * rowBytes);
-    if (row.segId <= before || rowGroupOf(row.segId) !== group || row.segId >= segIdEnd) {
-      return undefined;
-    }
-    before = row.segId;
+    const row = new EncodedRow(found, view, headBytes + index * rowBytes);
+    const { segId } = row;
+    if (segId <= before || rowGroupOf(segId) !== group || segId >= segIdEnd) return undefined;
+    before = segId;
     rows.push(row);
   }
   return rows;
 }
 
-function decodeRow(found: Uint8Array, view: DataView, at: number): SegmentRow {
-  return {
-    segId: rowLayout.segId.get(view, at),
-    epoch: rowLayout.epoch.get(view, at),
-    hlcMs: rowLayout.hlcMs.get(view, at),
-    endSlot: rowLayout.endSlot.get(view, at),
-    entryCount: rowLayout.entryCount.get(view, at),
-    previousSegId: rowLayout.previousSegId.get(view, at),
-    previousTag: rowLayout.previousTag.get(found, at),
-    digest: rowLayout.digest.get(found, at),
-  };
+/** A row where it lies, decoded as it is asked: opening reads hundreds of thousands, and of each only a part. */
+class EncodedRow implements SegmentRow {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #at: number;
+
+  constructor(found: Uint8Array, view: DataView, at: number) {
+    this.#bytes = found;
+    this.#view = view;
+    this.#at = at;
+  }
+
+  get segId(): number {
+    return rowLayout.segId.get(this.#view, this.#at);
+  }
+
+  get epoch(): number {
+    return rowLayout.epoch.get(this.#view, this.#at);
+  }
+
+  get hlcMs(): number {
+    return rowLayout.hlcMs.get(this.#view, this.#at);
+  }
+
+  get endSlot(): number {
+    return rowLayout.endSlot.get(this.#view, this.#at);
+  }
+
+  get entryCount(): number {
+    return rowLayout.entryCount.get(this.#view, this.#at);
+  }
+
+  get previousSegId(): number {
+    return rowLayout.previousSegId.get(this.#view, this.#at);
+  }
+
+  get previousTag(): Uint8Array {
+    return rowLayout.previousTag.get(this.#bytes, this.#at);
+  }
+
+  get digest(): Uint8Array {
+    return rowLayout.digest.get(this.#bytes, this.#at);
+  }
 }

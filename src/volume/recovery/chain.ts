@@ -12,6 +12,7 @@ import type { Seeds } from '../format/checksum.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
+import { SegIds } from './seg-ids.ts';
 import { SegmentSource } from './segment-source.ts';
 
 /** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
@@ -45,8 +46,8 @@ export interface SegmentPlaces {
 /** Segments that need not be read: they are the log up to `last`. */
 interface KnownSegments {
   readonly size: number;
-  has(segId: number): boolean;
-  last(): { readonly segId: number } | undefined;
+  /** The id at an index of the log; 0 behind the last. */
+  segIdAt(index: number): number;
 }
 
 /**
@@ -60,25 +61,20 @@ export function findChain(
   { voidEpoch, known }: { readonly voidEpoch: number; readonly known: KnownSegments | undefined },
 ): Chain {
   const { containers } = places;
-  const files = filesOf(places.disk);
-  const ids = [...new Set([...files, ...containers.segIds()])];
-  ids.sort((left, right) => left - right);
-  const { headers, errors, knownThere } = readHeaders(ids, containers, {
-    segmentSlots,
-    seeds,
-    known,
-  });
+  const { ids, orphanIds } = idsOf(places);
+  const { unknownIds, knownThere } = splitKnown(ids, known);
+  const { headers, errors } = readHeaders(unknownIds, containers, { segmentSlots, seeds });
   const faults: string[] = [];
   const epochEnd = voidEpoch === 0 ? Number.POSITIVE_INFINITY : voidEpoch;
   const counting = [...headers].filter(([, { epoch }]) => epoch < epochEnd);
-  const knownSegId = known?.last()?.segId ?? 0;
+  const knownSegId = known === undefined ? 0 : known.segIdAt(known.size - 1);
   const links = linkBackwards(new Map(counting), knownSegId, faults);
   const missing = (known?.size ?? 0) - knownThere;
   if (missing > 0) faults.push(`${missing} segments are missing`);
   const inChain = new Set(links.map((link) => link.segId));
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
-  const named = [inChain, headers, errors, ...(known === undefined ? [] : [known])];
-  const unusedIds = ids.filter(
+  const named = [inChain, headers, errors];
+  const unusedIds = unknownIds.filter(
     (segId) =>
       containers.find(segId) === undefined && named.every((segments) => !segments.has(segId)),
   );
@@ -92,7 +88,6 @@ export function findChain(
   faults.push(...lostFaults(strays));
   const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
   const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
-  const orphanIds = files.filter((segId) => containers.find(segId) !== undefined);
   const leftoverIds = [...unusedIds, ...orphanIds];
   return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
 }
@@ -117,29 +112,52 @@ function lostFaults(strays: readonly Stray[]): string[] {
     );
 }
 
-/** The headers of the segments that are not known, and of which the disk refused to read them. */
+/** All segments that there are, by ascending id; and those with a file that are in a pack, too. */
+function idsOf({ disk, containers }: SegmentPlaces): {
+  readonly ids: Uint32Array;
+  readonly orphanIds: readonly number[];
+} {
+  const found = new SegIds();
+  const orphanIds: number[] = [];
+  disk.visitNames(segmentFolder, (name) => {
+    const segId = segIdOfName(name);
+    if (segId === undefined) return;
+    found.add(segId);
+    if (containers.find(segId) !== undefined) orphanIds.push(segId);
+  });
+  for (const segId of containers.segIds()) found.add(segId);
+  return { ids: found.sorted(), orphanIds: orphanIds.sort((left, right) => left - right) };
+}
+
+/** Which of the ids are not known, and how many of the known ones are among them. */
+function splitKnown(
+  ids: Uint32Array,
+  known: KnownSegments | undefined,
+): { readonly unknownIds: readonly number[]; readonly knownThere: number } {
+  if (known === undefined) return { unknownIds: [...ids], knownThere: 0 };
+  const unknownIds: number[] = [];
+  let next = 0;
+  let knownThere = 0;
+  for (const segId of ids) {
+    while (next < known.size && known.segIdAt(next) < segId) next += 1;
+    if (next < known.size && known.segIdAt(next) === segId) knownThere += 1;
+    else unknownIds.push(segId);
+  }
+  return { unknownIds, knownThere };
+}
+
+/** The headers of segments, and of which the disk refused to read them. */
 function readHeaders(
   ids: readonly number[],
   containers: Containers,
-  options: {
-    readonly segmentSlots: number;
-    readonly seeds: Seeds;
-    readonly known: KnownSegments | undefined;
-  },
+  { segmentSlots, seeds }: { readonly segmentSlots: number; readonly seeds: Seeds },
 ): {
   readonly headers: ReadonlyMap<number, SegmentHeader>;
   readonly errors: ReadonlyMap<number, string>;
-  readonly knownThere: number;
 } {
-  const { segmentSlots, seeds, known } = options;
   const headers = new Map<number, SegmentHeader>();
   const errors = new Map<number, string>();
-  let knownThere = 0;
   for (const segId of ids) {
-    if (known?.has(segId) === true) {
-      knownThere += 1;
-      continue;
-    }
     const packed = containers.find(segId);
     if (packed !== undefined) {
       const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);
@@ -152,7 +170,7 @@ function readHeaders(
     if (found !== undefined) headers.set(segId, found.header);
     else if (source.headerError !== undefined) errors.set(segId, source.headerError);
   }
-  return { headers, errors, knownThere };
+  return { headers, errors };
 }
 
 /** Segments before the newest one of the log that cannot be read would be missing in it: that is told by the chain. */
@@ -160,15 +178,6 @@ function unreadableFaults(errors: ReadonlyMap<number, string>, newest: number): 
   return [...errors]
     .filter(([segId]) => segId >= newest)
     .map(([segId, error]) => `segment ${segId}: nobody knows what it holds (${error})`);
-}
-
-function filesOf(disk: Disk): number[] {
-  const ids: number[] = [];
-  for (const name of disk.list(segmentFolder)) {
-    const segId = segIdOfName(name);
-    if (segId !== undefined) ids.push(segId);
-  }
-  return ids;
 }
 
 /** From the newest header back to the one behind `knownSegId`. */

@@ -20,9 +20,13 @@ interface Group {
   readonly rows: Uint8Array;
 }
 
-/** What a column of blobs holds. SQLite looks at no checksums: in a damaged page one bit makes text of it, or nothing. */
+/**
+ * What a column of blobs holds; a plain array, of which parts are cheaper than those of a Buffer. SQLite looks at no checksums: in
+ * a damaged page one bit makes text of it, or nothing.
+ */
 function blobOf(found: unknown): Uint8Array {
-  return found instanceof Uint8Array ? found : new Uint8Array(0);
+  if (!(found instanceof Uint8Array)) return new Uint8Array(0);
+  return new Uint8Array(found.buffer, found.byteOffset, found.length);
 }
 
 export class ManifestSegments {
@@ -61,9 +65,7 @@ export class ManifestSegments {
 
   /** Canonical text of all rows. */
   contents(): string {
-    return this.#groups()
-      .map(({ id, rows }) => `${id}:${toHex(rows)}`)
-      .join();
+    return Array.from(this.#groups(), ({ id, rows }) => `${id}:${toHex(rows)}`).join();
   }
 
   /**
@@ -71,13 +73,13 @@ export class ManifestSegments {
    * Throws FormatError for rows of a newer version, SqliteError for a damaged database.
    */
   read(segmentSlots: number, packed: SegmentTable['packed']): SegmentTable | undefined {
-    const groups = this.#groups();
-    const table = new SegmentTable(segmentSlots, packed, groups.length * 128);
+    const count = this.#database.prepare('SELECT COUNT(*) FROM segment_group').pluck().get();
+    const table = new SegmentTable(segmentSlots, packed, Number(count) * 128);
     let before: Pick<SegmentRow, 'segId' | 'digest'> = {
       segId: 0,
       digest: new Uint8Array(digestTagBytes),
     };
-    for (const { id, rows } of groups) {
+    for (const { id, rows } of this.#groups()) {
       const found = decodeRowGroup(id, rows, this.#seeds);
       if (found === undefined) break;
       for (const row of found) {
@@ -89,12 +91,13 @@ export class ManifestSegments {
     return table.size === 0 ? undefined : table;
   }
 
-  #groups(): Group[] {
-    const found = this.#database.prepare('SELECT id, rows FROM segment_group ORDER BY id').all();
-    return found.map((row) => {
+  /** One after the other: all of a large log are tens of megabytes. */
+  *#groups(): Generator<Group> {
+    const found = this.#database.prepare('SELECT id, rows FROM segment_group ORDER BY id');
+    for (const row of found.iterate()) {
       const { id, rows } = row as { id: number; rows: unknown };
-      return { id, rows: blobOf(rows) };
-    });
+      yield { id, rows: blobOf(rows) };
+    }
   }
 
   #rows(group: number): readonly SegmentRow[] {
@@ -116,5 +119,8 @@ export class ManifestSegments {
 function follows(row: SegmentRow, before: Pick<SegmentRow, 'segId' | 'digest'>): boolean {
   if (row.segId <= before.segId || row.previousSegId !== before.segId) return false;
   if (before.segId === 0) return true;
-  return Buffer.compare(row.previousTag, before.digest.subarray(0, digestTagBytes)) === 0;
+  const { previousTag } = row;
+  const { digest } = before;
+  for (let at = 0; at < digestTagBytes; at += 1) if (previousTag[at] !== digest[at]) return false;
+  return true;
 }

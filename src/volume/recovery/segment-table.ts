@@ -172,6 +172,11 @@ export class SegmentTable {
     return index >= 0 && index < this.#size ? this.#row(index) : undefined;
   }
 
+  /** The id of the segment at `index`; 0 behind the last. */
+  segIdAt(index: number): number {
+    return index >= 0 && index < this.#size ? (this.#columns.segIds[index] ?? 0) : 0;
+  }
+
   last(): SegmentState | undefined {
     return this.at(this.#size - 1);
   }
@@ -235,8 +240,14 @@ export class SegmentTable {
   /** Adds a segment that has a footer behind all others. */
   addSealed(row: SealedSegment & Pick<SegmentState, 'epoch' | 'hlcMs'>): void {
     this.add(row);
-    this.ended(row.segId, addressOf(row.segId, row.endSlot));
-    this.sealed(row);
+    const index = this.#size - 1;
+    this.#columns.endSlots[index] = row.endSlot;
+    this.#endSlotTotal += row.endSlot;
+    this.#columns.entryCounts[index] = row.entryCount;
+    const { digest } = row;
+    for (let at = 0; at < digestTagBytes; at += 1) {
+      this.#columns.tags[index * digestTagBytes + at] = digest[at] ?? 0;
+    }
   }
 
   /** The log has left the segment. */

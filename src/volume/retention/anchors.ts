@@ -7,7 +7,7 @@ export interface Anchor {
 }
 
 /** Samples that are kept: of more, every second one is forgotten, so that a long time is told more coarsely. */
-const samplesMax = 4096;
+export const anchorsMax = 4096;
 
 export class Anchors {
   #samples: Anchor[] = [];
@@ -17,7 +17,7 @@ export class Anchors {
     const last = this.#samples.at(-1);
     if (last?.position === position) return;
     this.#samples.push({ position, timeMs: Math.max(timeMs, last?.timeMs ?? 0) });
-    if (this.#samples.length <= samplesMax) return;
+    if (this.#samples.length <= anchorsMax) return;
     this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
   }
 

@@ -30,7 +30,7 @@ import type { Done, Operator } from '../core/operator.ts';
 import { addressOf, positionOf } from '../format/address.ts';
 import { volumeAt } from '../history/volume-at.ts';
 import type { WindowReport } from '../reports.ts';
-import { type Anchor, Anchors } from './anchors.ts';
+import { type Anchor, Anchors, anchorsMax } from './anchors.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
@@ -82,8 +82,11 @@ export class RetentionSteward {
     const { host, superblock, segmentById } = operator.parts;
     this.#clock = new RetentionClock(host.logClock, superblock.hlcMsHighWater);
     this.locks = new SnapshotLocks(operator, () => this.#times().ageMs);
-    // What was written before the pool was opened is known as well as where segments begin.
-    for (const { segId, hlcMs } of segmentById.values()) {
+    // What was written before the pool was opened is known as well as where segments begin; of many, as many as are remembered.
+    const stride = Math.max(1, Math.ceil(segmentById.size / anchorsMax));
+    const first = Math.max(0, segmentById.size - 1) % stride;
+    for (let at = first; at < segmentById.size; at += stride) {
+      const { segId, hlcMs } = present(segmentById.at(at), 'segment of the log');
       const position = positionOf(addressOf(segId, 0), 0);
       this.#anchors.add({ position, timeMs: hlcMs + limits.segmentMarginMs });
     }
