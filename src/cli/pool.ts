@@ -226,7 +226,17 @@ function listenerText(nbd: Pool['nbd']): string {
 function verifyText(operation: PoolVerifyOperation): string {
   const { result } = operation;
   if (result === undefined) return 'no result';
-  const checked = `${count(result.blocksChecked, 'block')} in ${count(result.segmentsChecked, 'segment')} checked in ${formatDuration(result.durationMs)}`;
+  const parts = [
+    `${count(result.blocksChecked, 'block')} in ${count(result.segmentsChecked, 'segment')}`,
+    count(result.packsChecked, 'pack'),
+    count(result.runsChecked, 'index run'),
+    'superblock',
+  ];
+  const left: string[] = [];
+  (result.isManifestChecked ? parts : left).push('manifest');
+  (result.isLivenessAudited ? parts : left).push('what can be reached');
+  const not = left.length === 0 ? '' : ` (not ${left.join(', nor ')})`;
+  const checked = `${parts.join(', ')} checked in ${formatDuration(result.durationMs)}${not}`;
   if (result.faultCount === 0) return `${checked}: no faults`;
   const moreCount = result.faultCount - result.faults.length;
   const more = moreCount > 0 ? [`  and ${moreCount} more`] : [];

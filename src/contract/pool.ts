@@ -121,6 +121,12 @@ export type PoolSetLimits = Static<typeof PoolSetLimits>;
 export const PoolVerifyResult = Type.Object({
   segmentsChecked: Type.Number(),
   blocksChecked: Type.Number(),
+  packsChecked: Type.Number(),
+  runsChecked: Type.Number(),
+  /** The manifest was compared with the log: not when there is none, nor when some segment cannot be read. */
+  isManifestChecked: Type.Boolean(),
+  /** What can be reached was compared with what the cleaner may give back: only when all else is right. */
+  isLivenessAudited: Type.Boolean(),
   /** What is wrong, in words; at most 100 places of `faultCount`. */
   faults: Type.Array(Type.String()),
   faultCount: Type.Number(),

@@ -7,7 +7,7 @@ import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
 import type { MadePack, PackPlan } from './pack/pack-plan.ts';
 import type { ManifestEpoch, ManifestRecord } from './recovery/manifest.ts';
 import type { ScrubFault } from './reports.ts';
-import type { ScrubStep, ScrubStepped } from './scrub/scrub-keeping.ts';
+import type { Looker, ScrubStep, ScrubStepped } from './scrub/scrub-keeping.ts';
 
 /** Where the log is in a segment: what lies behind is void. */
 export interface SegmentEnd {
@@ -39,10 +39,17 @@ export type KeeperJob =
       readonly records: readonly ManifestRecord[];
       readonly segments: readonly SegmentRow[];
     }
-  | ({ readonly kind: 'verify'; readonly isSealed: boolean } & SegmentEnd)
+  | ({
+      readonly kind: 'verify';
+      readonly isSealed: boolean;
+      /** The first of the log. */
+      readonly isFirst: boolean;
+    } & SegmentEnd)
   | ({ readonly kind: 'scrub'; readonly segId: number } & ScrubStep)
   | {
       readonly kind: 'scrub-end';
+      /** Who has looked at all segments. */
+      readonly by: Looker;
       readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
     }
   /** What the scrubber wants to find again at the next open; without `save` it only asks for it. */

@@ -142,7 +142,7 @@ export class Keeper {
       case 'scrub-end':
         return {
           kind: 'scrub-end',
-          ...this.#scrub.finish(job.segments, this.#manifest, this.#runs),
+          ...this.#scrub.finish(job, this.#manifest, this.#runs),
         };
       case 'scrub-note':
         return { kind: 'scrub-note', ...this.#scrubNote(job.save) };
@@ -278,15 +278,25 @@ export class Keeper {
   #openedManifest(manifest: Manifest, log: RecoveredLog): KeeperResult {
     const { endPosition, isWhole, rowsFrom, knownPosition, records, segments, epochs } = log;
     const applied = manifest.appliedPosition;
-    const wasDiscarded =
+    const isForeign =
       applied > endPosition ||
       applied < knownPosition ||
       manifest.isPartial ||
       !isOfHistory(manifest.epochs(), epochs);
-    if (wasDiscarded) manifest.reset(this.#settings.poolUuid, !isWhole);
-    manifest.cutSegments(rowsFrom);
-    manifest.apply(records, segments);
-    return { kind: 'open-manifest', wasDiscarded };
+    const fill = (isAnew: boolean): void => {
+      if (isAnew) manifest.reset(this.#settings.poolUuid, !isWhole);
+      manifest.cutSegments(rowsFrom);
+      manifest.apply(records, segments);
+    };
+    try {
+      fill(isForeign);
+      return { kind: 'open-manifest', wasDiscarded: isForeign };
+    } catch (thrown) {
+      if (isForeign || !(thrown instanceof Database.SqliteError)) throw thrown;
+      // It holds what contradicts the log.
+      fill(true);
+      return { kind: 'open-manifest', wasDiscarded: true };
+    }
   }
 
   #applyToManifest(

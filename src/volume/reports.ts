@@ -3,6 +3,12 @@
 export interface VerifyReport {
   readonly segmentsChecked: number;
   readonly blocksChecked: number;
+  readonly packsChecked: number;
+  readonly runsChecked: number;
+  /** Whether the manifest was compared with the log: not when there is none, nor when some segment cannot be read. */
+  readonly isManifestChecked: boolean;
+  /** Whether every block that somebody can reach was asked for in what the cleaner may give back: only when all else is right. */
+  readonly isLivenessAudited: boolean;
   /** The first hundred faults in words. */
   readonly faults: readonly string[];
   readonly faultCount: number;

@@ -117,6 +117,10 @@ export class FakePool {
       return {
         segmentsChecked: 3,
         blocksChecked: 24,
+        packsChecked: 2,
+        runsChecked: 1,
+        isManifestChecked: true,
+        isLivenessAudited: faultCount === 0,
         faults: this.faults,
         faultCount,
         durationMs: 60,

@@ -143,37 +143,63 @@ export class Maintenance {
     this.#segments = [];
   }
 
-  /** Reads everything and compares it with its checksums, segment by segment. */
+  /** Reads everything and compares it with its checksums, segment by segment. The last step of progress is the caller's. */
   verify(upkeep: RunChecks, progress: Progress, done: (report: VerifyReport) => void): void {
     const rest = this.#checks(upkeep);
     const segments = this.#ends();
     const faults: string[] = [];
-    let faultCount = 0;
-    let blocksChecked = 0;
+    const report = {
+      segmentsChecked: segments.length,
+      blocksChecked: 0,
+      packsChecked: [...this.#parts.containers.packs()].length,
+      runsChecked: upkeep.all().length,
+      faults,
+      faultCount: 0,
+      isManifestChecked: false,
+      isLivenessAudited: false,
+    };
+    const found = (texts: readonly string[]): void => {
+      report.faultCount += texts.length;
+      faults.push(...texts.slice(0, faultsListedMax - faults.length));
+    };
     const next = (index: number): void => {
-      progress(index, segments.length + rest.length);
+      progress(index, segments.length + rest.length + 2);
       const segment = segments[index];
       const check = rest[index - segments.length];
-      if (segment === undefined && check === undefined) {
-        done({ segmentsChecked: segments.length, blocksChecked, faults, faultCount });
-        return;
-      }
-      if (segment === undefined) {
-        check?.((fault) => {
-          if (fault !== undefined) faultCount += 1;
-          if (fault !== undefined && faults.length < faultsListedMax) faults.push(fault);
+      if (segment !== undefined) {
+        this.ask<'verify'>({ kind: 'verify', isFirst: index === 0, ...segment }, (result) => {
+          report.blocksChecked += result.blocks;
+          found(result.faults);
           next(index + 1);
         });
         return;
       }
-      this.ask<'verify'>({ kind: 'verify', ...segment }, (result) => {
-        blocksChecked += result.blocks;
-        faultCount += result.faults.length;
-        faults.push(...result.faults.slice(0, faultsListedMax - faults.length));
+      if (check === undefined) {
+        this.#verifyEnd((result) => {
+          found(result.faults.map(({ text }) => text));
+          // Of segments that cannot be read it is known already that the comparison fails.
+          const isMissing = !result.isManifestChecked && this.#parts.writer !== undefined;
+          if (isMissing && report.faultCount === 0) {
+            found(["there is no manifest that can be read ('pool rebuild' makes it again)"]);
+          }
+          progress(index + 1, index + 2);
+          done({ ...report, isManifestChecked: result.isManifestChecked });
+        });
+        return;
+      }
+      check((fault) => {
+        if (fault !== undefined) found([fault]);
         next(index + 1);
       });
     };
     next(0);
+  }
+
+  /** Superblock, and the manifest against what the segments say. */
+  #verifyEnd(done: (result: ResultOf<'scrub-end'>) => void): void {
+    // Everything that is published is applied before the comparison: the keeper works in order.
+    this.flushManifest();
+    this.ask<'scrub-end'>({ kind: 'scrub-end', by: 'verify', segments: this.#ends() }, done);
   }
 
   /** What there is beside segments. */

@@ -41,7 +41,7 @@ export function withLivenessAudit(
       const { faults, faultCount } = outcome.ok
         ? outcome.value
         : { faults: [outcome.error.message], faultCount: 1 };
-      done({ ...report, faults, faultCount });
+      done({ ...report, faults, faultCount, isLivenessAudited: outcome.ok });
     });
   };
 }

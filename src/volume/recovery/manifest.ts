@@ -23,6 +23,7 @@ import { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
+import { runName, runPlaceOf } from '../index/run-path.ts';
 import type { RunSummary } from '../index/run-writer.ts';
 import type { OpenDatabase } from '../manifest-database.ts';
 import {
@@ -294,13 +295,15 @@ export class Manifest {
     })();
   }
 
-  /** The index runs that it has. */
+  /** The index runs that it has. What damage has made of a row names none, and is left to a comparison with the log. */
   runs(): RunPlace[] {
     const rows = this.#database.prepare('SELECT level, first_segment FROM run').all();
-    return rows.map((row) => {
-      const { level, first_segment: firstSegId } = row as { level: number; first_segment: number };
-      return { level, firstSegId };
-    });
+    return rows
+      .map((row) => {
+        const { level, first_segment } = row as Readonly<Record<string, unknown>>;
+        return { level: Number(level ?? -1), firstSegId: Number(first_segment ?? -1) };
+      })
+      .filter((place) => runPlaceOf(runName(place)) !== undefined);
   }
 
   addRun(run: RunSummary): void {

@@ -1,4 +1,5 @@
 /** What the keeper does for verify and for the scrubber: checks segments, superblock and manifest against the log. */
+import Database from 'better-sqlite3';
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -34,6 +35,15 @@ export interface ScrubStepped {
   readonly faults: readonly ScrubFault[];
 }
 
+/** What segments say that the manifest must hold. */
+interface Expected {
+  readonly records: ManifestRecord[];
+  readonly rows: SegmentRow[];
+}
+
+/** The two that look at everything, each at its own pace. */
+export type Looker = 'scrub' | 'verify';
+
 export class ScrubKeeping {
   readonly #disk: Disk;
   readonly #settings: ScrubSettings;
@@ -44,8 +54,11 @@ export class ScrubKeeping {
   #slotsTold = 0;
   #before: CheckedSegment | undefined;
   #verified: CheckedSegment | undefined;
-  /** What the segments of this pass say the manifest must hold; undefined when not all of them were seen. */
-  #expected: { readonly records: ManifestRecord[]; readonly rows: SegmentRow[] } | undefined;
+  /** Of the pass that each is in; undefined when not all segments were seen in it. */
+  readonly #expectedBy: Record<Looker, Expected | undefined> = {
+    scrub: undefined,
+    verify: undefined,
+  };
 
   constructor(settings: ScrubSettings) {
     this.#settings = settings;
@@ -62,19 +75,25 @@ export class ScrubKeeping {
     if (this.#check?.path === path) this.close();
   }
 
-  /** Checks one segment at once. */
-  verify(segment: Segment): { readonly blocks: number; readonly faults: readonly string[] } {
+  /** Checks one segment at once; `isFirst`: the first of the log. */
+  verify(segment: Segment & { readonly isFirst: boolean }): {
+    readonly blocks: number;
+    readonly faults: readonly string[];
+  } {
     // Another than the scrubber's, which reads on from where it is.
     this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
     const window = this.#verifyWindow;
+    if (segment.isFirst) this.#expectedBy.verify = { records: [], rows: [] };
     let check: Check | undefined;
     try {
       check = this.#open(segment, window, this.#verified);
       check.step(Number.POSITIVE_INFINITY);
       this.#verified = check.checked;
+      if (segment.isSealed) this.#collect(check, 'verify');
       return { blocks: check.slots, faults: check.texts };
     } catch (thrown) {
       this.#verified = undefined;
+      this.#expectedBy.verify = undefined;
       return { blocks: 0, faults: [...(check?.texts ?? []), textOf(thrown)] };
     } finally {
       check?.close();
@@ -93,14 +112,14 @@ export class ScrubKeeping {
       this.#slotsTold = check.slots;
       if (!isFinished) return { blocks, isFinished, faults: [] };
       this.#before = check.checked;
-      if (segment.isSealed) this.#collect(check);
+      if (segment.isSealed) this.#collect(check, 'scrub');
       this.close();
       return { blocks, isFinished, faults: check.faults };
     } catch (thrown) {
       const before = this.#check?.faults ?? [];
       this.close();
       this.#before = undefined;
-      this.#expected = undefined;
+      this.#expectedBy.scrub = undefined;
       const faults = [...before, { text: textOf(thrown), segId, bad: undefined }];
       return { blocks: 0, isFinished: true, faults };
     }
@@ -111,14 +130,15 @@ export class ScrubKeeping {
    * segments, those are read now that were not checked as sealed ones.
    */
   finish(
-    segments: readonly Segment[],
+    { by, segments }: { readonly by: Looker; readonly segments: readonly Segment[] },
     manifest: Manifest | undefined,
     runs: RunKeeping,
   ): { readonly faults: readonly ScrubFault[]; readonly isManifestChecked: boolean } {
     const texts = superblockFaults(this.#disk);
-    const expected = this.#expected;
-    this.#expected = undefined;
-    this.#before = undefined;
+    const expected = this.#expectedBy[by];
+    this.#expectedBy[by] = undefined;
+    if (by === 'scrub') this.#before = undefined;
+    else this.#verified = undefined;
     const isManifestChecked = manifest !== undefined && expected !== undefined;
     if (isManifestChecked) {
       try {
@@ -133,7 +153,12 @@ export class ScrubKeeping {
         }
         fresh.close();
       } catch (thrown) {
-        texts.push(`the manifest cannot be compared: ${textOf(thrown)}`);
+        const isDamaged = thrown instanceof Database.SqliteError;
+        texts.push(
+          isDamaged
+            ? `the manifest is damaged (${thrown.message}; 'pool rebuild' makes it again)`
+            : `the manifest cannot be compared: ${textOf(thrown)}`,
+        );
       }
     }
     const faults = texts.map((text) => ({ text, segId: 0, bad: undefined }));
@@ -143,7 +168,7 @@ export class ScrubKeeping {
   #begin(segment: Segment, isFirst: boolean): void {
     this.close();
     if (isFirst) {
-      this.#expected = { records: [], rows: [] };
+      this.#expectedBy.scrub = { records: [], rows: [] };
       this.#before = undefined;
     }
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
@@ -159,17 +184,15 @@ export class ScrubKeeping {
     return new MemberCheck(options, packed, packPath(packed.packId), before);
   }
 
-  #collect(check: Check): void {
+  #collect(check: Check, by: Looker): void {
     const { row } = check;
-    if (row === undefined || this.#expected === undefined) return;
-    for (const record of check.records()) this.#expected.records.push(record);
-    this.#expected.rows.push(row);
+    const expected = this.#expectedBy[by];
+    if (row === undefined || expected === undefined) return;
+    for (const record of check.records()) expected.records.push(record);
+    expected.rows.push(row);
   }
 
-  #collectRest(
-    segment: Segment,
-    expected: { readonly records: ManifestRecord[]; readonly rows: SegmentRow[] },
-  ): void {
+  #collectRest(segment: Segment, expected: Expected): void {
     if (segment.endAddress <= addressOf(segment.segId, 1)) return;
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
     const check = this.#open(segment, this.#window, undefined);

@@ -252,7 +252,7 @@ export class Scrubber {
     this.#maintenance.flushManifest();
     const segments = this.#segments();
     this.#isAsking = true;
-    this.#maintenance.ask<'scrub-end'>({ kind: 'scrub-end', segments }, (result) => {
+    this.#maintenance.ask<'scrub-end'>({ kind: 'scrub-end', by: 'scrub', segments }, (result) => {
       this.#isAsking = false;
       if (this.#passStartedMs === undefined) return;
       for (const fault of result.faults) this.#found(fault);

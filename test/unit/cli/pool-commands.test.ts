@@ -87,7 +87,7 @@ describe('tidemark pool', () => {
     expect(await tidemark('pool verify')).toEqual({
       code: 0,
       err: '',
-      out: '24 blocks in 3 segments checked in 60 ms: no faults\n',
+      out: '24 blocks in 3 segments, 2 packs, 1 index run, superblock, manifest, what can be reached checked in 60 ms: no faults\n',
     });
     engine.pool.faults = ['segment 3 slot 9: bad checksum'];
     const { code, out, err } = await tidemark('pool verify');

@@ -10,6 +10,10 @@ import { settled, VirtualTime } from '../../support/virtual-time.ts';
 const result: PoolVerifyResult = {
   segmentsChecked: 1,
   blocksChecked: 2,
+  packsChecked: 0,
+  runsChecked: 0,
+  isManifestChecked: true,
+  isLivenessAudited: true,
   faults: [],
   faultCount: 0,
   durationMs: 3,

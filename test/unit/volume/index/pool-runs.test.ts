@@ -177,8 +177,11 @@ describe('index runs of a pool', () => {
         },
       );
     });
-    expect(faults.length).toBeGreaterThanOrEqual(damaged);
-    expect(faults.every((fault) => fault.startsWith('run level'))).toBe(true);
+    const ofRuns = faults.filter((fault) => fault.startsWith('run level'));
+    expect(ofRuns.length).toBeGreaterThanOrEqual(damaged);
+    // The manifest lists runs that are no runs any more.
+    const others = faults.filter((fault) => !fault.startsWith('run level'));
+    expect(others).toEqual(["the manifest differs from the log ('pool rebuild' makes it again)"]);
     await expectAll(pool);
   });
 
