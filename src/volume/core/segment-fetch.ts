@@ -1,9 +1,11 @@
 /** Brings what is recorded in a segment into the page cache, so that reading it in place holds nobody up. */
 import { DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
+import { packMetaBytes } from '../format/pack.ts';
 import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
 import { limits } from '../limits.ts';
 import { segmentPath } from '../log/segment-path.ts';
+import { packPath } from '../pack/pack-path.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
 import { durableEndOf } from './segment-end.ts';
@@ -12,7 +14,7 @@ import { durableEndOf } from './segment-end.ts';
 const pieceBytes = 2 ** 20;
 
 /**
- * The footer of a sealed segment, else its frames as far as they are durable and not remembered. What cannot be read is left
+ * The footer of a sealed segment, also of a packed one, else its frames as far as they are durable and not remembered. What cannot be read is left
  * out: whoever reads in place finds out why.
  */
 export function* fetchSegment(
@@ -20,18 +22,13 @@ export function* fetchSegment(
   reading: SegmentReading,
   segId: number,
 ): LookupSteps<void> {
-  const { host, settings, segmentById } = parts;
-  const isSealed = segmentById.get(segId)?.crcPlace !== undefined;
-  const footerAt = settings.segmentSlots * slotSizeBytes;
-  const path = segmentPath(segId);
   try {
-    const file = host.disk.open(path, { create: false });
+    const { path, from, to } = placeOf(parts, reading, segId);
+    const file = parts.host.disk.open(path, { create: false });
     try {
-      const framesEnd = slotBytes(segId, durableEndOf(parts, segId));
-      let at = isSealed ? footerAt : slotBytes(segId, reading.readThrough(segId));
-      const end = isSealed ? file.size() : framesEnd;
-      const scratch = new Uint8Array(Math.max(0, Math.min(end - at, pieceBytes)));
-      for (; at < end; at += scratch.length) {
+      const end = Math.min(to, file.size());
+      const scratch = new Uint8Array(Math.max(0, Math.min(end - from, pieceBytes)));
+      for (let at = from; at < end; at += scratch.length) {
         const target = scratch.subarray(0, Math.min(end - at, scratch.length));
         yield { file, target, position: at };
       }
@@ -41,6 +38,30 @@ export function* fetchSegment(
   } catch (thrown) {
     if (!(thrown instanceof DiskError)) throw thrown;
   }
+}
+
+/** What tells of a segment's records, in the file that has it. */
+interface Place {
+  readonly path: string;
+  readonly from: number;
+  /** Or the end of the file, when that comes first. */
+  readonly to: number;
+}
+
+function placeOf(parts: PoolParts, reading: SegmentReading, segId: number): Place {
+  const footerAt = parts.settings.segmentSlots * slotSizeBytes;
+  const packed = parts.containers.find(segId);
+  if (packed !== undefined) {
+    const length = packMetaBytes(packed.member);
+    const from = packed.offsetOf(footerAt, length);
+    return { path: packPath(packed.packId), from, to: from + length };
+  }
+  const path = segmentPath(segId);
+  if (parts.segmentById.get(segId)?.crcPlace !== undefined) {
+    return { path, from: footerAt, to: Number.POSITIVE_INFINITY };
+  }
+  const from = slotBytes(segId, reading.readThrough(segId));
+  return { path, from, to: slotBytes(segId, durableEndOf(parts, segId)) };
 }
 
 /**

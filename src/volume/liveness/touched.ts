@@ -67,7 +67,8 @@ export class TouchedBlocks {
       const records = this.#records(segId);
       for (const stretch of stretches) collect(records, stretch, leaves);
     };
-    const work = { segIds: [...segIds], visit, progress: undefined };
+    const isKnown = (segId: number): boolean => leaves.isTooMany || this.#recordsBySegId.has(segId);
+    const work = { segIds: [...segIds], visit, progress: undefined, isKnown };
     eachSegment(this.#operator, work, (outcome) => {
       done(outcome.ok ? success(leaves.ranges()) : outcome);
     });
