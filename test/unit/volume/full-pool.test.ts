@@ -11,7 +11,7 @@ import { ask, blockBytes, close, create, read, snapshot, submit, write } from '.
 
 const segmentSlots = 512;
 const segmentBytes = segmentSlots * blockBytes;
-const capacityBytes = 96 * segmentBytes;
+const capacityBytes = 64 * segmentBytes;
 /** Ten of them, with their headers, fill a segment. */
 const chunkBytes = 50 * blockBytes;
 

@@ -21,7 +21,7 @@ import type { Pool } from '../../../src/volume/pool.ts';
 import { ask, blockBytes, close, create, isSound, PoolWorld, read, write } from './pool-world.ts';
 
 const segmentBytes = 64 * blockBytes;
-const pieces = 24;
+const pieces = 40;
 const pieceBytes = 48 * blockBytes;
 
 class WatchedDisk extends SystemDisk {
