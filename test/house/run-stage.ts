@@ -75,7 +75,12 @@ async function runProgram(
   const child = spawn(process.execPath, [script, ...stage.args, ...extraArgs], {
     cwd: root,
     detached: true,
-    env: { ...process.env, NO_COLOR: '1', TMPDIR: temporary },
+    env: {
+      ...process.env,
+      NO_COLOR: '1',
+      TMPDIR: temporary,
+      TIDEMARK_GUEST_IMAGES: os.tmpdir(),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.set(child, stage);

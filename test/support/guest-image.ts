@@ -223,9 +223,11 @@ export async function guestImage(): Promise<GuestImage> {
   const names = [await kernelPackage(), ...guestPackages];
   const recipe = crypto.createHash('sha256').update(names.join(' '));
   for (const file of [import.meta.filename, initScript]) recipe.update(fs.readFileSync(file));
-  const folder = path.join(os.tmpdir(), `tidemark-guest-${recipe.digest('hex').slice(0, 16)}`);
+  // The test runner gives each stage a temporary folder that goes with it; the image outlives that.
+  const images = process.env['TIDEMARK_GUEST_IMAGES'] ?? os.tmpdir();
+  const folder = path.join(images, `tidemark-guest-${recipe.digest('hex').slice(0, 16)}`);
   if (!fs.existsSync(folder)) {
-    const making = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-guest-making-'));
+    const making = fs.mkdtempSync(path.join(images, 'tidemark-guest-making-'));
     await build(making, names);
     // Another run may have been quicker; its image is the same.
     if (fs.existsSync(folder)) fs.rmSync(making, { recursive: true });
