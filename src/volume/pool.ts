@@ -157,6 +157,7 @@ export class Pool {
     maintenance.whenPublished((record) => {
       this.cleaner.recordPublished(record);
     });
+    this.#operator.askForRoom(() => this.#space.admitsRecord());
     this.#space.relieveBy({ history: this.retention, cleaner: this.cleaner });
     this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
     this.readOnlyReason = readOnly?.reason;

@@ -237,9 +237,11 @@ export class Client {
       }
       this.#onEvent(`failed: ${what}: ${outcome.error.message}`);
       const { code } = outcome.error;
-      // A thick volume grows only as far as there is space.
-      const isRefusedGrowth = op.kind === 'volumeResize' && code === ErrorCode.noSpace;
-      if (this.#tolerance !== 'full' || !isRefusedGrowth) {
+      // A thick volume grows only as far as there is space, and nothing new is made where only deletes have room.
+      const isNew = op.kind === 'volumeCreate' || op.kind === 'snapshotCreate';
+      const isRefused =
+        code === ErrorCode.noSpace && (op.kind === 'volumeResize' || (isNew && this.#isFull));
+      if (this.#tolerance !== 'full' || !isRefused) {
         this.#requireTolerance(`${what} failed: ${outcome.error.message}`);
       }
       const isUnknown = code === ErrorCode.unavailable || code === ErrorCode.internal;

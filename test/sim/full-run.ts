@@ -1,6 +1,6 @@
 /**
  * Full pools: a pool of few segments is written until it refuses, crashed, opened, and given space again. What was acknowledged
- * stays, deletes and snapshots are never refused, trims only when a flood of them has used up their reserve, and all is taken
+ * stays, deletes are never refused, trims and snapshots only when a flood of them has used up their reserve, and all is taken
  * again when there is space.
  *
  *     life: ops until full ── more of them ── crash, recovery crashed, too ── recovered: contents, rebuild, thick or thin

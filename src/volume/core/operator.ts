@@ -31,6 +31,7 @@ export class Operator {
   readonly #readOnlyReason: string | undefined;
   readonly #queue: (() => void)[] = [];
   #isOperating = false;
+  #takesNew: () => boolean = () => true;
 
   constructor(
     parts: PoolParts,
@@ -44,6 +45,21 @@ export class Operator {
     this.timeline = new Timeline(parts, history.reading);
     this.#maintenance = maintenance;
     this.#readOnlyReason = readOnlyReason;
+  }
+
+  /** From now on `takesNew` says whether there is room for records of what is new. */
+  askForRoom(takesNew: () => boolean): void {
+    this.#takesNew = takesNew;
+  }
+
+  /** Throws OperationError no-space when what is left of the log is for deletes. */
+  requireRoom(): void {
+    if (this.#takesNew()) return;
+    throw new OperationError(
+      ErrorCode.noSpace,
+      `pool ${this.poolName} is so full that nothing new can be made in it`,
+      'Delete volumes, views or snapshots, or give the pool more space.',
+    );
   }
 
   get poolName(): string {

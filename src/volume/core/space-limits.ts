@@ -11,7 +11,8 @@
  * 1. soft < hard <= thick < trims < cleaner < runs < capacity: what user writes may take never includes a reserve.
  * 2. Trims and zeros go on in a full pool until their own part is used up, never into the cleaner's: what they leave dead
  *    can always be cleaned.
- * 3. Deletes and the catalogue are never refused for lack of space; the last part is theirs.
+ * 3. Deletes and what moves windows are never refused for lack of space; the last part is theirs. What makes something new
+ *    (volumes, views, snapshots) is refused when trims are.
  */
 import { ErrorCode, OperationError } from '../../base/errors.ts';
 

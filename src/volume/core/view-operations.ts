@@ -80,6 +80,7 @@ export function viewsCreate(
       return operator.volume(source);
     });
     checkVolumeRoom(operator, targets.length);
+    operator.requireRoom();
     withNamed(operator, { volumes, at }, finish, (named) => {
       const moments = named.map(({ moment }) => moment);
       withForks(operator, { moments, sources: volumes, left: undefined }, finish, (from) => {

@@ -73,6 +73,7 @@ export function volumeCreate(
     checkSize(sizeBytes);
     operator.checkNameFree(name);
     checkVolumeRoom(operator);
+    operator.requireRoom();
     const isThick = provisioning === Provisioning.thick;
     if (isThick) checkReserve(room, name, reserveBytesOf(sizeBytes));
     const { catalogue, host } = operator.parts;
@@ -211,6 +212,7 @@ export function snapshotCreate(
 ): void {
   operator.operate(done, (finish) => {
     const { host, catalogue } = operator.parts;
+    operator.requireRoom();
     if (catalogue.snapshotCount + targets.length > limits.snapshotsMax) {
       throw new OperationError(
         ErrorCode.conflict,

@@ -140,6 +140,7 @@ describe('a full pool', () => {
     await create(pool, 'lun0', 2 ** 15);
     await create(pool, 'lun1', 2 ** 12);
     await fill('lun1', 2 ** 12 * blockBytes);
+    (await snapshot(pool, 'lun0', 'before')).close();
     await fill('lun0', capacityBytes);
     const before = pool.space().usedBytes;
     let taken = 0;
@@ -157,9 +158,10 @@ describe('a full pool', () => {
     const zero = { kind: IoKind.zero, offset: 2 ** 24, length: blockBytes };
     expect((await submit(device, zero)).status).toBe(IoStatus.noSpace);
     expect(await read(device, 2 ** 24, blockBytes)).toEqual(new Uint8Array(blockBytes).fill(7));
-    (await snapshot(pool, 'lun0', 'while-full')).close();
+    await expect(snapshot(pool, 'lun0', 'more')).rejects.toThrow('nothing new can be made');
+    await expect(create(pool, 'lun2', 16)).rejects.toThrow('nothing new can be made');
     await ask((done) => {
-      pool.snapshotDelete({ volume: 'lun0', name: 'while-full' }, done);
+      pool.snapshotDelete({ volume: 'lun0', name: 'before' }, done);
     });
     await ask((done) => {
       pool.volumeDelete({ name: 'lun1', force: true }, done);
