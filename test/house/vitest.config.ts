@@ -1,9 +1,9 @@
 /**
  * How vitest runs the tests. `unit` files run in parallel, and those of a process share the modules that they import: loading
  * these for each file again took a quarter of the time. So nothing of `src` or `test/support` may keep state of its own, and hooks
- * are registered by a test file or by what it calls. `quick` and `sim` files run in parallel, each in a process of its own.
- * `serial` files start daemons, mount file systems and measure nothing else meanwhile, so they run one after another with
- * long limits.
+ * are registered by a test file or by what it calls. `quick`, `sim` and `e2e` files run in parallel, each in a process of its
+ * own; those of `e2e` start daemons on free ports in folders of their own, and mostly wait for processes to start. `serial` files
+ * drive real clients, mount file systems and measure memory, so they run one after another. Both have long limits.
  * Vitest would accept syntax that Node refuses to strip; the type checker's `erasableSyntaxOnly` catches that.
  */
 import path from 'node:path';
@@ -58,8 +58,18 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          exclude,
+          testTimeout: 5 * minuteMs,
+          hookTimeout: 2 * minuteMs,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'serial',
-          include: ['test/{interop,e2e}/**/*.test.ts'],
+          include: ['test/interop/**/*.test.ts'],
           exclude,
           fileParallelism: false,
           testTimeout: 5 * minuteMs,
