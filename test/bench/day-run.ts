@@ -54,7 +54,7 @@ const minuteMs = 60_000;
 const fillBlocks = 64;
 const atOnce = 8;
 /** Half of the volumes keep their past as any volume does, half of them a short one: what they overwrite dies soon. */
-const shortPolicy = 'all:5m,1m:1h,1h:24h';
+const shortPolicy = 'all:5m,1m:30m,1h:6h';
 
 /** Throws when the appliance, or what it holds, is not as it should be; nothing is left behind either way. */
 export async function runDay(options: DayOptions): Promise<DayResult> {
@@ -201,7 +201,7 @@ function schedulePlan({
 export const longDay: Omit<DayOptions, 'minutes' | 'hours' | 'volumes' | 'poolBytes'> = {
   volumeBytes: 32 * 2 ** 20,
   segmentSlots: 8192,
-  fillShare: 0.5,
+  fillShare: 0.55,
   rates: { writesPerSecond: 400, readsPerSecond: 400 },
   sampleMs: 2000,
   snapshotEveryMs: hourMs / 2,
