@@ -14,6 +14,8 @@ export interface CheckResult {
   readonly volumesCompared: number;
   readonly snapshotsCompared: number;
   readonly momentsCompared: number;
+  /** What the cleaner gave back once more when the load was over, before anything was compared. */
+  readonly reclaimedBytes: number;
   readonly blocksVerified: number;
   readonly verifyMs: number;
   readonly faults: readonly string[];
@@ -30,6 +32,7 @@ export async function checkDay(
   const note = (fault: string | undefined): void => {
     if (fault !== undefined) faults.push(fault);
   };
+  const { reclaimedBytes } = await appliance.call('poolClean', {});
   const startedMs = performance.now();
   const report = await appliance.call('poolVerify', {});
   const verifyMs = performance.now() - startedMs;
@@ -58,6 +61,7 @@ export async function checkDay(
     volumesCompared: volumes.length,
     snapshotsCompared,
     momentsCompared,
+    reclaimedBytes,
     blocksVerified: report.blocksChecked,
     verifyMs,
     faults,

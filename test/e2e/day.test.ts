@@ -26,7 +26,7 @@ it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
     volumeBytes: 8 * mebi,
     poolBytes: 256 * mebi,
     segmentSlots: 1024,
-    fillShare: 0.4,
+    fillShare: 0.35,
     rates: { writesPerSecond: 500, readsPerSecond: 200 },
     sampleMs: 250,
     snapshotEveryMs: 4 * minuteMs,
@@ -44,7 +44,8 @@ it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
     expect(done).toBeGreaterThan(0);
   }
   const pools = samples.flatMap(({ pool }) => (pool === undefined ? [] : [pool]));
-  expect(pools.at(-1)?.reclaimedBytes).toBeGreaterThan(0);
+  const reclaimedBytes = (pools.at(-1)?.reclaimedBytes ?? 0) + check.reclaimedBytes;
+  expect(reclaimedBytes).toBeGreaterThan(0);
   for (const { fillShare, pinCount } of pools) {
     expect(fillShare).toBeLessThan(1);
     // One a minute of each volume, and what a clone has of its own.
