@@ -60,7 +60,7 @@ export async function setCdp(
   // What was written since the last look is no history worth asking for.
   const lostMs = untilMs - fromMs;
   if (!force && lostMs > LOSS_TOLD_MS && policy.windowMs < volume.policy.windowMs) {
-    throw wouldLose(volume, fromMs, untilMs);
+    throw wouldLose(volume, policy, { fromMs, untilMs });
   }
   await ask<Volume>((done) => {
     const guarantee = cdpGuarantee === undefined ? {} : { isGuaranteed: cdpGuarantee };
@@ -109,9 +109,13 @@ function noPolicy(message: string, rule: string): OperationError {
   return new OperationError(ErrorCode.invalid, message, `Use ${rule}.`);
 }
 
-function wouldLose(volume: Volume, fromMs: number, untilMs: number): OperationError {
-  const { name, pins } = volume;
-  const kept = pins.length === 0 ? 'snapshots' : `snapshots and ${pins.length} automatic pins`;
+function wouldLose(
+  { name, pins }: Volume,
+  { tiers }: CdpPolicy,
+  { fromMs, untilMs }: { readonly fromMs: number; readonly untilMs: number },
+): OperationError {
+  const firstPins = tiers.length === 0 ? 'snapshots' : 'snapshots and what the tiers keep';
+  const kept = pins.length === 0 ? firstPins : `snapshots and ${pins.length} automatic pins`;
   return new OperationError(
     ErrorCode.needsForce,
     `with that window the moments of ${name} from ${formatMomentTime(fromMs)} to ${formatMomentTime(untilMs)} ` +

@@ -139,6 +139,9 @@ describe('decoders of policies, pins and horizons', () => {
   });
   const records = fc.oneof(
     pins.map((pin) => ({ kind: 'pin' as const, ...pin })),
+    fc
+      .array(fc.record({ line, cut: position, timeMs: position }), { maxLength: 100 })
+      .map((past) => ({ kind: 'pin' as const, timeMs: 1, lines: [], past })),
     unpins.map((list) => ({ kind: 'unpin' as const, pins: list })),
     moves.map((list) => ({ kind: 'horizon' as const, moves: list })),
     fc

@@ -457,6 +457,24 @@ export const programs: readonly Program[] = [
     ],
   },
   {
+    name: 'past-pins',
+    steps: [
+      create(1, 'a', 16),
+      wait,
+      write(1, 0, 4),
+      { kind: 'passTime', ms: 12_000 },
+      write(1, 2, 4),
+      { kind: 'passTime', ms: 11_000 },
+      write(1, 1, 2),
+      wait,
+      { kind: 'policy', name: 'a', policy: 'all:0,10s:5m' },
+      write(1, 3, 2),
+      { kind: 'passTime', ms: 25_000 },
+      write(1, 3, 2),
+      wait,
+    ],
+  },
+  {
     name: 'restarts',
     steps: [
       create(1, 'a', 16),

@@ -156,8 +156,6 @@ class WindowRun {
     this.#requirePromises();
   }
 
-  // --- steps -------------------------------------------------------------------------------------------------------
-
   #at(where: string): void {
     this.#where = where;
     this.#options.trace?.(`life ${this.#lives}: ${where}`);
@@ -238,10 +236,13 @@ class WindowRun {
   #setPolicy(): void {
     const volume = this.#random.pick([...this.#state.keys()]);
     const policy = present(parseCdpPolicy(this.#random.pick(policies)), 'policy');
+    const { pins, horizon } = this.#process.pool.volume(volume);
+    // One without pins gets those of its past.
+    const sinceMs = pins.length > 0 ? this.#process.wallMs : (horizon?.timeMs ?? 0);
     this.#ask(`policy of ${volume}`, (done) => {
       this.#process.pool.retention.setPolicy({ volume, policy }, done);
     });
-    this.#policyMs.set(volume, this.#process.wallMs);
+    this.#policyMs.set(volume, sinceMs);
     this.#process.runSome(20);
   }
 
@@ -332,8 +333,6 @@ class WindowRun {
       this.#requireBlocks(name, readNumbers(this.#process, this.#process.openVolume(name)), blocks);
     }
   }
-
-  // --- what must hold ----------------------------------------------------------------------------------------------
 
   #horizons(): Horizons {
     const { pool } = this.#process;

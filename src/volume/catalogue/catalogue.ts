@@ -11,7 +11,14 @@ import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { uuidText } from '../../base/uuid.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
-import { addPin, type KeptMoments, moveHorizon, pinAt, removePin } from './kept-moments.ts';
+import {
+  addPastPin,
+  addPin,
+  type KeptMoments,
+  moveHorizon,
+  pinAt,
+  removePin,
+} from './kept-moments.ts';
 import {
   type AckMode,
   type CatalogueRecord,
@@ -239,6 +246,9 @@ export class Catalogue {
   #keep(record: Pin | Unpin | Horizon, position: number): void {
     if (record.kind === 'pin') {
       const pin = pinAt(record, position);
+      for (const { line, cut, timeMs } of record.past ?? []) {
+        addPastPin(this.#volumeOfLine(line), { cut, timeMs }, position);
+      }
       for (const line of record.lines) addPin(this.#volumeOfLine(line), pin);
     } else if (record.kind === 'unpin') {
       for (const { line, cut } of record.pins) removePin(this.#volumeOfLine(line), cut);

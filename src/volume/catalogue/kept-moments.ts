@@ -38,6 +38,23 @@ export function addPin({ pins }: KeptMoments, pin: PinState): void {
   pins.push(pin);
 }
 
+/**
+ * Throws FormatError when the state is not kept any more (it lies before the horizon), or of the future of the record at
+ * `position`, or when it is not in order with the pins beside it.
+ */
+export function addPastPin({ pins, horizon }: KeptMoments, pin: PinState, position: number): void {
+  // They come in order: nearly always behind the last one.
+  const at = pins.findLastIndex(({ cut }) => cut < pin.cut) + 1;
+  const [before, after] = [pins[at - 1], pins[at]];
+  const isKept = pin.cut >= (horizon?.position ?? 0) && pin.cut <= position;
+  const isInOrder =
+    (before?.timeMs ?? 0) <= pin.timeMs && (after === undefined || after.timeMs >= pin.timeMs);
+  if (!isKept || !isInOrder || after?.cut === pin.cut) {
+    throw new FormatError(`a past state at ${pin.cut} is pinned at ${position}`);
+  }
+  pins.splice(at, 0, pin);
+}
+
 /** Throws FormatError when there is no such pin. */
 export function removePin({ pins }: KeptMoments, cut: number): void {
   const at = indexOfPin(pins, cut);

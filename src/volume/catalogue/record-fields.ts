@@ -33,6 +33,7 @@ export const tag = {
   horizons: 26,
   guarantee: 27,
   lockedUntilMs: 28,
+  pastPins: 29,
   part: 32,
   partCount: 33,
   partBytes: 34,

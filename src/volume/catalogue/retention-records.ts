@@ -14,13 +14,25 @@ import { tag } from './record-fields.ts';
 export const HorizonReason = { age: 0, budget: 1, poolFull: 2 } as const;
 export type HorizonReason = (typeof HorizonReason)[keyof typeof HorizonReason];
 
-/** An automatic pin: the states of lines before the record's own frame stay readable until UNPIN. */
+/** Automatic pins: the states of lines before the record's own frame, or of moments that were past already, stay readable until UNPIN. */
 export interface Pin {
   readonly kind: 'pin';
   /** Time of the states, milliseconds; whole. */
   readonly timeMs: number;
   /** Present lines of the volumes that are pinned, each once. */
   readonly lines: readonly number[];
+  /** Absent: none. */
+  readonly past?: readonly PastPin[];
+}
+
+/** A state that was past when it was pinned, and still kept. */
+export interface PastPin {
+  /** The volume's line of then. */
+  readonly line: number;
+  /** Everything before it is in the state. */
+  readonly cut: number;
+  /** Milliseconds; whole. */
+  readonly timeMs: number;
 }
 
 export interface Unpin {
@@ -49,6 +61,7 @@ export interface Horizon {
 export const retentionEntriesMax = 2000;
 
 const pinBytes = 4;
+const pastPinBytes = 20;
 const unpinBytes = 12;
 const moveBytes = 24;
 const tierBytes = 16;
@@ -56,6 +69,7 @@ const tierBytes = 16;
 const unlimitedMs = Number.MAX_SAFE_INTEGER;
 
 const pinLayout = { line: u32(0) };
+const pastPinLayout = { line: u32(0), cut: u64(4), timeMs: u64(12) };
 const unpinLayout = { line: u32(0), cut: u64(4) };
 const moveLayout = { line: u32(0), reason: u32(4), position: u64(8), timeMs: u64(16) };
 const tierLayout = { everyMs: u64(0), keepMs: u64(8) };
@@ -127,7 +141,8 @@ export function encodeRetention(writer: TlvWriter, record: Pin | Unpin | Horizon
     const lines = listOf(record.lines, pinBytes, (view, at, line) => {
       pinLayout.line.set(view, at, line);
     });
-    return writer.number(tag.pinnedMs, record.timeMs).bytes(tag.pinnedLines, lines);
+    writer.number(tag.pinnedMs, record.timeMs).bytes(tag.pinnedLines, lines);
+    return record.past === undefined ? writer : encodePast(writer, record.past);
   }
   if (record.kind === 'unpin') {
     const pins = listOf(record.pins, unpinBytes, (view, at, { line, cut }) => {
@@ -145,12 +160,30 @@ export function encodeRetention(writer: TlvWriter, record: Pin | Unpin | Horizon
   return writer.bytes(tag.horizons, moves);
 }
 
+function encodePast(writer: TlvWriter, past: readonly PastPin[]): TlvWriter {
+  const bytes = listOf(past, pastPinBytes, (view, at, { line, cut, timeMs }) => {
+    pastPinLayout.line.set(view, at, line);
+    pastPinLayout.cut.set(view, at, cut);
+    pastPinLayout.timeMs.set(view, at, timeMs);
+  });
+  return writer.bytes(tag.pastPins, bytes);
+}
+
+function decodePast(reader: TlvReader): readonly PastPin[] {
+  return itemsOf(reader.bytes(tag.pastPins), pastPinBytes, (view, at) => ({
+    line: pastPinLayout.line.get(view, at),
+    cut: pastPinLayout.cut.get(view, at),
+    timeMs: pastPinLayout.timeMs.get(view, at),
+  }));
+}
+
 export function decodePin(_line: number, payload: Uint8Array): Pin {
-  const reader = new TlvReader(payload, 'PIN', [tag.pinnedMs, tag.pinnedLines]);
+  const reader = new TlvReader(payload, 'PIN', [tag.pinnedMs, tag.pinnedLines, tag.pastPins]);
   const lines = itemsOf(reader.bytes(tag.pinnedLines), pinBytes, (view, at) =>
     pinLayout.line.get(view, at),
   );
-  return { kind: 'pin', timeMs: reader.number(tag.pinnedMs), lines };
+  const past = reader.has(tag.pastPins) ? { past: decodePast(reader) } : {};
+  return { kind: 'pin', timeMs: reader.number(tag.pinnedMs), lines, ...past };
 }
 
 export function decodeUnpin(_line: number, payload: Uint8Array): Unpin {

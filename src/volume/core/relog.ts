@@ -167,6 +167,10 @@ function withMovedCut(record: CatalogueRecord, moved: Moved): CatalogueRecord {
     const { cut } = record.past;
     return { ...record, past: { ...record.past, cut: moved.get(cut) ?? cut } };
   }
+  if (record.kind === 'pin' && record.past !== undefined) {
+    const past = record.past.map((pin) => ({ ...pin, cut: moved.get(pin.cut) ?? pin.cut }));
+    return { ...record, past };
+  }
   if (record.kind === 'unpin') {
     const pins = record.pins.map(({ line, cut }) => ({ line, cut: moved.get(cut) ?? cut }));
     return { ...record, pins };

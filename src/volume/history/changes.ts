@@ -40,6 +40,11 @@ const kindByType: ReadonlyMap<number, ChangeKind> = new Map([
   [RecordType.revert, 'revert'],
 ]);
 
+/** Whether a record of this type changes what its line holds. */
+export function isChange(type: number): boolean {
+  return kindByType.has(type);
+}
+
 /** Ids of all lines that the volume was ever in. */
 export function linesOf(volume: VolumeState): Set<number> {
   return new Set(volume.history.map(({ line }) => line));
@@ -70,7 +75,7 @@ export function changesBetween(
   const segIds = start < toCut ? timeline.segmentsBetween(start, toCut) : [];
   const lines = linesOf(volume);
   const isOne = (entry: FooterEntry): boolean =>
-    entry.position >= start && lines.has(entry.line) && kindByType.has(entry.type);
+    entry.position >= start && lines.has(entry.line) && isChange(entry.type);
   const countById = new Map<number, number>();
   let changeCount = steps.length;
   const count = (segId: number): void => {

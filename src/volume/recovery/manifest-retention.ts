@@ -65,6 +65,7 @@ export function applyRetention(
     const insert = database.prepare('INSERT INTO auto_pin VALUES (?, ?, ?)');
     const { cut, timeMs } = pinAt(record, position);
     for (const line of record.lines) insert.run(line, cut, timeMs);
+    for (const past of record.past ?? []) insert.run(past.line, past.cut, past.timeMs);
   } else if (record.kind === 'unpin') {
     const remove = database.prepare('DELETE FROM auto_pin WHERE line = ? AND cut = ?');
     for (const { line, cut } of record.pins) remove.run(line, cut);

@@ -8,6 +8,8 @@ export const retentionLimits = {
   /** Pins that are looked through at once (40 ns each, twice), and removed. Those of other volumes wait for the next look. */
   pinsLookedAtMax: 20_000,
   unpinsAtOnceMax: 8000,
+  /** Pins of the past that a volume gets with its first tiers: a minute tier of a day has 1,440. */
+  pastPinsMax: 20_000,
   /** Of a lock: a hundred years. */
   lockMsMax: 100 * 366 * 86_400_000,
 } as const;

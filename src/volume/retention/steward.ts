@@ -9,7 +9,8 @@
  * Invariants
  * 1. The horizon moves forward only, to positions that are durable, and everything that is told of it is read from the
  *    catalogue, where it is only once its record is durable.
- * 2. Pins are made while every moment around them is kept, long before the horizon passes.
+ * 2. Pins are made while every moment around them is kept, long before the horizon passes; those of the past with the policy
+ *    that asks for them, before it gives up anything.
  * 3. Nothing is logged for a volume that did not change (but once after each opening: what it did before nobody has looked at).
  * 4. Time comes from the pool's clock, which never goes back; age from one that does not jump ahead either.
  */
@@ -17,7 +18,7 @@ import { present } from '../../base/assert.ts';
 import { success } from '../../base/errors.ts';
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import type { HorizonState } from '../catalogue/kept-moments.ts';
+import type { HorizonState, PinState } from '../catalogue/kept-moments.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import {
   type CdpFields,
@@ -34,6 +35,7 @@ import { type Anchor, Anchors, anchorsMax } from './anchors.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
+import { findPastPins } from './past-pins.ts';
 import { RetentionClock } from './retention-clock.ts';
 import { SnapshotLocks } from './snapshot-locks.ts';
 import { expiredPins, isPinDue } from './thinning.ts';
@@ -137,10 +139,45 @@ export class RetentionSteward {
     { volume: name, ...change }: CdpFields & { readonly volume: string },
     done: Done<VolumeState>,
   ): void {
+    const { policy } = change;
+    if (policy === undefined) {
+      this.#set(name, { change, past: [] }, done);
+      return;
+    }
+    this.#operator.attempt(done, () => {
+      const wanted = { volume: this.#operator.volume(name), policy, ageMs: this.#times().ageMs };
+      findPastPins(this.#operator, wanted, (past) => {
+        if (past.ok) this.#set(name, { change, past: past.value }, done);
+        else done(past);
+      });
+    });
+  }
+
+  /** `past`: states that were kept a moment ago. */
+  #set(
+    name: string,
+    { change, past }: { readonly change: CdpFields; readonly past: readonly PinState[] },
+    done: Done<VolumeState>,
+  ): void {
     this.#operator.operate(done, (finish) => {
       const volume = this.#operator.volume(name);
-      const { uuid, line } = volume;
-      this.#operator.commit([{ kind: 'vol-set', line, uuid, ...change }], () => {
+      const { uuid, line, horizon, pins } = volume;
+      const oldest = horizon?.position ?? volume.createdPosition + 1;
+      // What the steward did meanwhile counts.
+      const [first] = pins;
+      const isOpen = ({ cut, timeMs }: PinState): boolean =>
+        cut >= oldest && (first === undefined || (cut < first.cut && timeMs <= first.timeMs));
+      const open = past
+        .filter(isOpen)
+        .map((pin) => ({ ...this.#stateAt(volume, pin.cut), ...pin }));
+      const timeMs = Math.max(this.#times().poolMs, open.at(-1)?.timeMs ?? 0);
+      const records = chunks(open).map((list) => ({
+        kind: 'pin' as const,
+        timeMs,
+        lines: [],
+        past: list,
+      }));
+      this.#operator.commit([...records, { kind: 'vol-set', line, uuid, ...change }], () => {
         if (change.policy !== undefined) this.#notes.delete(volume);
         finish(success(volume));
       });

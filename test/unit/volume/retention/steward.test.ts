@@ -33,6 +33,13 @@ async function writing(name: string, everyMs: number, count: number): Promise<nu
   return times;
 }
 
+/** Times at which minutes, hours ... end. */
+function endsOf(everyMs: number, fromMs: number, toMs: number): number[] {
+  const ends: number[] = [];
+  for (let at = Math.ceil(fromMs / everyMs) * everyMs; at < toMs; at += everyMs) ends.push(at);
+  return ends;
+}
+
 describe('a window', () => {
   it('keeps every moment of its length, and refuses older ones with those that are kept beside them', async () => {
     await world.create('a', 'all:1h');
@@ -166,6 +173,62 @@ describe('a window', () => {
 });
 
 describe('automatic pins', () => {
+  it('are made of the past with the first policy that has tiers, before anything is given up', async () => {
+    await world.create('a', 'all:unlimited');
+    const times = await writing('a', 7 * minute, 200);
+    const setMs = world.wallMs;
+    await world.setPolicy('a', 'all:1h,10m:6h,1h:2d');
+    const made = [...world.pool.volume('a').pins];
+    await world.pass(minute);
+    await world.open();
+    const { pins, horizon } = world.pool.volume('a');
+    expect(horizon?.timeMs).toBeGreaterThan(setMs - hour - 10 * minute);
+    expect(pins.filter(({ timeMs }) => timeMs <= setMs)).toEqual(made);
+    expect(await isSound(world.pool)).toBe(true);
+    const valueAtTime = (timeMs: number): number =>
+      times.findLastIndex((each) => each <= timeMs) + 1;
+    for (const { timeMs } of made) {
+      expect(await world.valueAt('a', formatMomentTime(timeMs))).toBe(valueAtTime(timeMs));
+    }
+    const ends = [
+      ...endsOf(10 * minute, setMs - 6 * hour, setMs - 7 * minute),
+      ...endsOf(hour, setMs - 22 * hour, setMs - hour),
+    ];
+    expect(ends.length).toBeGreaterThan(50);
+    for (const endMs of ends) {
+      const before = made.findLast(({ timeMs }) => timeMs <= endMs);
+      expect(before === undefined ? 0 : valueAtTime(before.timeMs)).toBe(valueAtTime(endMs));
+    }
+    expect(made.length).toBeLessThan(ends.length + 10);
+  });
+
+  it('of the past are of the line that the volume was in, and only of what is kept', async () => {
+    await world.create('a', 'all:unlimited');
+    await writing('a', 20 * minute, 20);
+    const now = world.wallMs;
+    await world.setPolicy('a', 'all:2h');
+    await world.pass(minute);
+    await ask((done) => {
+      world.pool.volumeRollback({ name: 'a', to: formatMomentTime(now - 90 * minute) }, done);
+    });
+    await world.pass(20 * minute);
+    await writing('a', 20 * minute, 2);
+    const { horizon } = world.pool.volume('a');
+    await world.setPolicy('a', 'all:0,10m:1d');
+    const { pins } = world.pool.volume('a');
+    expect(pins.length).toBeGreaterThan(4);
+    const values: (number | undefined)[] = [];
+    for (const { cut, timeMs } of pins) {
+      expect(cut).toBeGreaterThanOrEqual(horizon?.position ?? 0);
+      values.push(await world.valueAt('a', formatMomentTime(timeMs)));
+    }
+    // 20 is what it was rolled back from, 16 what to.
+    expect(values.join()).toMatch(/19,20,16,1$/);
+    await world.open();
+    expect(world.pool.volume('a').pins).toEqual(pins);
+    expect(await isSound(world.pool)).toBe(true);
+  });
+
   it('are one a tier, hold what the volume held, and survive a restart', async () => {
     await world.create('a', 'all:30m,10m:6h,1h:2d,1d:10d');
     const valueByTime = new Map<number, number>();
