@@ -178,7 +178,8 @@ class WindowRun {
   }
 
   #create(name: string): void {
-    const policy = present(parseCdpPolicy(this.#random.pick(policies)), 'policy');
+    const text = this.#options.seed % 3 === 0 ? 'all:unlimited' : this.#random.pick(policies);
+    const policy = present(parseCdpPolicy(text), 'policy');
     const isGuaranteed = this.#random.chance(0.3);
     this.#ask(`create ${name}`, (done) => {
       const sizeBytes = blockCount * blockSizeBytes;
