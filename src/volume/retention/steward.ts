@@ -295,24 +295,30 @@ export class RetentionSteward {
   /** `isFinal`: what is looked through now need not be so soon again. */
   #plan(times: Times, isFinal: boolean): Plan {
     const pinned: VolumeState[] = [];
-    const unpinned: UnpinnedState[] = [];
     const moves: HorizonMove[] = [];
-    let room: number = limits.pinsLookedAtMax;
     const volumes = this.#operator.parts.catalogue.volumes();
-    let next: number | undefined;
-    for (let at = 0; at < volumes.length; at += 1) {
-      const index = (this.#thinFrom + at) % volumes.length;
-      const volume = present(volumes[index], 'volume');
-      const { policy, pins } = volume;
+    for (const volume of volumes) {
       if (this.#isPinned(volume, times)) pinned.push(volume);
       const move = this.#moveOf(volume, times);
       if (move !== undefined) moves.push(move);
+    }
+    return { pinned, unpinned: this.#thinOut(volumes, times, isFinal), moves };
+  }
+
+  /** Pins that have had their time, of as many volumes as there is room for; those that are left come first the next time. */
+  #thinOut(volumes: readonly VolumeState[], times: Times, isFinal: boolean): UnpinnedState[] {
+    const unpinned: UnpinnedState[] = [];
+    const first = this.#thinFrom;
+    let room: number = limits.pinsLookedAtMax;
+    for (let at = 0; at < volumes.length; at += 1) {
+      const index = (first + at) % volumes.length;
+      const volume = present(volumes[index], 'volume');
+      const { policy, pins } = volume;
       const notes = this.#notesOf(volume);
-      const isFull = room <= 0 || unpinned.length >= limits.unpinsAtOnceMax;
       if (pins.length === 0 || times.ageMs < notes.thinMs) continue;
-      if (isFull) {
-        next ??= index;
-        continue;
+      if (room <= 0 || unpinned.length >= limits.unpinsAtOnceMax) {
+        if (isFinal || unpinned.length === 0) this.#thinFrom = index;
+        break;
       }
       room -= pins.length;
       const old = expiredPins(pins, policy, times.ageMs);
@@ -321,9 +327,7 @@ export class RetentionSteward {
         notes.thinMs = times.ageMs + Math.max(this.#stepMs, policy.tiers[0]?.everyMs ?? 0);
       }
     }
-    // Those that there was no room for come first the next time.
-    if (isFinal || unpinned.length === 0) this.#thinFrom = next ?? this.#thinFrom;
-    return { pinned, unpinned, moves };
+    return unpinned;
   }
 
   /** Whether the volume gets a pin now. */
