@@ -57,7 +57,14 @@ export type KeeperJob =
   | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
   | { readonly kind: 'open-runs' }
   | { readonly kind: 'build-run'; readonly plan: RunPlan }
-  | { readonly kind: 'verify-run'; readonly place: RunPlace }
+  | {
+      readonly kind: 'verify-run';
+      readonly place: RunPlace;
+      /** From the medium itself, because something is removed as it is there. */
+      readonly isOnMedium: boolean;
+    }
+  /** Runs that nobody reads any more. */
+  | { readonly kind: 'remove-runs'; readonly places: readonly RunPlace[] }
   /** One step of the liveness mark; without a plan it goes on with the pass that is under way. */
   | { readonly kind: 'mark'; readonly plan: MarkPlan | undefined }
   /** One step towards a pack; without a plan it goes on with the one that is being made. */
@@ -119,6 +126,7 @@ export type KeeperResult =
       readonly error?: KeeperError;
     }
   | { readonly kind: 'verify-run'; readonly error?: KeeperError }
+  | { readonly kind: 'remove-runs'; readonly error?: KeeperError }
   | ({ readonly kind: 'mark' } & MarkStepped)
   | {
       readonly kind: 'pack';
@@ -142,9 +150,9 @@ export interface KeeperError {
   readonly message: string;
 }
 
-const lookKinds = ['mark', 'verify', 'scrub', 'scrub-end', 'scrub-note'] as const;
+const lookKinds = ['mark', 'verify', 'verify-run', 'scrub', 'scrub-end', 'scrub-note'] as const;
 
-/** Jobs that only read, but for the scrubber's note. */
+/** Jobs that only read, but for the scrubber's note, and runs that a mark thins. */
 export type LookJob = Extract<KeeperJob, { readonly kind: (typeof lookKinds)[number] }>;
 
 export function isLook(job: KeeperJob): job is LookJob {

@@ -15,17 +15,17 @@
  */
 import Database from 'better-sqlite3';
 import { present, unreachable } from '../base/assert.ts';
-import { type Disk, DiskError, type DiskFile } from '../base/ports.ts';
+import type { Disk, DiskFile } from '../base/ports.ts';
 import { auditCheckpoints } from './catalogue/checkpoint.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
 import { FormatError } from './format/format-error.ts';
-import type { PackMember } from './format/pack.ts';
 import { type SegmentRow, segmentRowOf } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
+import { keeperError, requireFooter } from './keeper-checks.ts';
 import {
   isLook,
   type KeeperError,
@@ -36,6 +36,7 @@ import {
   type SegmentEnd,
 } from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
+import type { MarkPlan } from './liveness/mark-plan.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
 import { type OpenDatabase } from './manifest-database.ts';
 import { Containers } from './pack/containers.ts';
@@ -114,12 +115,11 @@ export class Keeper {
         return this.#applyToManifest(job.records, job.segments);
       case 'rebuild-footer':
         return this.#rebuildFooter(job);
-      case 'open-runs':
-        return { kind: 'open-runs', ...this.#attempt(() => this.#runs.open(this.#manifest)) };
       case 'build-run':
         return this.#buildRun(job.plan);
-      case 'verify-run':
-        return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job.place)) };
+      case 'open-runs':
+      case 'remove-runs':
+        return { kind: job.kind, ...this.#attempt(() => this.#keepRuns(job)) };
       case 'pack':
       case 'verify-pack':
       case 'remove-files':
@@ -134,7 +134,9 @@ export class Keeper {
   #look(job: LookJob): KeeperResult {
     switch (job.kind) {
       case 'mark':
-        return { kind: 'mark', ...this.#mark.step(job.plan) };
+        return this.#markStep(job.plan);
+      case 'verify-run':
+        return { kind: 'verify-run', ...this.#attempt(() => this.#runs.verify(job)) };
       case 'verify':
         return { kind: 'verify', segId: job.segId, ...this.#scrub.verify(job) };
       case 'scrub':
@@ -149,6 +151,20 @@ export class Keeper {
       default:
         return unreachable(job);
     }
+  }
+
+  #markStep(plan: MarkPlan | undefined): KeeperResult {
+    const stepped = this.#mark.step(plan);
+    // A row that cannot be entered now is when the pool is opened again.
+    this.#attempt(() => {
+      for (const run of stepped.thinned ?? []) this.#manifest?.addRun(run);
+    });
+    return { kind: 'mark', ...stepped };
+  }
+
+  #keepRuns(job: Extract<KeeperJob, { kind: 'open-runs' | 'remove-runs' }>): void {
+    if (job.kind === 'open-runs') this.#runs.open(this.#manifest);
+    else this.#runs.remove(job.places, this.#manifest);
   }
 
   close(): void {
@@ -486,18 +502,4 @@ export class Keeper {
       source.close();
     }
   }
-}
-
-/** The frames of a packed segment are gone: its footer must be what the pack says of it. How many entries it has. */
-function requireFooter(source: SegmentSource, { segId, epoch, digest }: PackMember): number {
-  const header = source.footer(epoch)?.header;
-  if (header !== undefined && Buffer.compare(header.digest, digest) === 0) return header.entryCount;
-  throw new FormatError(`segment ${segId}: its footer in the pack is damaged`);
-}
-
-function keeperError(thrown: unknown): KeeperError {
-  if (thrown instanceof Database.SqliteError) return { code: 'manifest', message: thrown.message };
-  if (thrown instanceof DiskError) return { code: thrown.code, message: thrown.message };
-  if (thrown instanceof FormatError) return { code: 'format', message: thrown.message };
-  throw thrown;
 }

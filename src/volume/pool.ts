@@ -27,6 +27,7 @@ import { type Done, Operator, readOnlyPool } from './core/operator.ts';
 import type { PoolParts } from './core/parts.ts';
 import type { PoolIndex } from './core/pool-index.ts';
 import { PoolSettings } from './core/pool-settings.ts';
+import { RunThinning } from './core/run-thinning.ts';
 import type { RunUpkeep } from './core/run-upkeep.ts';
 import type { SegmentReading } from './core/segment-contents.ts';
 import { Space, type SpaceReport } from './core/space.ts';
@@ -54,6 +55,7 @@ import {
 import { WarmUp } from './core/warm-up.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { type OpenPair, PoolHistory } from './history.ts';
+import type { RunPlace } from './index/run-format.ts';
 import { Operations, VolumeDevice } from './io/devices.ts';
 import { withLivenessAudit } from './liveness/audit.ts';
 import { LivenessMark } from './liveness/mark.ts';
@@ -144,11 +146,13 @@ export class Pool {
     this.#budget.start();
     this.packing = new Packing(parts, maintenance);
     this.scrubber = new Scrubber(parts, maintenance, () => helpers.upkeep.all());
+    const onBadRun = (place: RunPlace): void => {
+      helpers.upkeep.drop(place);
+    };
     this.mark = new LivenessMark(this.#operator, maintenance, {
       runs: helpers.index.runs,
-      onBadRun: (place) => {
-        helpers.upkeep.drop(place);
-      },
+      thinning: new RunThinning(parts, maintenance, helpers.index, onBadRun),
+      onBadRun,
     });
     this.history = new PoolHistory(this.#operator);
     this.retention = new RetentionSteward(this.#operator);

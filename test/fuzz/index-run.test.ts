@@ -11,8 +11,12 @@ import { positionOf } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import { FormatError } from '../../src/volume/format/format-error.ts';
 import { EntryKind, IndexEntry } from '../../src/volume/index/entry.ts';
-import { EntryBlockReader } from '../../src/volume/index/entry-block.ts';
-import { decodeRunHeader, runBlockBytes } from '../../src/volume/index/run-format.ts';
+import { EntryBlockReader, isEntryBlock } from '../../src/volume/index/entry-block.ts';
+import {
+  decodeRunHeader,
+  type RunPlace,
+  runBlockBytes,
+} from '../../src/volume/index/run-format.ts';
 import { RunCursor } from '../../src/volume/index/run-merge.ts';
 import { type RunTables, readRunTables } from '../../src/volume/index/run-tables.ts';
 import { RunWriter } from '../../src/volume/index/run-writer.ts';
@@ -117,7 +121,7 @@ const rowsOf = fc
     );
   });
 
-function written(rows: readonly Row[]): Uint8Array {
+function written(rows: readonly Row[], runPlace: RunPlace = place): Uint8Array {
   const file = new MemoryFile(new Uint8Array(0));
   const segments = [8, 9].map((segId) => ({
     segId,
@@ -128,7 +132,7 @@ function written(rows: readonly Row[]): Uint8Array {
     minHlcMs: 5,
     maxHlcMs: 9,
   }));
-  const shape = { ...place, fanOut: 8, endSegId: 16, segments, baseTicks };
+  const shape = { ...runPlace, fanOut: 8, endSegId: 16, segments, baseTicks, keptThrough: 77 };
   const writer = new RunWriter(file, shape, seeds);
   for (const row of rows) writer.add(Object.assign(new IndexEntry(), row));
   writer.finish(poolUuid);
@@ -140,8 +144,8 @@ function rowOf(entry: IndexEntry): Row {
   return { line, level, node, within, blockCount, position, address, kind, ticks };
 }
 
-function readAll(bytes: Uint8Array): Row[] {
-  const cursor = new RunCursor(new MemoryFile(bytes), place, seeds);
+function readAll(bytes: Uint8Array, runPlace: RunPlace = place): Row[] {
+  const cursor = new RunCursor(new MemoryFile(bytes), runPlace, seeds);
   const entry = new IndexEntry();
   const rows: Row[] = [];
   while (cursor.next(entry)) rows.push(rowOf(entry));
@@ -215,7 +219,7 @@ describe('index run', () => {
       fc.property(rowsOf, changes, (rows, list) => {
         const bytes = written(rows);
         for (const [at, value] of list) bytes[at] = value;
-        const seed = seeds.run(place.level, place.firstSegId, 0);
+        const seed = seeds.run(place.level, place.firstSegId, 0, 0);
         viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4, runBlockBytes), seed), true);
         const tables = tolerated(() => readRunTables(new MemoryFile(bytes), place, seeds));
         if (tables !== undefined) lookAround(tables);
@@ -225,10 +229,40 @@ describe('index run', () => {
     );
   });
 
+  it('that was thinned is refused when any byte was changed, and none of its parts is taken for one of another file', () => {
+    const thinned = { ...place, generation: 3 };
+    const change = fc.tuple(
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.integer({ min: 1, max: 255 }),
+    );
+    fc.assert(
+      fc.property(rowsOf, change, (rows, [share, flip]) => {
+        const bytes = written(rows, thinned);
+        expect(readAll(bytes, thinned)).toEqual(rows);
+        const { header } = readRunTables(new MemoryFile(bytes), thinned, seeds);
+        expect([header.generation, header.keptThrough]).toEqual([3, 77]);
+        const changed = bytes.slice();
+        const at = Math.floor(share * (bytes.length - 1));
+        changed[at] = (changed[at] ?? 0) ^ flip;
+        expect(tolerated(() => readAll(changed, thinned))).toBeUndefined();
+        for (const other of [place, { ...place, generation: 2 }, { ...place, generation: 4 }]) {
+          expect(decodeRunHeader(bytes, other, seeds)).toBeUndefined();
+          const block = bytes.subarray(runBlockBytes, 2 * runBlockBytes);
+          expect(rows.length > 0 && isEntryBlock(block, other, 1, seeds)).toBe(false);
+          // Its head before blocks of another file.
+          const mixed = written(rows, other);
+          mixed.set(bytes.subarray(0, runBlockBytes));
+          expect(tolerated(() => readAll(mixed, thinned))).toBeUndefined();
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   it('with an unknown incompatible flag needs a newer version', () => {
     const bytes = written([]);
-    bytes[12] = 1;
-    const seed = seeds.run(place.level, place.firstSegId, 0);
+    bytes[12] = 2;
+    const seed = seeds.run(place.level, place.firstSegId, 0, 0);
     viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4, runBlockBytes), seed), true);
     expect(() => decodeRunHeader(bytes, place, seeds)).toThrow(/newer tidemark/u);
   });

@@ -140,6 +140,7 @@ class Explorer {
       machine,
       random: this.#random.fork(1),
       variant: this.#options.variant,
+      ...(this.#options.program.hasCleaner === true ? { cleaner: 'auto' as const } : {}),
       onPoint: (what) => {
         this.#addPoint(what, machine);
       },

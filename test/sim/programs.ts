@@ -31,6 +31,8 @@ export interface Program {
   readonly isByHand?: true;
   /** Every life needs the keeper: a footer that a lost machine never wrote is made again when it is read. */
   readonly isKeeperNeeded?: true;
+  /** The cleaner works by itself, whatever the seed says. */
+  readonly hasCleaner?: true;
   readonly steps: readonly Step[];
 }
 
@@ -264,6 +266,25 @@ export const programs: readonly Program[] = [
       { kind: 'passTime', ms: 10 },
       snapshot('snapshotDelete', 's'),
       { kind: 'passTime', ms: 10 },
+    ],
+  },
+  {
+    // Index runs are thinned, and those before and narrower ones removed.
+    name: 'thinning',
+    isByHand: true,
+    hasCleaner: true,
+    steps: [
+      create(1, 'a', 24),
+      wait,
+      { kind: 'policy', name: 'a', policy: 'all:0' },
+      ...repeat(6, (index) => [write(1, index, 16), clear('trim', index, 3)]),
+      snapshot('snapshotCreate', 's'),
+      ...repeat(4, (index) => [write(1, index * 2, 16)]),
+      wait,
+      { kind: 'passTime', ms: 30_000 },
+      ...repeat(2, (index) => [write(1, index, 20), { kind: 'passTime', ms: 30_000 } as const]),
+      snapshot('snapshotDelete', 's'),
+      ...repeat(2, (index) => [{ kind: 'passTime', ms: 20 } as const, write(1, index, 20)]),
     ],
   },
   {

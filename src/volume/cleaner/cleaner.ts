@@ -207,7 +207,8 @@ export class Cleaner {
     this.#timer?.cancel();
     this.#awaited = this.#asking.splice(0);
     this.#due.begun(this.#log());
-    this.#doors.mark.run((outcome) => {
+    const thins = { pressure: pass.pressure, isAll: reason === 'asked' };
+    this.#doors.mark.runAndThin(thins, (outcome) => {
       if (this.#pass !== pass) return;
       if (!outcome.ok) {
         this.#end(pass, outcome.error);

@@ -42,6 +42,15 @@ export const cleanerLimits = {
     soft: { bytesPerSecond: 128 * 2 ** 20, busyFactor: 2 },
     hard: { bytesPerSecond: 512 * 2 ** 20, busyFactor: 1 },
   },
+  /** An index run is thinned when at most this share of its entries is needed and so many are not: then what is written is
+   *  less than what is given back; under pressure sooner. */
+  thinWhen: {
+    none: { keptShareMax: 0.5, entriesMin: 8192 },
+    soft: { keptShareMax: 0.75, entriesMin: 2048 },
+    hard: { keptShareMax: 0.9, entriesMin: 512 },
+  },
+  /** Runs that one mark thins: 300 KiB each while it lasts. */
+  thinRunsPerMark: 16,
   /** Containers that a pass chooses from: enough for 64 GiB. */
   containersMax: 2048,
   /** What a member takes of a pack beside blocks and footer: its row of the table, header, bitmap, padding. */

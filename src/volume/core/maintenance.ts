@@ -22,6 +22,8 @@ type ResultOf<K extends KeeperResult['kind']> = Extract<KeeperResult, { kind: K 
 /** What verify and rebuild need of the index runs. */
 export interface RunChecks {
   all(): readonly RunPlace[];
+  /** Whether it is one of them still. */
+  isKnown(place: RunPlace): boolean;
   /** `progress` runs for each; `done` gets whether all were right, or why it stopped. */
   rebuild(
     progress: () => void,
@@ -206,7 +208,10 @@ export class Maintenance {
   #checks(upkeep: RunChecks): ((done: (fault: string | undefined) => void) => void)[] {
     const { containers } = this.#parts;
     const runs = upkeep.all().map((place) => (done: (fault: string | undefined) => void) => {
-      this.#verifyRun(place, done);
+      this.#verifyRun(place, (fault) => {
+        // One that was thinned or merged meanwhile is gone, and nothing is wrong with that.
+        done(upkeep.isKnown(place) ? fault : undefined);
+      });
     });
     const packs = [...containers.packs()].map(
       ({ packId }) =>
@@ -233,7 +238,8 @@ export class Maintenance {
   }
 
   #verifyRun(place: RunPlace, done: (fault: string | undefined) => void): void {
-    this.ask<'verify-run'>({ kind: 'verify-run', place }, ({ error }) => {
+    const job = { kind: 'verify-run', place, isOnMedium: false } as const;
+    this.ask<'verify-run'>(job, ({ error }) => {
       done(error && `${error.message} ('pool rebuild' makes it again)`);
     });
   }

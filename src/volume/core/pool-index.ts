@@ -1,5 +1,5 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
-import { positionOf } from '../format/address.ts';
+import { frameAddressOf, positionOf } from '../format/address.ts';
 import { digestTagBytes } from '../format/segment-rows.ts';
 import { LogIndex } from '../index/log-index.ts';
 import type { RunHeader, RunPlace, RunSegment } from '../index/run-format.ts';
@@ -9,7 +9,7 @@ import { RunSet } from '../index/run-set.ts';
 import { limits } from '../limits.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
-import { durableEndOf } from './segment-end.ts';
+import { durableEndOf, wasDurable } from './segment-end.ts';
 import { fetchSegment } from './segment-fetch.ts';
 
 export interface PoolIndex {
@@ -64,11 +64,13 @@ export function openPoolIndex(
 
 /** Whether a run was made of exactly the segments that the pool has in its range. */
 function isOfSegments(
-  { segmentById, settings }: PoolParts,
+  parts: PoolParts,
   header: RunHeader,
   segments: readonly RunSegment[],
 ): boolean {
+  const { segmentById, settings } = parts;
   const span = settings.runFanOut ** header.level;
+  if (!wasDurable(parts, frameAddressOf(header.keptThrough))) return false;
   if (header.endSegId - header.firstSegId !== span) return false;
   const isSame = segments.every(({ segId, epoch, digest }) => {
     const ours = segmentById.get(segId);

@@ -8,6 +8,9 @@
  * Before runs are merged it is looked, off the main thread, whether each is of the pool's own segments: a folder may hold runs
  * of another history, and merged they could not be told apart any more.
  *
+ * Runs that were thinned (see RunThinning) are merged as others are. In the range of one of them nothing is made again as long
+ * as it is whole: narrower ones are not needed beside it.
+ *
  * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
  * without it.
  */
@@ -16,7 +19,7 @@ import { DiskError } from '../../base/ports.ts';
 import { FormatError } from '../format/format-error.ts';
 import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
 import type { RunInput, RunPlan } from '../index/run-builder.ts';
-import { describeRun, type RunPlace } from '../index/run-format.ts';
+import { describeRun, isThinned, type RunPlace } from '../index/run-format.ts';
 import { runName } from '../index/run-path.ts';
 import { type RunReader, RunsChanged } from '../index/run-reader.ts';
 import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
@@ -80,8 +83,9 @@ export class RunUpkeep implements RunChecks {
     this.#isBuilding = true;
     this.#build(plan, (result) => {
       this.#isBuilding = false;
-      if (result?.built !== undefined) this.#add(plan);
-      else if (result !== undefined) this.#failed.add(runName(plan));
+      if (result?.built !== undefined) this.#add(result.built.summary);
+      // One of those that it was to be made from may have been thinned meanwhile.
+      else if (result !== undefined && this.#isCurrent(plan)) this.#failed.add(runName(plan));
       for (const action of this.#paused.splice(0)) action();
       this.look();
     });
@@ -94,13 +98,23 @@ export class RunUpkeep implements RunChecks {
     this.lost(place);
   }
 
-  /** A run is not used any more. */
-  lost({ level }: RunPlace): void {
+  /** A run is not used any more. What is made again has the name that it had before it was thinned. */
+  lost(place: RunPlace): void {
+    const { level } = place;
+    if (isThinned(place) && this.#parts.writer !== undefined) this.#remove(place);
     this.#nextGroup = this.#nextGroup.map((group, at) => (at >= level ? 0 : group));
     this.#nextGroup[level] = 0;
     // Not inside the lookup that found it.
     this.#parts.host.timers.defer(() => {
       this.look();
+    });
+  }
+
+  #remove(place: RunPlace): void {
+    this.#maintenance.ask<'remove-runs'>({ kind: 'remove-runs', places: [place] }, ({ error }) => {
+      if (error === undefined) return;
+      const { log } = this.#parts.host;
+      log.warn('a damaged index run was not removed', { error: error.message });
     });
   }
 
@@ -121,7 +135,14 @@ export class RunUpkeep implements RunChecks {
           this.look();
           return;
         }
-        const plan = this.#plan(place, true);
+        const plan = this.isKnown(place) ? this.#plan(place, true) : undefined;
+        if (plan === 'thinned') {
+          this.#verify(place, (isWhole) => {
+            wasEqual &&= isWhole;
+            next(index + 1);
+          });
+          return;
+        }
         if (plan === undefined || plan === 'empty') {
           next(index + 1);
           return;
@@ -140,6 +161,19 @@ export class RunUpkeep implements RunChecks {
       };
       next(0);
     });
+  }
+
+  /** What was thinned cannot be made again as it is: it is read whole, and given up when it is damaged. */
+  #verify(place: RunPlace, done: (isWhole: boolean) => void): void {
+    const job = { kind: 'verify-run', place, isOnMedium: true } as const;
+    this.#maintenance.ask<'verify-run'>(job, ({ error }) => {
+      if (error?.code === 'format') this.drop(place);
+      done(error === undefined);
+    });
+  }
+
+  isKnown(place: RunPlace): boolean {
+    return this.#runs.isKnown(place);
   }
 
   /** All runs, lower levels first. */
@@ -225,10 +259,10 @@ export class RunUpkeep implements RunChecks {
       let group = this.#nextGroup[level] ?? 0;
       for (; (group + 1) * span <= lastSegId; group += 1) {
         const place = { level, firstSegId: group * span };
-        if (this.#runs.has(place) || this.#failed.has(runName(place))) continue;
+        if (this.#isDone(place)) continue;
         const plan = this.#plan(place, false);
         if (plan === undefined) firstOpen ??= group;
-        else if (plan !== 'empty') {
+        else if (plan !== 'empty' && plan !== 'thinned') {
           this.#nextGroup[level] = firstOpen ?? group;
           return plan;
         }
@@ -238,10 +272,29 @@ export class RunUpkeep implements RunChecks {
     return undefined;
   }
 
-  /** What a run is made from; undefined when that is not all there. */
-  #plan(place: RunPlace, isRebuild: boolean): DraftPlan | 'empty' | undefined {
+  /** Nothing is made there: a run is there, or a wider one that was thinned, or it cannot be made. */
+  #isDone(place: RunPlace): boolean {
+    if (this.#runs.has(place) || this.#failed.has(runName(place))) return true;
+    return this.#runs.thinnedAround(place) !== undefined;
+  }
+
+  /** Whether all that a run was to be made from is in force. */
+  #isCurrent({ inputs }: DraftPlan): boolean {
+    return inputs.every((input) => {
+      const inForce = this.#runs.inForce(input);
+      return inForce !== undefined && runName(inForce) === runName(input);
+    });
+  }
+
+  /**
+   * What a run is made from; undefined when that is not all there. 'thinned': it was made when there was more, or has been thinned
+   * itself, so something else would come out.
+   */
+  #plan(place: RunPlace, isRebuild: boolean): DraftPlan | 'empty' | 'thinned' | undefined {
     const { fanOut } = this.#runs;
-    const base = { ...place, fanOut, isRebuild };
+    const { level, firstSegId } = place;
+    const base = { level, firstSegId, fanOut, isRebuild };
+    if (isRebuild && isThinned(place)) return 'thinned';
     if (place.level === 1) {
       const segments = this.#segments(place.firstSegId, fanOut);
       if (segments.length === 0) return 'empty';
@@ -256,9 +309,11 @@ export class RunUpkeep implements RunChecks {
     const inputs: RunPlace[] = [];
     for (let index = 0; index < fanOut; index += 1) {
       const input = { level: place.level - 1, firstSegId: place.firstSegId + index * below };
-      if (this.#runs.has(input)) inputs.push(input);
+      const inForce = this.#runs.inForce(input);
+      if (inForce !== undefined) inputs.push(inForce);
       else if (this.#segments(input.firstSegId, below).length > 0) return undefined;
     }
+    if (isRebuild && inputs.some(isThinned)) return 'thinned';
     return inputs.length === 0 ? 'empty' : { ...base, segments: [], inputs };
   }
 

@@ -1,5 +1,5 @@
 /** Where the durable log ends in a segment. */
-import { segIdOf } from '../format/address.ts';
+import { positionOf, segIdOf } from '../format/address.ts';
 import type { PoolParts } from './parts.ts';
 
 /**
@@ -12,4 +12,18 @@ export function durableEndOf(parts: PoolParts, segId: number): number {
   if (finished > 0 || parts.writer === undefined) return finished;
   const { durableThrough } = parts.writer.log;
   return segIdOf(durableThrough - 1) === segId ? durableThrough : 0;
+}
+
+/** Everything durable lies before it. */
+export function endPositionOf({ writer, segmentById }: PoolParts): number {
+  if (writer !== undefined) return positionOf(writer.log.durableThrough, 0);
+  return positionOf(segmentById.last()?.endAddress ?? 0, 0);
+}
+
+/**
+ * Whether the log ever reached to `endAddress`, where it once was said to end. It did not when its last frames were lost since, or
+ * when this is another copy of the pool: later segments begin elsewhere, so it never will.
+ */
+export function wasDurable(parts: PoolParts, endAddress: number): boolean {
+  return endAddress === 0 || endAddress <= durableEndOf(parts, segIdOf(endAddress - 1));
 }

@@ -25,9 +25,13 @@ export class Seeds {
     return mix(this.#pool ^ 0x5444_4d4b, address, epoch);
   }
 
-  /** Seed of part `part` (a block's number, or one of the special ones) of the index run of `level` from `segId` on. */
-  run(level: number, segId: number, part: number): number {
-    return mix(this.#pool ^ 0x5255_4e53, segId * 64 + level, part);
+  /**
+   * Seed of part `part` (a block's number, or one of the special ones) of the index run of `level` from `segId` on; one that
+   * was thinned `generation` times has parts of its own, which never verify as those of the file before.
+   */
+  run(level: number, segId: number, part: number, generation: number): number {
+    const pool = this.#pool ^ 0x5255_4e53 ^ Math.imul(generation, 0x27d4_eb2f);
+    return mix(pool, segId * 64 + level, part);
   }
 
   /** Seed of part `part` (a member's segment id, or one of the special ones) of a pack. */

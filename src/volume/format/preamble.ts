@@ -33,10 +33,13 @@ export function isSealed(structure: Uint8Array, magic: number, seed: number): bo
   );
 }
 
-/** Throws FormatError ("too new") when a sealed structure is of another version than ours, or has features that we do not know. */
-export function refuseNewer(view: DataView, version: number, name: string): void {
+/**
+ * Throws FormatError ("too new") when a sealed structure is of another version than ours, or has features that we do not know;
+ * `known`: the bits of those that we do.
+ */
+export function refuseNewer(view: DataView, version: number, name: string, known = 0): void {
   const found = preamble.version.get(view, 0);
-  if (found === version && preamble.incompatible.get(view, 0) === 0) return;
+  if (found === version && (preamble.incompatible.get(view, 0) & ~known) === 0) return;
   const message = `${name}: written by a newer tidemark (version ${found})`;
   throw new FormatError(message, { isTooNew: true });
 }

@@ -7,6 +7,7 @@
  */
 import type { PoolParts } from '../core/parts.ts';
 import { type SegmentContents, type SegmentReading, visitFrom } from '../core/segment-contents.ts';
+import { endPositionOf } from '../core/segment-end.ts';
 import { prepareSegment } from '../core/segment-fetch.ts';
 import { addressOf, frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
@@ -23,9 +24,7 @@ export class Timeline {
 
   /** Everything durable lies before it. */
   end(): number {
-    const { writer, segmentById } = this.#parts;
-    if (writer !== undefined) return positionOf(writer.log.durableThrough, 0);
-    return positionOf(segmentById.last()?.endAddress ?? 0, 0);
+    return endPositionOf(this.#parts);
   }
 
   /** Position of the first durable record later than `ticks`; `end()` when there is none. Throws DiskError, FormatError. */

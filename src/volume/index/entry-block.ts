@@ -21,7 +21,13 @@ import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { leafBlocks } from '../map/leaf-store.ts';
 import { EntryKind, type IndexEntry } from './entry.ts';
-import { describeRun, type RunHeader, type RunPlace, runBlockBytes } from './run-format.ts';
+import {
+  describeRun,
+  type RunHeader,
+  type RunPlace,
+  runBlockBytes,
+  runSeed,
+} from './run-format.ts';
 
 const layout = { crc: u32(0), count: u16(4), used: u16(6) } as const;
 const headBytes = 8;
@@ -122,8 +128,7 @@ export class EntryBlockWriter {
     layout.count.set(this.#view, 0, this.#count);
     layout.used.set(this.#view, 0, this.#at);
     this.bytes.fill(0, this.#at);
-    const { level, firstSegId } = this.#origin;
-    const seed = this.#seeds.run(level, firstSegId, block);
+    const seed = runSeed(this.#origin, block, this.#seeds);
     layout.crc.set(this.#view, 0, crc32c(this.bytes.subarray(4), seed));
   }
 
@@ -144,12 +149,12 @@ function unzigzag(value: number): number {
 /** Whether `bytes` are block number `block` of the run. */
 export function isEntryBlock(
   bytes: Uint8Array,
-  { level, firstSegId }: RunPlace,
+  place: RunPlace,
   block: number,
   seeds: Seeds,
 ): boolean {
   if (bytes.length < runBlockBytes) return false;
-  const seed = seeds.run(level, firstSegId, block);
+  const seed = runSeed(place, block, seeds);
   const crc = crc32c(bytes.subarray(4, runBlockBytes), seed);
   return crc === layout.crc.get(viewOf(bytes), 0);
 }

@@ -4,7 +4,8 @@
  *
  *     begin ─▶ step ─▶ step ─▶ ... ─▶ flushed as NAME.new ─▶ renamed to NAME ─▶ folder flushed ─▶ summary
  *
- * A crash at any point leaves a NAME.new that nobody reads, or the whole run.
+ * A crash at any point leaves a NAME.new that nobody reads, or the whole run. A run that is made of thinned ones counts as
+ * thinned, too.
  */
 import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
@@ -13,7 +14,7 @@ import { ticksPerMs } from '../log/hybrid-clock.ts';
 import type { Containers } from '../pack/containers.ts';
 import { type Footer, SegmentSource } from '../recovery/segment-source.ts';
 import { eachFooterRecord } from './footer-records.ts';
-import { describeRun, type RunPlace, type RunSegment } from './run-format.ts';
+import { describeRun, isThinned, type RunPlace, type RunSegment } from './run-format.ts';
 import { type EntrySource, RunCursor, RunMerge } from './run-merge.ts';
 import { runFolder, runPath, unfinishedRunPath } from './run-path.ts';
 import { verifyRun } from './run-verify.ts';
@@ -53,6 +54,8 @@ export interface RunBuilderOptions {
 
 interface Build {
   readonly plan: RunPlan;
+  /** Of the run that is made. */
+  readonly place: RunPlace;
   readonly file: DiskFile;
   readonly merge: RunMerge;
   readonly writer: RunWriter;
@@ -91,7 +94,7 @@ export class RunBuilder {
     build.merge.close();
     build.file.close();
     try {
-      this.#options.disk.remove(unfinishedRunPath(build.plan));
+      this.#options.disk.remove(unfinishedRunPath(build.place));
     } catch (thrown) {
       if (!(thrown instanceof DiskError)) throw thrown;
     }
@@ -113,6 +116,7 @@ export class RunBuilder {
     const { disk, seeds } = this.#options;
     const { level, firstSegId, fanOut } = plan;
     const segments: RunSegment[] = [];
+    let keptThrough = 0;
     for (const segment of plan.segments) this.#addSegment(segment, sources, segments);
     for (const input of plan.inputs) {
       const cursor = new RunCursor(disk.open(runPath(input), { create: false }), input, seeds);
@@ -121,23 +125,28 @@ export class RunBuilder {
         throw new FormatError(`run ${describeRun(input)}: not the one that was looked at`);
       }
       segments.push(...cursor.tables.segments);
+      keptThrough = Math.max(keptThrough, cursor.tables.header.keptThrough);
     }
     const times = segments.filter(({ entryCount }) => entryCount > 0);
     const oldestMs = times.reduce((least, { minHlcMs }) => Math.min(least, minHlcMs), Infinity);
+    // What is made of runs of which one was thinned has not all that there was, either.
+    const place = plan.inputs.some(isThinned)
+      ? { level, firstSegId, generation: 1 }
+      : { level, firstSegId };
     const shape = {
-      level,
-      firstSegId,
+      ...place,
+      keptThrough,
       fanOut,
       endSegId: firstSegId + fanOut ** level,
       segments,
       baseTicks: Number.isFinite(oldestMs) ? oldestMs * ticksPerMs : 0,
     };
     disk.makeFolder(runFolder);
-    disk.remove(unfinishedRunPath(plan));
-    const file = disk.open(unfinishedRunPath(plan), { create: true });
+    disk.remove(unfinishedRunPath(place));
+    const file = disk.open(unfinishedRunPath(place), { create: true });
     try {
       const writer = new RunWriter(file, shape, seeds);
-      return { plan, file, merge: new RunMerge(sources, writer), writer };
+      return { plan, place, file, merge: new RunMerge(sources, writer), writer };
     } catch (thrown) {
       file.close();
       throw thrown;
@@ -170,7 +179,7 @@ export class RunBuilder {
     }
   }
 
-  #finish({ plan, file, writer }: Build): BuiltRun {
+  #finish({ plan, place, file, writer }: Build): BuiltRun {
     const { disk, poolUuid } = this.#options;
     const summary = writer.finish(poolUuid);
     if (plan.isRebuild && this.#isThere(plan, summary)) {
@@ -179,7 +188,7 @@ export class RunBuilder {
     }
     this.#build = undefined;
     file.close();
-    disk.rename(unfinishedRunPath(plan), runPath(plan));
+    disk.rename(unfinishedRunPath(place), runPath(place));
     disk.flushFolder(runFolder);
     return { summary, wasEqual: false };
   }

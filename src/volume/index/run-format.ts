@@ -1,8 +1,9 @@
 /**
  * Index run: what the data records of an aligned range of segments did, sorted by line, level, node and position. Never
- * changed once it has its name; everything in it follows from the segments.
+ * changed once it has its name; everything in it follows from the segments, and, once it was thinned, from what was kept then.
  *
  *     runs/L-SSSSSSSS.run         level L from 1 on, first segment id in hex; covers fanOut^L segment ids
+ *     runs/L-SSSSSSSS.G.run       the same, thinned for the G-th time: without entries that no kept state can see
  *     [header, 4 KiB][blocks of entries, 4 KiB each][fences][lines][bitmap pages][segments][trailer, 64 B]
  *
  * A block is decoded by itself. A fence is the node of a block's first entry. A bitmap page has one bit for each of 512
@@ -16,6 +17,10 @@ import { isSealed, preamble, refuseNewer, seal } from '../format/preamble.ts';
 const runVersion = 1;
 export const runBlockBytes = 4096;
 const headerUsedBytes = 108;
+/** With the fields that only thinned runs have. */
+const thinnedUsedBytes = 120;
+/** Bit of `incompatible`: the run was thinned. A version that does not know that would take it for all there was. */
+const thinnedBit = 1;
 export const runTrailerBytes = 64;
 const magic = 0x4e52_4d54; // "TMRN"
 const trailerMagic = 0x4552_4d54; // "TMRE"
@@ -43,6 +48,8 @@ const headerLayout = {
   baseTicks: u64(80),
   tablesCrc: u32(88),
   poolUuid: bytes(92, 16),
+  generation: u32(108),
+  keptThrough: u64(112),
 } as const;
 
 export const fenceLayout = { line: u32(0), node: u32(4), level: u8(8) } as const;
@@ -87,13 +94,18 @@ export interface RunSegment {
   readonly maxHlcMs: number;
 }
 
-/** Which run: its level and the first segment id of its range. */
+/** Which run: its level and the first segment id of its range; of several in one place, how often it was thinned. */
 export interface RunPlace {
   readonly level: number;
   readonly firstSegId: number;
+  /** Left out or 0: never, it has all entries. */
+  readonly generation?: number;
 }
 
 export interface RunHeader extends RunPlace {
+  readonly generation: number;
+  /** What was kept when the log ended at this position can be seen in it; 0 = it was not thinned. */
+  readonly keptThrough: number;
   readonly fanOut: number;
   /** First segment id behind the range. */
   readonly endSegId: number;
@@ -136,7 +148,11 @@ export function encodeRunHeader(
   out.fill(0, 0, runBlockBytes);
   headerLayout.magic.set(view, 0, magic);
   headerLayout.version.set(view, 0, runVersion);
-  headerLayout.length.set(view, 0, headerUsedBytes);
+  const isThin = isThinned(header);
+  headerLayout.length.set(view, 0, isThin ? thinnedUsedBytes : headerUsedBytes);
+  headerLayout.incompatible.set(view, 0, isThin ? thinnedBit : 0);
+  headerLayout.generation.set(view, 0, header.generation);
+  headerLayout.keptThrough.set(view, 0, header.keptThrough);
   headerLayout.level.set(view, 0, header.level);
   headerLayout.fanOut.set(view, 0, header.fanOut);
   headerLayout.firstSegId.set(view, 0, header.firstSegId);
@@ -151,7 +167,7 @@ export function encodeRunHeader(
   headerLayout.baseTicks.set(view, 0, header.baseTicks);
   headerLayout.tablesCrc.set(view, 0, header.tablesCrc);
   headerLayout.poolUuid.set(out, 0, poolUuid);
-  seal(out.subarray(0, runBlockBytes), seeds.run(header.level, header.firstSegId, 0));
+  seal(out.subarray(0, runBlockBytes), runSeed(header, 0, seeds));
 }
 
 /**
@@ -164,11 +180,14 @@ export function decodeRunHeader(
   seeds: Seeds,
 ): RunHeader | undefined {
   if (head.length < runBlockBytes) return undefined;
-  const seed = seeds.run(place.level, place.firstSegId, 0);
+  const seed = runSeed(place, 0, seeds);
   if (!isSealed(head.subarray(0, runBlockBytes), magic, seed)) return undefined;
   const view = viewOf(head);
-  refuseNewer(view, runVersion, `run ${describeRun(place)}`);
+  refuseNewer(view, runVersion, `run ${describeRun(place)}`, thinnedBit);
+  const isThin = (headerLayout.incompatible.get(view, 0) & thinnedBit) !== 0;
   const header: RunHeader = {
+    generation: isThin ? headerLayout.generation.get(view, 0) : 0,
+    keptThrough: isThin ? headerLayout.keptThrough.get(view, 0) : 0,
     level: headerLayout.level.get(view, 0),
     fanOut: headerLayout.fanOut.get(view, 0),
     firstSegId: headerLayout.firstSegId.get(view, 0),
@@ -186,6 +205,8 @@ export function decodeRunHeader(
   const isPlausible =
     header.level === place.level &&
     header.firstSegId === place.firstSegId &&
+    header.generation === (place.generation ?? 0) &&
+    isThin === isThinned(header) &&
     header.endSegId > header.firstSegId &&
     header.positionHigh > header.positionLow;
   return isPlausible ? header : undefined;
@@ -193,7 +214,7 @@ export function decodeRunHeader(
 
 /** Seals tables into `tables`' checksum. */
 export function runTablesCrc(tables: Uint8Array, place: RunPlace, seeds: Seeds): number {
-  return crc32c(tables, seeds.run(place.level, place.firstSegId, tablesPart));
+  return crc32c(tables, runSeed(place, tablesPart, seeds));
 }
 
 /** `sha256` of everything before the trailer but the header, then the header. */
@@ -210,8 +231,7 @@ export function encodeRunTrailer(
   trailerLayout.level.set(view, 0, place.level);
   trailerLayout.totalBytes.set(view, 0, totalBytes);
   trailerLayout.sha256.set(out, 0, sha256);
-  const seed = seeds.run(place.level, place.firstSegId, trailerPart);
-  seal(out, seed);
+  seal(out, runSeed(place, trailerPart, seeds));
   return out;
 }
 
@@ -224,13 +244,28 @@ export function decodeRunTrailer(
 ): Uint8Array | undefined {
   if (trailer.length < runTrailerBytes) return undefined;
   const view = viewOf(trailer);
-  const seed = seeds.run(place.level, place.firstSegId, trailerPart);
+  const seed = runSeed(place, trailerPart, seeds);
   const isOurs =
     isSealed(trailer.subarray(0, runTrailerBytes), trailerMagic, seed) &&
     trailerLayout.totalBytes.get(view, 0) === totalBytes;
   return isOurs ? trailerLayout.sha256.get(trailer, 0).slice() : undefined;
 }
 
-export function describeRun({ level, firstSegId }: RunPlace): string {
-  return `level ${level} from segment ${firstSegId} on`;
+/** Seed of the checksum of part `part` of a run: a block's number, or one of the special ones. */
+export function runSeed(
+  { level, firstSegId, generation }: RunPlace,
+  part: number,
+  seeds: Seeds,
+): number {
+  return seeds.run(level, firstSegId, part, generation ?? 0);
+}
+
+/** Whether entries that no kept state can see were left out of the run. */
+export function isThinned({ generation = 0 }: RunPlace): boolean {
+  return generation > 0;
+}
+
+export function describeRun(place: RunPlace): string {
+  const name = `level ${place.level} from segment ${place.firstSegId} on`;
+  return isThinned(place) ? `${name} (thinned, ${place.generation})` : name;
 }

@@ -2,16 +2,18 @@
 import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import type { Manifest } from '../recovery/manifest.ts';
+import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { type BuiltRun, RunBuilder, type RunBuilderOptions, type RunPlan } from './run-builder.ts';
-import type { RunPlace } from './run-format.ts';
-import { isUnfinishedRun, runFolder, runName, runPath, runPlaceOf } from './run-path.ts';
+import { isThinned, type RunPlace } from './run-format.ts';
+import { isUnfinishedRun, runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
 import { readRunTables } from './run-tables.ts';
-import { verifyRun } from './run-verify.ts';
+import { verifyRun, verifyRunOnMedium } from './run-verify.ts';
 import type { RunSummary } from './run-writer.ts';
 
 export class RunKeeping {
   readonly #options: RunBuilderOptions;
   readonly #builder: RunBuilder;
+  #window: Uint8Array | undefined;
 
   constructor(options: RunBuilderOptions) {
     this.#options = options;
@@ -35,33 +37,80 @@ export class RunKeeping {
    */
   open(manifest: Manifest | undefined): void {
     const { disk } = this.#options;
-    const known = new Set(manifest?.runs().map(runName));
     for (const name of disk.list(runFolder)) {
       if (isUnfinishedRun(name)) disk.remove(`${runFolder}/${name}`);
-      const place = runPlaceOf(name);
-      if (place === undefined || known.delete(name)) continue;
-      const summary = this.#summary(place);
-      if (summary === undefined) disk.remove(runPath(place));
-      else manifest?.addRun(summary);
     }
-    for (const name of known) {
-      const place = runPlaceOf(name);
-      if (place !== undefined) manifest?.removeRun(place);
+    const known = new Map(manifest?.runs().map((place) => [stemOf(place), place]));
+    for (const [stem, places] of this.#places()) {
+      // The row does not tell how often it was thinned.
+      const isAsMade = places.every((place) => !isThinned(place));
+      if (known.delete(stem) && isAsMade) continue;
+      const { newest, damaged } = this.#newest(places);
+      for (const place of damaged) disk.remove(runPath(place));
+      if (newest !== undefined) manifest?.addRun(newest);
+      else manifest?.removeRun(places[0] ?? { level: 0, firstSegId: 0 });
     }
+    for (const place of known.values()) manifest?.removeRun(place);
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */
   list(manifest: Manifest | undefined): void {
-    for (const name of this.#options.disk.list(runFolder)) {
-      const place = runPlaceOf(name);
-      const summary = place === undefined ? undefined : this.#summary(place);
-      if (summary !== undefined) manifest?.addRun(summary);
+    for (const places of this.#places().values()) {
+      const { newest } = this.#newest(places);
+      if (newest !== undefined) manifest?.addRun(newest);
     }
   }
 
-  /** Throws DiskError, and FormatError when the run is damaged. */
-  verify(place: RunPlace): void {
-    verifyRun(this.#options.disk, place, this.#options.seeds);
+  /** Removes runs that nobody reads any more; what counts in their stead is durable under its name before. Throws DiskError. */
+  remove(places: readonly RunPlace[], manifest: Manifest | undefined): void {
+    const { disk } = this.#options;
+    disk.flushFolder(runFolder);
+    for (const place of places) disk.remove(runPath(place));
+    const left = this.#places();
+    for (const place of places) {
+      const { newest } = this.#newest(left.get(stemOf(place)) ?? []);
+      if (newest === undefined) manifest?.removeRun(place);
+      else manifest?.addRun(newest);
+    }
+  }
+
+  /** The files of runs by place, those that were thinned most often first. */
+  #places(): Map<string, RunPlace[]> {
+    const found = new Map<string, RunPlace[]>();
+    for (const name of this.#options.disk.list(runFolder)) {
+      const place = runPlaceOf(name);
+      if (place === undefined) continue;
+      const others = found.get(stemOf(place)) ?? [];
+      others.push(place);
+      others.sort((left, right) => (right.generation ?? 0) - (left.generation ?? 0));
+      found.set(stemOf(place), others);
+    }
+    return found;
+  }
+
+  /** The first of them that is whole, and the damaged ones before it. */
+  #newest(places: readonly RunPlace[]): {
+    readonly newest: RunSummary | undefined;
+    readonly damaged: readonly RunPlace[];
+  } {
+    const damaged: RunPlace[] = [];
+    for (const place of places) {
+      const newest = this.#summary(place);
+      if (newest !== undefined) return { newest, damaged };
+      damaged.push(place);
+    }
+    return { newest: undefined, damaged };
+  }
+
+  /** Reads a run whole. Throws DiskError, and FormatError when the run is damaged. */
+  verify({ place, isOnMedium }: { readonly place: RunPlace; readonly isOnMedium: boolean }): void {
+    const { disk, seeds } = this.#options;
+    if (!isOnMedium) {
+      verifyRun(disk, place, seeds);
+      return;
+    }
+    this.#window ??= new Uint8Array(disk.memory(mediumWindowBytes));
+    verifyRunOnMedium({ disk, seeds, window: this.#window }, place, runPath(place));
   }
 
   /** What a run says of itself; undefined when it is not whole. Throws DiskError, and FormatError for a newer version. */

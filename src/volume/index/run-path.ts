@@ -1,13 +1,18 @@
 /** Where index runs lie in the pool's folder. */
-import type { RunPlace } from './run-format.ts';
+import { isThinned, type RunPlace } from './run-format.ts';
 
 export const runFolder = 'runs';
-const namePattern = /^([1-9])-([0-9a-f]{8})\.run$/;
+const namePattern = /^([1-9])-([0-9a-f]{8})(?:\.([1-9][0-9]{0,7}))?\.run$/;
 /** What is being written: never read, removed when the pool is opened. */
 const unfinishedSuffix = '.new';
 
-export function runName({ level, firstSegId }: RunPlace): string {
-  return `${level}-${firstSegId.toString(16).padStart(8, '0')}.run`;
+export function runName(place: RunPlace): string {
+  return isThinned(place) ? `${stemOf(place)}.${place.generation}.run` : `${stemOf(place)}.run`;
+}
+
+/** What the names of all files of one place begin with. */
+export function stemOf({ level, firstSegId }: RunPlace): string {
+  return `${level}-${firstSegId.toString(16).padStart(8, '0')}`;
 }
 
 export function runPath(place: RunPlace): string {
@@ -23,7 +28,8 @@ export function unfinishedRunPath(place: RunPlace): string {
 export function runPlaceOf(name: string): RunPlace | undefined {
   const parts = namePattern.exec(name);
   if (parts === null) return undefined;
-  return { level: Number(parts[1]), firstSegId: Number.parseInt(parts[2] ?? '', 16) };
+  const place = { level: Number(parts[1]), firstSegId: Number.parseInt(parts[2] ?? '', 16) };
+  return parts[3] === undefined ? place : { ...place, generation: Number(parts[3]) };
 }
 
 export function isUnfinishedRun(name: string): boolean {

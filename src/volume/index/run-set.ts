@@ -7,9 +7,13 @@
  *     prefix up to 10:  [0-3] [4-7] 8 9, and the part of 10 that lies before it
  *
  * A run that reaches beyond the end of the prefix serves too: its entries have positions.
+ *
+ * A run that was thinned has the place of the one that it was made from, and counts instead of it: in each place the one that
+ * was thinned most often is in force. It says the same of every state that is kept, so do narrower runs in its range, if they are
+ * still there: both, and the file before, are `superseded`. Nothing in its range is made again.
  */
-import type { RunPlace } from './run-format.ts';
-import { runName, runPlaceOf } from './run-path.ts';
+import { isThinned, type RunPlace } from './run-format.ts';
+import { runName, runPlaceOf, stemOf } from './run-path.ts';
 
 export const levelsOfRuns = 9;
 
@@ -18,9 +22,19 @@ export type Piece =
   | { readonly kind: 'run'; readonly place: RunPlace }
   | { readonly kind: 'segment'; readonly segId: number };
 
+/** A run that is not needed any more, because of another one. */
+export interface Superseded {
+  readonly place: RunPlace;
+  readonly by: RunPlace;
+}
+
 export class RunSet {
   readonly fanOut: number;
   readonly #names = new Set<string>();
+  /** By the stem of their names: those in one place, the one in force last. */
+  readonly #places = new Map<string, RunPlace[]>();
+  /** Places by level where the run in force was thinned. */
+  readonly #thinnedByLevel: number[] = [];
   #version = 0;
 
   constructor(fanOut: number) {
@@ -32,22 +46,54 @@ export class RunSet {
     return this.#version;
   }
 
+  /** All files of runs. */
   places(): RunPlace[] {
     return [...this.#names].map(runPlaceOf).filter((place) => place !== undefined);
   }
 
+  /** Whether there is a run in this place, thinned or not. */
   has(place: RunPlace): boolean {
+    return this.#places.has(stemOf(place));
+  }
+
+  /** The run in force in this place. */
+  inForce(place: RunPlace): RunPlace | undefined {
+    return this.#places.get(stemOf(place))?.at(-1);
+  }
+
+  /** Whether this very one is there. */
+  isKnown(place: RunPlace): boolean {
     return this.#names.has(runName(place));
   }
 
   add(place: RunPlace): void {
-    this.#names.add(runName(place));
     this.#version += 1;
+    if (this.isKnown(place)) return;
+    this.#names.add(runName(place));
+    const { level, firstSegId, generation = 0 } = place;
+    const added = generation === 0 ? { level, firstSegId } : { level, firstSegId, generation };
+    this.#change(place, (others) =>
+      [...others, added].sort((left, right) => (left.generation ?? 0) - (right.generation ?? 0)),
+    );
   }
 
   remove(place: RunPlace): void {
-    this.#names.delete(runName(place));
     this.#version += 1;
+    if (!this.#names.delete(runName(place))) return;
+    const generation = place.generation ?? 0;
+    this.#change(place, (others) =>
+      others.filter((other) => (other.generation ?? 0) !== generation),
+    );
+  }
+
+  #change(place: RunPlace, change: (others: readonly RunPlace[]) => RunPlace[]): void {
+    const stem = stemOf(place);
+    const before = this.#places.get(stem) ?? [];
+    const after = change(before);
+    if (after.length === 0) this.#places.delete(stem);
+    else this.#places.set(stem, after);
+    const more = thinnedCount(after) - thinnedCount(before);
+    this.#thinnedByLevel[place.level] = (this.#thinnedByLevel[place.level] ?? 0) + more;
   }
 
   /** How many segment ids a run of `level` covers. */
@@ -55,12 +101,38 @@ export class RunSet {
     return this.fanOut ** level;
   }
 
+  /** A wider run around the range of this one that was thinned: then this one is not made. */
+  thinnedAround({ level, firstSegId }: RunPlace): RunPlace | undefined {
+    for (let wider = level + 1; wider <= levelsOfRuns; wider += 1) {
+      if ((this.#thinnedByLevel[wider] ?? 0) === 0) continue;
+      const around = this.#around(wider, firstSegId);
+      if (around !== undefined && isThinned(around)) return around;
+    }
+    return undefined;
+  }
+
+  /** Runs that are there although another one says the same of all that is kept. */
+  superseded(): Superseded[] {
+    return this.places().flatMap((place) => {
+      const by = this.thinnedAround(place) ?? this.inForce(place);
+      return by === undefined || runName(by) === runName(place) ? [] : [{ place, by }];
+    });
+  }
+
+  #around(level: number, segId: number): RunPlace | undefined {
+    return this.inForce({ level, firstSegId: segId - (segId % this.span(level)) });
+  }
+
   /**
-   * What holds the records of segments [first, last], oldest first; `hasSegment` tells which ids are part of the log.
+   * What holds the records of segments [first, last], oldest first; `hasSegment` tells which ids are part of the log. They do
+   * not overlap when `last` is the last one.
    */
   pieces(first: number, last: number, hasSegment: (segId: number) => boolean): Piece[] {
     const pieces: Piece[] = [];
-    for (let segId = first; segId <= last; ) {
+    let begin = first;
+    // The log does not begin where runs do.
+    while (begin > 0 && !hasSegment(begin - 1)) begin -= 1;
+    for (let segId = begin; segId <= last; ) {
       const place = this.#widest(segId, last);
       if (place !== undefined) {
         pieces.push({ kind: 'run', place });
@@ -73,14 +145,23 @@ export class RunSet {
     return pieces;
   }
 
-  /** The widest run that begins at `segId` and ends at or before `last`; else one of level 1 that holds it. */
+  /** The widest run that begins at `segId` and ends at or before `last`; else the narrowest one that holds it. */
   #widest(segId: number, last: number): RunPlace | undefined {
     for (let level = levelsOfRuns; level >= 1; level -= 1) {
       const span = this.span(level);
-      const place = { level, firstSegId: segId };
-      if (segId % span === 0 && segId + span - 1 <= last && this.has(place)) return place;
+      if (segId % span !== 0 || segId + span - 1 > last) continue;
+      const place = this.#around(level, segId);
+      if (place !== undefined) return place;
     }
-    const around = { level: 1, firstSegId: segId - (segId % this.fanOut) };
-    return this.has(around) ? around : undefined;
+    for (let level = 1; level <= levelsOfRuns; level += 1) {
+      const around = this.#around(level, segId);
+      if (around !== undefined) return around;
+    }
+    return undefined;
   }
+}
+
+function thinnedCount(places: readonly RunPlace[]): number {
+  const inForce = places.at(-1);
+  return inForce !== undefined && isThinned(inForce) ? 1 : 0;
 }

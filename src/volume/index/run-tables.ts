@@ -5,7 +5,7 @@ import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
-import { type LookupSteps, runNow } from './lookup-steps.ts';
+import type { LookupSteps } from './lookup-steps.ts';
 import {
   bitmapPageBytes,
   decodeRunHeader,
@@ -189,9 +189,15 @@ function lowerBound(numbers: Uint32Array, wanted: number): number {
   return low;
 }
 
+/** A file that only has to be read. */
+type Readable = Pick<DiskFile, 'read' | 'size'>;
+
 /** Reads and verifies header, tables and trailer of a run. Throws DiskError, and FormatError when it is not whole. */
-export function readRunTables(file: DiskFile, place: RunPlace, seeds: Seeds): RunTables {
-  return runNow(runTableSteps(file, place, seeds));
+export function readRunTables(file: Readable, place: RunPlace, seeds: Seeds): RunTables {
+  const head = new Uint8Array(runBlockBytes);
+  const header = headerOf(head, file.read(head, 0), place, seeds);
+  const { bytes, position } = tableRead(file, header);
+  return tablesOf({ header, bytes, bytesRead: file.read(bytes, position) }, place, seeds);
 }
 
 /** As `readRunTables`; `file` stays open meanwhile. */
@@ -201,24 +207,43 @@ export function* runTableSteps(
   seeds: Seeds,
 ): LookupSteps<RunTables> {
   const head = new Uint8Array(runBlockBytes);
-  const hasHead = (yield { file, target: head, position: 0 }) === runBlockBytes;
-  const header = hasHead ? decodeRunHeader(head, place, seeds) : undefined;
+  const header = headerOf(head, yield { file, target: head, position: 0 }, place, seeds);
+  const { bytes, position } = tableRead(file, header);
+  const bytesRead = yield { file, target: bytes, position };
+  return tablesOf({ header, bytes, bytesRead }, place, seeds);
+}
+
+function headerOf(head: Uint8Array, bytesRead: number, place: RunPlace, seeds: Seeds): RunHeader {
+  const header = bytesRead === runBlockBytes ? decodeRunHeader(head, place, seeds) : undefined;
   if (header === undefined) throw new FormatError(`run ${describeRun(place)}: no valid header`);
+  return header;
+}
+
+/** Where tables and trailer lie, and memory for them. Throws FormatError before memory is asked for that the file cannot fill. */
+function tableRead(
+  file: Readable,
+  header: RunHeader,
+): { readonly bytes: Uint8Array; readonly position: number } {
   const totalBytes = runBytesOf(header);
-  // Before memory is asked for: the file must be as long as the header says.
   if (file.size() !== totalBytes) {
     throw new FormatError(
-      `run ${describeRun(place)}: ${file.size()} bytes instead of ${totalBytes}`,
+      `run ${describeRun(header)}: ${file.size()} bytes instead of ${totalBytes}`,
     );
   }
   const bytes = new Uint8Array(tableBytesOf(header) + runTrailerBytes);
-  const position = (1 + header.blockCount) * runBlockBytes;
-  if ((yield { file, target: bytes, position }) !== bytes.length) {
-    throw new FormatError(`run ${describeRun(place)}: cut short`);
-  }
+  return { bytes, position: (1 + header.blockCount) * runBlockBytes };
+}
+
+function tablesOf(
+  read: { readonly header: RunHeader; readonly bytes: Uint8Array; readonly bytesRead: number },
+  place: RunPlace,
+  seeds: Seeds,
+): RunTables {
+  const { header, bytes, bytesRead } = read;
+  if (bytesRead !== bytes.length) throw new FormatError(`run ${describeRun(place)}: cut short`);
   const tables = bytes.subarray(0, bytes.length - runTrailerBytes);
   const trailer = bytes.subarray(tables.length);
-  const digest = decodeRunTrailer(trailer, place, totalBytes, seeds);
+  const digest = decodeRunTrailer(trailer, place, runBytesOf(header), seeds);
   if (digest === undefined || runTablesCrc(tables, place, seeds) !== header.tablesCrc) {
     throw new FormatError(`run ${describeRun(place)}: damaged tables`);
   }

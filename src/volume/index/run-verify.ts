@@ -1,8 +1,10 @@
 /** Reads a run whole and compares it with everything that it says of itself. */
 import { createHash } from 'node:crypto';
-import type { Disk } from '../../base/ports.ts';
+import type { Disk, DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
+import { MediumFile } from '../scrub/medium-file.ts';
+import type { CheckOptions } from '../scrub/segment-check.ts';
 import { isEntryBlock } from './entry-block.ts';
 import { describeRun, type RunPlace, runBlockBytes, runTrailerBytes } from './run-format.ts';
 import { runPath } from './run-path.ts';
@@ -14,28 +16,57 @@ const pieceBlocks = 64;
 export function verifyRun(disk: Disk, place: RunPlace, seeds: Seeds): Uint8Array {
   const file = disk.open(runPath(place), { create: false });
   try {
-    const { header, digest } = readRunTables(file, place, seeds);
-    const hash = createHash('sha256');
-    const end = file.size() - runTrailerBytes;
-    for (let at = runBlockBytes; at < end; at += pieceBlocks * runBlockBytes) {
-      const bytes = new Uint8Array(Math.min(pieceBlocks * runBlockBytes, end - at));
-      if (file.read(bytes, at) !== bytes.length) {
-        throw new FormatError(`run ${describeRun(place)}: cut short`);
-      }
-      hash.update(bytes);
-      const first = at / runBlockBytes;
-      const count = Math.min(pieceBlocks, header.blockCount + 1 - first);
-      verifyBlocks(bytes.subarray(0, Math.max(0, count) * runBlockBytes), { place, first, seeds });
-    }
-    const head = new Uint8Array(runBlockBytes);
-    file.read(head, 0);
-    if (Buffer.compare(hash.update(head).digest(), digest) !== 0) {
-      throw new FormatError(`run ${describeRun(place)}: digest differs`);
-    }
-    return digest;
+    return digestOf(file, place, seeds);
   } finally {
     file.close();
   }
+}
+
+/**
+ * The same of the run in the file at `path`, read from the medium: what the page cache has vouches for nothing. `window` as in
+ * MediumFile.
+ */
+export function verifyRunOnMedium(
+  { disk, seeds, window }: Pick<CheckOptions, 'disk' | 'seeds' | 'window'>,
+  place: RunPlace,
+  path: string,
+): Uint8Array {
+  const medium = new MediumFile(disk, path, window);
+  try {
+    const file = {
+      read: (target: Uint8Array, position: number) => medium.read(target, position),
+      size: () => disk.sizeOf(path),
+    };
+    return digestOf(file, place, seeds);
+  } finally {
+    medium.close();
+  }
+}
+
+function digestOf(
+  file: Pick<DiskFile, 'read' | 'size'>,
+  place: RunPlace,
+  seeds: Seeds,
+): Uint8Array {
+  const { header, digest } = readRunTables(file, place, seeds);
+  const hash = createHash('sha256');
+  const end = file.size() - runTrailerBytes;
+  for (let at = runBlockBytes; at < end; at += pieceBlocks * runBlockBytes) {
+    const bytes = new Uint8Array(Math.min(pieceBlocks * runBlockBytes, end - at));
+    if (file.read(bytes, at) !== bytes.length) {
+      throw new FormatError(`run ${describeRun(place)}: cut short`);
+    }
+    hash.update(bytes);
+    const first = at / runBlockBytes;
+    const count = Math.min(pieceBlocks, header.blockCount + 1 - first);
+    verifyBlocks(bytes.subarray(0, Math.max(0, count) * runBlockBytes), { place, first, seeds });
+  }
+  const head = new Uint8Array(runBlockBytes);
+  file.read(head, 0);
+  if (Buffer.compare(hash.update(head).digest(), digest) !== 0) {
+    throw new FormatError(`run ${describeRun(place)}: digest differs`);
+  }
+  return digest;
 }
 
 /** Throws FormatError when one of the blocks from number `first` on is not what it must be. */

@@ -39,6 +39,8 @@ export interface RunShape extends RunPlace {
   readonly endSegId: number;
   readonly segments: readonly RunSegment[];
   readonly baseTicks: number;
+  /** As in RunHeader; left out of a run that was not thinned. */
+  readonly keptThrough?: number;
 }
 
 /** What a finished run is known by. */
@@ -84,8 +86,8 @@ export class RunWriter {
     this.#shape = shape;
     this.#seeds = seeds;
     this.#positionLow = positionOf(addressOf(shape.firstSegId, 0), 0);
-    const { level, firstSegId, baseTicks } = shape;
-    const origin = { level, firstSegId, baseTicks, positionLow: this.#positionLow };
+    const { level, firstSegId, generation = 0, baseTicks } = shape;
+    const origin = { level, firstSegId, generation, baseTicks, positionLow: this.#positionLow };
     this.#block = new EntryBlockWriter(origin, seeds);
   }
 
@@ -138,7 +140,8 @@ export class RunWriter {
 
   /** Writes what is left, tables, trailer and header, and flushes. Throws DiskError. */
   finish(poolUuid: Uint8Array): RunSummary {
-    const { level, firstSegId, endSegId, fanOut, baseTicks, segments } = this.#shape;
+    const { level, firstSegId, generation = 0, endSegId, fanOut } = this.#shape;
+    const { baseTicks, segments, keptThrough = 0 } = this.#shape;
     if (!this.#block.isEmpty) this.#endBlock();
     this.#writePiece();
     const counts = {
@@ -151,6 +154,8 @@ export class RunWriter {
     const header: RunHeader = {
       level,
       firstSegId,
+      generation,
+      keptThrough,
       fanOut,
       endSegId,
       positionLow: this.#positionLow,
@@ -169,7 +174,8 @@ export class RunWriter {
     this.#file.write([head], 0);
     this.#file.flush();
     const { positionLow, positionHigh, entryCount } = header;
-    return { level, firstSegId, positionLow, positionHigh, bytes, entryCount, digest };
+    const place = generation === 0 ? { level, firstSegId } : { level, firstSegId, generation };
+    return { ...place, positionLow, positionHigh, bytes, entryCount, digest };
   }
 
   #tables(totalBytes: number): Uint8Array {

@@ -3,11 +3,13 @@
  * of it in steps. One pass at a time; a new one gives up what is left of the one before.
  */
 import { type Disk, DiskError } from '../../base/ports.ts';
+import { frameAddressOf, segIdOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { digestTagBytes } from '../format/segment-rows.ts';
 import { eachFooterRecord } from '../index/footer-records.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
+import { runName } from '../index/run-path.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { SegmentIndex, type SegmentVisitor } from '../index/segment-index.ts';
 import type { Containers } from '../pack/containers.ts';
@@ -17,11 +19,13 @@ import { BadRunError, type LineSource, RunLineSource, SegmentLineSource } from '
 import { LiveBits } from './live-bits.ts';
 import { MarkPass } from './mark-pass.ts';
 import type { MarkPiece, MarkPlan, MarkSegments, MarkStepped } from './mark-plan.ts';
+import { RunThinner } from './run-thinner.ts';
 
 export interface MarkKeepingOptions {
   readonly disk: Disk;
   readonly containers: Containers;
   readonly seeds: Seeds;
+  readonly poolUuid: Uint8Array;
   readonly segmentSlots: number;
 }
 
@@ -29,7 +33,13 @@ interface Marking {
   readonly plan: MarkPlan;
   readonly placeBySegId: ReadonlyMap<number, number>;
   readonly sources: LineSource[];
+  readonly thinner: RunThinner;
+  /** Names of runs that are to be thinned. */
+  readonly thin: ReadonlySet<string>;
+  /** Segments before this one are in sources. */
+  endSegId: number;
   entriesInMemory: number;
+  isJudged: boolean;
   pass: MarkPass | undefined;
 }
 
@@ -45,9 +55,11 @@ export class MarkKeeping {
   step(plan: MarkPlan | undefined): MarkStepped {
     try {
       if (plan !== undefined) this.#begin(plan);
-      const isUnfinished = this.#goOn();
-      if (!isUnfinished) this.close();
-      return { isUnfinished };
+      const marking = this.#marking;
+      if (marking === undefined) throw new FormatError('no pass of the liveness mark is under way');
+      if (this.#goOn(marking)) return { isUnfinished: true };
+      this.close();
+      return { isUnfinished: false, ...foundBy(marking.thinner) };
     } catch (thrown) {
       this.close();
       const code = thrown instanceof DiskError ? thrown.code : 'format';
@@ -59,8 +71,10 @@ export class MarkKeeping {
   }
 
   close(): void {
-    for (const source of this.#marking?.sources ?? []) source.close();
+    const marking = this.#marking;
     this.#marking = undefined;
+    for (const source of marking?.sources ?? []) source.close();
+    marking?.thinner.giveUp();
   }
 
   #begin(plan: MarkPlan): void {
@@ -70,21 +84,31 @@ export class MarkKeeping {
       places.push([segId, place]);
     });
     const placeBySegId = new Map(places);
-    this.#marking = { plan, placeBySegId, sources: [], entriesInMemory: 0, pass: undefined };
+    this.#marking = {
+      plan,
+      placeBySegId,
+      sources: [],
+      thinner: new RunThinner(this.#options, plan),
+      thin: new Set(plan.thin.map(runName)),
+      endSegId: 0,
+      entriesInMemory: 0,
+      isJudged: false,
+      pass: undefined,
+    };
   }
 
   /** False = all is judged. Throws DiskError, FormatError. */
-  #goOn(): boolean {
-    const marking = this.#marking;
-    if (marking === undefined) throw new FormatError('no pass of the liveness mark is under way');
-    const { plan, sources } = marking;
+  #goOn(marking: Marking): boolean {
+    const { plan, sources, thinner } = marking;
     const piece = plan.pieces[sources.length];
     if (piece !== undefined) {
       sources.push(this.#open(marking, piece));
       return true;
     }
-    marking.pass ??= new MarkPass(plan.lines, sources, new LiveBits(plan));
-    return !marking.pass.step(livenessLimits.markEntriesPerStep);
+    marking.pass ??= new MarkPass(plan.lines, sources, new LiveBits(plan), thinner);
+    if (!marking.isJudged && !marking.pass.step(livenessLimits.markEntriesPerStep)) return true;
+    marking.isJudged = true;
+    return thinner.finishNext();
   }
 
   #open(marking: Marking, piece: MarkPiece): LineSource {
@@ -101,9 +125,18 @@ export class MarkKeeping {
 
   #openRun(marking: Marking, place: RunPlace): LineSource {
     const source = new RunLineSource(this.#options.disk, place, this.#options.seeds);
-    if (isMadeOf(source.tables, marking)) return source;
-    source.close();
-    throw new BadRunError(place, new FormatError(`run ${describeRun(place)}: of other segments`));
+    const { tables } = source;
+    if (!isMadeOf(tables, marking)) {
+      source.close();
+      throw new BadRunError(place, new FormatError(`run ${describeRun(place)}: of other segments`));
+    }
+    const { sources, thinner, thin } = marking;
+    const isBehind = tables.header.firstSegId >= marking.endSegId;
+    marking.endSegId = tables.header.endSegId;
+    if (!isBehind) throw new FormatError(`run ${describeRun(place)}: overlaps with another one`);
+    thinner.count(sources.length, place, tables);
+    if (thin.has(runName(place))) thinner.begin(sources.length, place, tables);
+    return source;
   }
 
   #footerRecords(
@@ -151,9 +184,17 @@ export class MarkKeeping {
   }
 }
 
+/** What a pass that is through has found of runs. */
+function foundBy({ counts, made, error }: RunThinner): Partial<MarkStepped> {
+  return { counts, thinned: made, ...(error === undefined ? {} : { thinError: error }) };
+}
+
 /** Whether a run was made of exactly the sealed segments in its range. */
-function isMadeOf(tables: RunTables, { plan: { sealed }, placeBySegId }: Marking): boolean {
+function isMadeOf(tables: RunTables, marking: Marking): boolean {
+  const { plan, placeBySegId } = marking;
+  const { sealed } = plan;
   const { header, segments } = tables;
+  if (!wasDurable(frameAddressOf(header.keptThrough), marking)) return false;
   const isSame = segments.every(({ segId, epoch, digest }) => {
     const place = placeBySegId.get(segId);
     if (place === undefined || sealed.epochs[place] !== epoch) return false;
@@ -165,6 +206,18 @@ function isMadeOf(tables: RunTables, { plan: { sealed }, placeBySegId }: Marking
     if (placeBySegId.has(segId)) count += 1;
   }
   return count === segments.length;
+}
+
+/** Whether the log ever reached to `endAddress`: see segment-end.ts. */
+function wasDurable(endAddress: number, { plan, placeBySegId }: Marking): boolean {
+  if (endAddress === 0) return true;
+  const segId = segIdOf(endAddress - 1);
+  const place = placeBySegId.get(segId);
+  if (place !== undefined) return endAddress <= (plan.sealed.endAddresses[place] ?? 0);
+  return plan.pieces.some(
+    (piece) =>
+      piece.kind === 'open-segment' && piece.segId === segId && endAddress <= piece.endAddress,
+  );
 }
 
 /** Empty when there is no such segment. */

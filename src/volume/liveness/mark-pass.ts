@@ -8,16 +8,35 @@
  * A version is kept when a pin or a state of the window lies in (birth, death]; what nothing overwrote dies never. An entry of a
  * CLONE is a version like any other, of an address that lies elsewhere: each address lives as long as one version names it.
  *
+ * A ZERO or TRIM is a version, too: of no address. The entries of which a version is kept are handed on (see EntrySieve): they
+ * are all that a thinned run needs. Why a state that is kept reads the same from them: what it shows of a block is the newest
+ * entry before it; that one is kept because of this very state; so what lies between the two was dropped or never was, and what
+ * lies before is painted over. If there is none before it, there never was one that is not older than a resize. Why the next pass
+ * over them judges the same: an entry K that was dropped had no kept state in (K.birth, K.death], so what K ended seems to live
+ * longer by stretches without any; and states that are kept only ever become fewer, but for those behind the end of the log as
+ * the pass saw it, where nothing is thinned.
+ *
  * Invariants
  * 1. Bits are only set: what is not looked at, or not understood, must not be called dead. So a pass that throws says nothing.
  * 2. Sources are in the order of the log and do not overlap: entries of a leaf are in order of positions, source after source.
+ * 3. Of a line of which something is kept all entries of groups of leaves are handed on, and each other entry of which one block
+ *    is kept, whole.
  */
 import { EntryKind, type IndexEntry, nodeOf } from '../index/entry.ts';
 import { leafBlocks } from '../map/leaf-store.ts';
+import { EntrySieve } from './entry-sieve.ts';
 import { livenessLimits } from './limits.ts';
 import type { LineSource } from './line-source.ts';
 import type { LiveBits } from './live-bits.ts';
 import type { MarkLine } from './mark-plan.ts';
+
+/** Who wants to know which entries kept states can see. */
+export interface KeptEntries {
+  /** Whether those of this source are asked for. */
+  wants(source: number): boolean;
+  /** One of them, in the order of entries of its source. Throws nothing of disk or format. */
+  add(source: number, entry: IndexEntry): void;
+}
 
 /** From `position` on, nothing of a leaf from block `from` on is there any more. */
 interface Kill {
@@ -29,6 +48,10 @@ export class MarkPass {
   readonly #lines: readonly MarkLine[];
   readonly #sources: readonly LineSource[];
   readonly #bits: LiveBits;
+  readonly #kept: KeptEntries;
+  /** By source. */
+  readonly #wanted: readonly boolean[];
+  readonly #sieve: EntrySieve;
   #nextLine = 0;
   #line: MarkLine | undefined;
   #wide = new WideKills();
@@ -37,15 +60,25 @@ export class MarkPass {
   #kills: readonly Kill[] = [];
   #nextKill = 0;
   #nextSource = 0;
-  /** Of each block of the leaf: address of the present version (0 = none), and its position. */
+  /** Of each block of the leaf: address of the present version (0 = it has none), and its position (0 = there is none). */
   readonly #addresses = new Float64Array(leafBlocks);
   readonly #births = new Float64Array(leafBlocks);
 
   /** `sources` in log order; their owner closes them. */
-  constructor(lines: readonly MarkLine[], sources: readonly LineSource[], bits: LiveBits) {
+  constructor(
+    lines: readonly MarkLine[],
+    sources: readonly LineSource[],
+    bits: LiveBits,
+    kept: KeptEntries,
+  ) {
     this.#lines = lines;
     this.#sources = sources;
     this.#bits = bits;
+    this.#kept = kept;
+    this.#wanted = sources.map((_, source) => kept.wants(source));
+    this.#sieve = new EntrySieve((source, entry) => {
+      kept.add(source, entry);
+    });
   }
 
   /** Goes on for about `entriesMax` entries; true = all is judged. Throws DiskError, FormatError. */
@@ -64,6 +97,7 @@ export class MarkPass {
 
   /** False when there is no further line. */
   #beginLine(): boolean {
+    this.#endLine();
     const line = this.#lines[this.#nextLine];
     this.#nextLine += 1;
     this.#line = line;
@@ -78,6 +112,18 @@ export class MarkPass {
     return true;
   }
 
+  /** In a run, what covers groups of leaves comes behind what is of single leaves. */
+  #endLine(): void {
+    const line = this.#line?.line;
+    if (line === undefined) return;
+    this.#sources.forEach((source, index) => {
+      if (this.#wanted[index] !== true) return;
+      source.eachWide(line, (entry) => {
+        this.#kept.add(index, entry);
+      });
+    });
+  }
+
   /** Begins with the next leaf that the line has entries of; false when there is none. */
   #nextLeaf(): boolean {
     if (this.#line === undefined) return false;
@@ -88,7 +134,8 @@ export class MarkPass {
     this.#kills = this.#wide.of(leaf, this.#line.resizes);
     this.#nextKill = 0;
     this.#nextSource = 0;
-    this.#addresses.fill(0);
+    this.#births.fill(0);
+    this.#sieve.begin(this.#line.line, leaf);
     return true;
   }
 
@@ -100,25 +147,28 @@ export class MarkPass {
       while (source?.leaf === this.#leaf) {
         if (left === 0) return 0;
         left -= 1;
-        this.#apply(source.entry);
+        this.#apply(source.entry, this.#nextSource);
         source.next();
       }
     }
     this.#killBefore(Number.POSITIVE_INFINITY);
     this.#endVersions(0, leafBlocks, Number.POSITIVE_INFINITY);
+    this.#sieve.endLeaf();
     this.#leaf = Number.POSITIVE_INFINITY;
     return Math.max(0, left - 1);
   }
 
-  #apply({ position, within, blockCount, kind, address }: IndexEntry): void {
+  #apply(entry: IndexEntry, source: number): void {
+    const { position, within, blockCount, kind, address } = entry;
     this.#killBefore(position);
     const end = within + blockCount;
     this.#endVersions(within, end, position);
-    if (kind !== EntryKind.write && kind !== EntryKind.clone) return;
+    const hasAddress = kind === EntryKind.write || kind === EntryKind.clone;
     for (let block = within; block < end; block += 1) {
-      this.#addresses[block] = address + block - within;
+      this.#addresses[block] = hasAddress ? address + block - within : 0;
       this.#births[block] = position;
     }
+    if (this.#wanted[source] === true) this.#sieve.add(source, entry);
   }
 
   #killBefore(position: number): void {
@@ -135,15 +185,16 @@ export class MarkPass {
     let birth = -1;
     let isKept = false;
     for (let block = from; block < to; block += 1) {
-      const address = this.#addresses[block] ?? 0;
-      if (address === 0) continue;
-      this.#addresses[block] = 0;
       const born = this.#births[block] ?? 0;
+      if (born === 0) continue;
+      this.#births[block] = 0;
       if (born !== birth) {
         birth = born;
         isKept = this.#line !== undefined && isVersionKept(this.#line, birth, death);
       }
-      if (isKept) this.#bits.set(address);
+      this.#sieve.ended(block, isKept);
+      const address = this.#addresses[block] ?? 0;
+      if (isKept && address > 0) this.#bits.set(address);
     }
   }
 }

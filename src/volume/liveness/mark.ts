@@ -16,9 +16,12 @@
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { Pressure } from '../cleaner/garbage-share.ts';
+import { cleanerLimits } from '../cleaner/limits.ts';
 import type { Maintenance } from '../core/maintenance.ts';
 import type { Operator } from '../core/operator.ts';
-import { durableEndOf } from '../core/segment-end.ts';
+import type { RunThinning } from '../core/run-thinning.ts';
+import { durableEndOf, endPositionOf } from '../core/segment-end.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { digestTagBytes } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
@@ -41,13 +44,22 @@ type Done = (outcome: Outcome<LiveSet>) => void;
 /** What a volume is supposed to be, for a question of what would be. */
 type Supposing = (volume: VolumeState) => VolumeState;
 
+/** For a mark that thins runs. */
+interface Thins {
+  readonly pressure: Pressure;
+  /** Also runs that no mark has counted yet. */
+  readonly isAll: boolean;
+}
+
 interface Asked {
   readonly done: Done;
-  readonly supposing: Supposing | undefined;
+  readonly supposing?: Supposing | undefined;
+  readonly thins?: Thins;
 }
 
 export interface MarkIndex {
   readonly runs: RunSet;
+  readonly thinning: RunThinning;
   /** A run is damaged and must not be used any more. */
   readonly onBadRun: (place: RunPlace) => void;
 }
@@ -79,19 +91,34 @@ export class LivenessMark {
     this.#next();
   }
 
+  /** The same, and runs of which little is needed are thinned on the way: by the same walk, judged by the same states. */
+  runAndThin(thins: Thins, done: Done): void {
+    this.#waiting.push({ done, thins });
+    this.#next();
+  }
+
   #next(): void {
     if (this.#isRunning) return;
     const asked = this.#waiting.shift();
     if (asked === undefined) return;
-    const { done, supposing } = asked;
     this.#isRunning = true;
-    this.#flush(() => {
-      this.#mark(supposing, (outcome) => {
-        this.#isRunning = false;
-        done(outcome);
-        this.#next();
+    this.#settle(asked, () => {
+      this.#flush(() => {
+        this.#mark(asked, (outcome) => {
+          this.#settle(asked, () => {
+            this.#isRunning = false;
+            asked.done(outcome);
+            this.#next();
+          });
+        });
       });
     });
+  }
+
+  /** Runs that are not needed any more go while no pass looks at them. */
+  #settle({ thins }: Asked, action: () => void): void {
+    if (thins === undefined) action();
+    else this.#index.thinning.settle(action);
   }
 
   /** Calls `action` when everything that is published now is durable. */
@@ -106,8 +133,8 @@ export class LivenessMark {
     }
   }
 
-  #mark(supposing: Supposing | undefined, done: Done): void {
-    const view = this.#view(supposing);
+  #mark({ supposing, thins }: Asked, done: Done): void {
+    const view = this.#view(supposing, thins);
     const { segmentSlots, sealed, endSegId } = view;
     const live = new LiveSet(endSegId, segmentSlots);
     const bytes = bitmapBytesOf(segmentSlots);
@@ -121,12 +148,15 @@ export class LivenessMark {
       }
       const bitmaps = new Uint8Array(new SharedArrayBuffer(count * bytes));
       const liveBlocks = new Uint32Array(new SharedArrayBuffer(count * 4));
-      const plan = { ...view, first, count, bitmaps, liveBlocks };
+      // One pass thins: the others come to the same.
+      const thin = first === 0 ? view.thin : [];
+      const plan = { ...view, thin, first, count, bitmaps, liveBlocks };
       this.#pass(plan, (result) => {
         if (result.error !== undefined) {
           done(failure(this.#unreadable(result)));
           return;
         }
+        if (first === 0 && supposing === undefined) this.#index.thinning.marked(result);
         live.add(plan);
         next(first + count);
       });
@@ -159,7 +189,7 @@ export class LivenessMark {
   }
 
   /** Everything at one instant. */
-  #view(supposing: Supposing | undefined): MarkView {
+  #view(supposing: Supposing | undefined, thins: Thins | undefined): MarkView {
     const { parts, moments } = this.#operator;
     const { catalogue } = parts;
     const supposed = {
@@ -172,11 +202,17 @@ export class LivenessMark {
     const segments = [...parts.segmentById.values()];
     const sealed = segments.filter(({ isSealed }) => isSealed);
     const lastSegId = segments.at(-1)?.segId ?? 0;
+    const pieces = this.#pieces(segments);
+    const { pressure, isAll } = thins ?? { pressure: 'none', isAll: false };
+    const { keptShareMax } = cleanerLimits.thinWhen[pressure];
     return {
       endSegId: parts.writer?.log.place.segId ?? lastSegId + 1,
       segmentSlots: parts.settings.segmentSlots,
       sealed: segmentLists(sealed),
-      pieces: this.#pieces(segments),
+      pieces,
+      endPosition: endPositionOf(parts),
+      thin: thins === undefined ? [] : this.#index.thinning.targets(pieces, pressure, isAll),
+      keptShareMax,
       lines: retentionOf(supposed, moments.leases()).map((kept) => this.#line(kept)),
     };
   }
@@ -227,6 +263,7 @@ function segmentLists(segments: readonly SegmentState[]): MarkSegments {
   return {
     segIds: Float64Array.from(segments, ({ segId }) => segId),
     epochs: Float64Array.from(segments, ({ epoch }) => epoch),
+    endAddresses: Float64Array.from(segments, ({ endAddress }) => endAddress),
     digests,
   };
 }

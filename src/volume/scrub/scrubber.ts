@@ -217,9 +217,10 @@ export class Scrubber {
       return;
     }
     this.#isAsking = true;
-    this.#maintenance.ask<'verify-run'>({ kind: 'verify-run', place }, ({ error }) => {
+    const job = { kind: 'verify-run', place, isOnMedium: true } as const;
+    this.#maintenance.ask<'verify-run'>(job, ({ error }) => {
       this.#isAsking = false;
-      // One that was merged into another meanwhile is gone, and nothing is wrong with that.
+      // One that was thinned or merged into another meanwhile is gone, and nothing is wrong with that.
       if (error !== undefined && error.code !== 'ENOENT') {
         this.#found({ text: error.message, segId: 0, bad: undefined });
       }

@@ -4,10 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { addressOf, positionOf } from '../../../../src/volume/format/address.ts';
 import type { FooterEntry } from '../../../../src/volume/format/footer.ts';
 import { RecordType } from '../../../../src/volume/format/frame.ts';
+import { IndexEntry, leavesOf } from '../../../../src/volume/index/entry.ts';
 import { SegmentIndex } from '../../../../src/volume/index/segment-index.ts';
+import { livenessLimits } from '../../../../src/volume/liveness/limits.ts';
 import { SegmentLineSource } from '../../../../src/volume/liveness/line-source.ts';
 import { LiveBits } from '../../../../src/volume/liveness/live-bits.ts';
-import { MarkPass } from '../../../../src/volume/liveness/mark-pass.ts';
+import { type KeptEntries, MarkPass } from '../../../../src/volume/liveness/mark-pass.ts';
 import { bitmapBytesOf, type MarkLine } from '../../../../src/volume/liveness/mark-plan.ts';
 
 const segmentSlots = 128;
@@ -169,30 +171,132 @@ function expected(log: Log, lines: readonly MarkLine[]): Set<number> {
   return found;
 }
 
-function marked(log: Log, lines: readonly MarkLine[], entriesPerStep: number): Set<number> {
+type Entries = readonly IndexEntry[];
+
+/** Those that the pass hands on, by source. */
+class KeptLists implements KeptEntries {
+  readonly lists: IndexEntry[][];
+
+  constructor(sourceCount: number) {
+    this.lists = Array.from({ length: sourceCount }, () => []);
+  }
+
+  wants(): boolean {
+    return true;
+  }
+
+  add(source: number, entry: IndexEntry): void {
+    this.lists[source]?.push(Object.assign(new IndexEntry(), entry));
+  }
+}
+
+/** All entries of each segment. */
+function entriesOf(log: Log): IndexEntry[][] {
   const bySegId = new Map<number, FooterEntry[]>();
   for (const record of log.records) {
     const segId = Math.floor(record.position / 2048 / 8192);
     bySegId.set(segId, [...(bySegId.get(segId) ?? []), record]);
   }
-  const sources = [...bySegId.values()].map((records) => {
-    const index = new SegmentIndex((visit) => {
-      for (const record of records) visit(record, 0);
-    });
-    return new SegmentLineSource(index.entries(), index.entryCount);
+  return [...bySegId.values()].map((records) => {
+    const source = new SegmentIndex((visit) => {
+      for (const record of records) visit(record, record.position % 1000);
+    }).entries();
+    const entries: IndexEntry[] = [];
+    for (let entry = new IndexEntry(); source.next(entry); entry = new IndexEntry()) {
+      entries.push(entry);
+    }
+    return entries;
   });
+}
+
+function sourceOf(entries: Entries): SegmentLineSource {
+  let at = 0;
+  const next = (entry: IndexEntry): boolean => {
+    Object.assign(entry, entries[at] ?? {});
+    at += 1;
+    return at <= entries.length;
+  };
+  return new SegmentLineSource({ next, close: () => undefined }, entries.length);
+}
+
+/** What a line shows before a cut when only these entries are there. */
+function shownBy(
+  lists: readonly Entries[],
+  { line, resizes }: MarkLine,
+  cut: number,
+): Map<number, number> {
+  const steps: { readonly position: number; readonly apply: () => void }[] = [];
+  const shown = new Map<number, number>();
+  const remove = (from: number, to: number): void => {
+    for (const block of shown.keys()) if (block >= from && block < to) shown.delete(block);
+  };
+  for (const entry of lists.flat()) {
+    if (entry.line !== line || entry.position >= cut) continue;
+    const { leaf, count } = leavesOf(entry.level, entry.node);
+    const from = leaf * 512 + entry.within;
+    const to = entry.level > 0 ? from + count * 512 : from + entry.blockCount;
+    const apply = (): void => {
+      remove(from, to);
+      if (entry.address === 0) return;
+      for (let block = from; block < to; block += 1) shown.set(block, entry.address + block - from);
+    };
+    steps.push({ position: entry.position, apply });
+  }
+  for (let at = 0; at < resizes.length; at += 2) {
+    const from = resizes[at + 1] ?? 0;
+    const position = resizes[at] ?? 0;
+    if (position < cut) steps.push({ position, apply: () => remove(from, Infinity) });
+  }
+  for (const { apply } of steps.sort((a, b) => a.position - b.position)) apply();
+  return shown;
+}
+
+/** Cuts of a line that are kept, at least one for each state. */
+function keptCuts(log: Log, { line, pins, windowFrom, windowTo }: MarkLine): number[] {
+  const cuts = new Set(pins);
+  if (windowFrom <= windowTo) cuts.add(windowFrom);
+  for (const { position } of log.states.get(line) ?? []) {
+    if (position + 1 >= windowFrom && position + 1 <= windowTo) cuts.add(position + 1);
+  }
+  return [...cuts];
+}
+
+/** Less is kept: some pins are gone, the window begins later or is gone. */
+function lessOf(line: MarkLine, share: number): MarkLine | undefined {
+  const pins = line.pins.filter((_, index) => (index * 7 + share) % 3 !== 0);
+  const hasWindow = share % 4 !== 0 && line.windowFrom <= line.windowTo;
+  const later = line.windowFrom + (share % 2) * 3_000_000;
+  const window = hasWindow ? { windowFrom: later } : { windowFrom: 1, windowTo: 0 };
+  const isNothing = pins.length === 0 && !hasWindow;
+  return isNothing ? undefined : { ...line, pins, ...window };
+}
+
+interface Marked {
+  readonly found: ReadonlySet<number>;
+  readonly kept: readonly Entries[];
+}
+
+function marked(
+  log: Log,
+  lists: readonly Entries[],
+  lines: readonly MarkLine[],
+  entriesPerStep: number,
+): Marked {
+  const sources = lists.map(sourceOf);
+  const taken = new KeptLists(lists.length);
   // The last segment is not judged.
   const count = Math.max(0, log.lastSegId - 1);
   const sealed = {
     segIds: Float64Array.from({ length: count }, (_, index) => index + 1),
     epochs: new Float64Array(count),
+    endAddresses: new Float64Array(count),
     digests: new Uint8Array(count * 8),
   };
   const bytes = bitmapBytesOf(segmentSlots);
   const bitmaps = new Uint8Array(count * bytes);
   const liveBlocks = new Uint32Array(count);
   const judged = { sealed, first: 0, count, segmentSlots, bitmaps, liveBlocks };
-  const pass = new MarkPass(lines, sources, new LiveBits(judged));
+  const pass = new MarkPass(lines, sources, new LiveBits(judged), taken);
   while (!pass.step(entriesPerStep));
   const found = new Set<number>();
   for (let place = 0; place < count; place += 1) {
@@ -205,7 +309,7 @@ function marked(log: Log, lines: readonly MarkLine[], entriesPerStep: number): S
     }
     expect(liveBlocks[place]).toBe(live);
   }
-  return found;
+  return { found, kept: taken.lists };
 }
 
 describe('MarkPass', () => {
@@ -226,7 +330,7 @@ describe('MarkPass', () => {
           const wanted = [...expected(log, lines)].filter(
             (address) => Math.floor(address / 8192) < log.lastSegId,
           );
-          const found = marked(log, lines, entriesPerStep);
+          const { found } = marked(log, entriesOf(log), lines, entriesPerStep);
           deadTotal += segmentSlots * (log.lastSegId - 1) - found.size;
           expect([...found].sort((a, b) => a - b)).toEqual(wanted.sort((a, b) => a - b));
         },
@@ -234,5 +338,77 @@ describe('MarkPass', () => {
       { numRuns: 150, seed: 1 },
     );
     expect(deadTotal).toBeGreaterThan(1000);
+  });
+
+  it('hands on what shows all states that are kept, and by which the next pass judges the same', () => {
+    let total = 0;
+    let keptTotal = 0;
+    fc.assert(
+      fc.property(
+        fc.array(step, { minLength: 1, maxLength: 80 }),
+        fc.array(fc.option(kept), { minLength: lineCount, maxLength: lineCount }),
+        fc.array(fc.nat({ max: 11 }), { minLength: 1, maxLength: 4 }),
+        fc.constantFrom(1, 3, 50, 10_000),
+        (steps, keptOfLines, shares, entriesPerStep) => {
+          const log = new Log();
+          for (const each of steps) log.add(each);
+          if (log.positions.length === 0) return;
+          let lines = keptOfLines.flatMap((each, index) =>
+            each === null ? [] : [lineOf(log, index + 1, each)],
+          );
+          const all = entriesOf(log);
+          let lists: readonly Entries[] = all;
+          // Thinned again and again, each time with less that is kept, and only some of the sources.
+          for (const share of shares) {
+            const whole = marked(log, all, lines, entriesPerStep);
+            const thin = marked(log, lists, lines, entriesPerStep);
+            expect(thin.found).toEqual(whole.found);
+            lists = lists.map((list, index) =>
+              (index + share) % 3 === 0 ? list : (thin.kept[index] ?? list),
+            );
+            for (const line of lines) {
+              const states = log.states.get(line.line) ?? [];
+              for (const cut of keptCuts(log, line)) {
+                const shown = states.findLast(({ position }) => position < cut)?.shown;
+                expect(shownBy(lists, line, cut)).toEqual(new Map(shown));
+              }
+            }
+            const again = marked(log, lists, lines, entriesPerStep);
+            expect(again.found).toEqual(whole.found);
+            total += all.flat().length;
+            keptTotal += lists.flat().length;
+            lines = lines.flatMap((line) => lessOf(line, share) ?? []);
+          }
+        },
+      ),
+      { numRuns: 150, seed: 2 },
+    );
+    expect(total).toBeGreaterThan(1.5 * keptTotal);
+  });
+
+  it('hands on all entries of a leaf when there are too many that are not decided', () => {
+    const { sieveEntriesMax } = livenessLimits;
+    Object.assign(livenessLimits, { sieveEntriesMax: 0 });
+    try {
+      const log = new Log();
+      // The first one is not decided before the last one.
+      log.add({ line: 1, kind: 'write', at: 511, count: 1, from: 0 });
+      for (let at = 0; at < 3000; at += 1) {
+        log.add({ line: 1, kind: 'write', at: at % 2, count: 1, from: 0 });
+      }
+      const all = entriesOf(log);
+      const pins = Float64Array.from(log.positions.filter((_, index) => index % 2 === 0));
+      const line = { line: 1, pins, windowFrom: 1, windowTo: 0, resizes: new Float64Array() };
+      const { kept: lists } = marked(log, all, [line], 100);
+      for (const cut of pins.filter((_, index) => index % 50 === 0)) {
+        const shown = log.states.get(1)?.findLast(({ position }) => position < cut)?.shown;
+        expect(shownBy(lists, line, cut)).toEqual(new Map(shown));
+      }
+      const positions = lists.flat().map(({ position }) => position);
+      expect(positions).toEqual(positions.toSorted((a, b) => a - b));
+      expect(new Set(positions).size).toBe(positions.length);
+    } finally {
+      Object.assign(livenessLimits, { sieveEntriesMax });
+    }
   });
 });
