@@ -3,12 +3,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CliCoverage, CliWorld } from '../../support/cli-world.ts';
 import type { MemoryEngine } from '../../support/memory-engine.ts';
 
+const coverage = new CliCoverage();
 let world: CliWorld;
 let engine: MemoryEngine;
 
 describe('the window of a volume', () => {
   beforeEach(async () => {
-    world = await CliWorld.start(new CliCoverage());
+    world = await CliWorld.start(coverage);
     engine = world.engine;
   });
 
