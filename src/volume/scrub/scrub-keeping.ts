@@ -81,8 +81,7 @@ export class ScrubKeeping {
     readonly faults: readonly string[];
   } {
     // Another than the scrubber's, which reads on from where it is.
-    this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    const window = this.#verifyWindow;
+    const window = this.#windowAtOnce();
     if (segment.isFirst) this.#expectedBy.verify = { records: [], rows: [] };
     let check: Check | undefined;
     try {
@@ -165,6 +164,12 @@ export class ScrubKeeping {
     return { faults, isManifestChecked };
   }
 
+  /** For what is read to its end before anything else is. */
+  #windowAtOnce(): Uint8Array {
+    this.#verifyWindow ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
+    return this.#verifyWindow;
+  }
+
   #begin(segment: Segment, isFirst: boolean): void {
     this.close();
     if (isFirst) {
@@ -194,8 +199,8 @@ export class ScrubKeeping {
 
   #collectRest(segment: Segment, expected: Expected): void {
     if (segment.endAddress <= addressOf(segment.segId, 1)) return;
-    this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
-    const check = this.#open(segment, this.#window, undefined);
+    // Never the scrubber's: a verification may end while that is inside a segment.
+    const check = this.#open(segment, this.#windowAtOnce(), undefined);
     try {
       check.step(Number.POSITIVE_INFINITY);
       for (const record of check.records()) expected.records.push(record);

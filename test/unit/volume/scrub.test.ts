@@ -31,9 +31,9 @@ async function filledPool(): Promise<Pool> {
 }
 
 /** Runs a pass from its beginning to its end. */
-async function pass({ scrubber }: Pool): Promise<ScrubStatus> {
+async function pass({ scrubber }: Pool, bytesPerSecond = fast): Promise<ScrubStatus> {
   const before = scrubber.status().lastPass?.finishedMs;
-  scrubber.start(fast);
+  scrubber.start(bytesPerSecond);
   await expect
     .poll(() => scrubber.status().lastPass?.finishedMs, { interval: 2, timeout: 10_000 })
     .not.toBe(before);
@@ -198,5 +198,15 @@ describe('scrubber', () => {
       expect(findings).toEqual([]);
       expect(lastPass).toMatchObject({ isManifestChecked: true });
     }
+  });
+
+  it('is not disturbed by verifications that end while it is inside a segment', async () => {
+    const pool = await filledPool();
+    // Four steps a segment, some ten milliseconds apart.
+    const running = pass(pool, 2 ** 20);
+    while (pool.scrubber.status().state === 'running') {
+      expect(await verifyFaults(pool)).toEqual([]);
+    }
+    expect((await running).findings).toEqual([]);
   });
 });
