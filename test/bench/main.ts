@@ -26,7 +26,7 @@ const usage = `usage: npm run bench -- nbd|iscsi|suites|snapshots|recovery|reads
   mark             time and memory of a pass that finds out which blocks can be reached, per GiB of log
   cleaner          write amplification of a real pool's cleaner, beside the reference
   flame            flame graphs of the engine during one job of nbd
-  scale            opening a pool with as many segments as 1 and 10 TiB of log have
+  scale            opening and old moments of pools with the segments and the index of 1 and 10 TiB of log
   day              a day of 200 busy volumes in an hour: delays, memory, latencies over time; everything compared at the end
   segments         durable writes with and without prepared segments
 

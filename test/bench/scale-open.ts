@@ -1,11 +1,10 @@
-/** Opens the pool in a folder, in a process of its own, and prints what that took as JSON. */
+/** Opens the pool in a folder, in a process of its own, and prints what that and some work with it took as JSON. */
+import { ask, closePool, openScalePool } from './scale-pool.ts';
+import { type Touched, timed, workOf } from './scale-steps.ts';
 
-import { ask, closePool, openScalePool, scaleVolume } from './scale-pool.ts';
-import { askView, timed } from './scale-steps.ts';
-
-const deletes = 100;
 const folder = process.argv[2] ?? '';
 const round = Number(process.argv[3] ?? '0');
+const mappedBytes = Number(process.argv[4] ?? '0');
 
 function residentMiB(): number {
   globalThis.gc?.();
@@ -13,32 +12,32 @@ function residentMiB(): number {
 }
 
 const before = residentMiB();
+const usage = process.cpuUsage();
 const startedMs = performance.now();
 const { pool, recovery } = await openScalePool(folder);
 const openMs = performance.now() - startedMs;
+const { user, system } = process.cpuUsage(usage);
 const openMiB = residentMiB() - before;
-const viewMs = await timed(async () => {
-  await askView(pool, scaleVolume, round);
+const work = workOf(pool, round, mappedBytes);
+const viewMs = await timed(async () => await work.view('now'));
+const firstTouch = await work.touch('now');
+const oldViewMs = await timed(async () => await work.view('old'));
+const oldTouch = await work.touch('old');
+const deleteMs = await work.deleteSnapshots();
+const diff = await work.diff();
+const beforeMark = residentMiB();
+const markMs = await timed(async () => {
+  await ask((done: Parameters<typeof pool.mark.run>[0]) => {
+    pool.mark.run(done);
+  });
 });
-const deleteMs = await timed(async () => {
-  for (let at = round * deletes; at < (round + 1) * deletes; at += 1) {
-    await ask((done) => {
-      pool.snapshotDelete({ volume: scaleVolume, name: `s${at}` }, done);
-    });
-  }
-});
+const workMiB = beforeMark - before;
+const markMiB = residentMiB() - beforeMark;
 const { segmentCount } = pool.space();
-const snapshotCount = pool.snapshotCount + deletes;
+const { snapshotCount } = pool;
 await closePool(pool);
-console.log(
-  JSON.stringify({
-    isWhole: recovery.isWhole,
-    segmentCount,
-    snapshotCount,
-    openMs,
-    openMiB,
-    viewMs,
-    deleteMs: deleteMs / deletes,
-  }),
-);
+const touches: Readonly<Record<string, Touched>> = { firstTouch, oldTouch };
+const times = { openMs, openCpuMs: (user + system) / 1000, viewMs, oldViewMs, deleteMs, markMs };
+const found = { isWhole: recovery.isWhole, segmentCount, snapshotCount, openMiB, workMiB, markMiB };
+console.log(JSON.stringify({ ...found, ...times, ...touches, diff }));
 process.exit(0);

@@ -1,20 +1,19 @@
 /**
- * A pool that looks like one of many TiB to whoever opens it: a short real log behind as many segments as that would have, of
- * which there are names of files and of index runs, and rows in the manifest, but no bytes.
+ * A pool that looks like one of many TiB: a short real log behind as many segments as that would have, of which there are names
+ * of files, rows in the manifest and index runs, but no data.
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { present } from '../../src/base/assert.ts';
 import type { Outcome } from '../../src/base/errors.ts';
 import { IoKind, IoRequest } from '../../src/device/block-device.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
-import { addressOf, positionOf } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import {
   decodeRowGroup,
   rowGroupOf,
   type SegmentRow,
 } from '../../src/volume/format/segment-rows.ts';
-import { runPath } from '../../src/volume/index/run-path.ts';
 import { defaultSettings } from '../../src/volume/limits.ts';
 import { segmentPath } from '../../src/volume/log/segment-path.ts';
 import { openSqlite } from '../../src/volume/manifest-database.ts';
@@ -23,12 +22,13 @@ import { type OpenedPool, openPool } from '../../src/volume/pool-open.ts';
 import { Manifest } from '../../src/volume/recovery/manifest.ts';
 import { readSuperblock, writeSuperblock } from '../../src/volume/recovery/superblock-file.ts';
 import { inlineHost } from '../support/inline-host.ts';
+import { cutsOf, rowsOf, ScaleIndex } from './scale-index.ts';
 
 export const scaleVolume = 'bench';
 const checkpointBytes = 64 * 2 ** 20;
 const pieceBytes = 2 ** 20;
 const snapshotsPerCut = 500;
-const slots = 8192;
+const volumeBytes = 16 * 2 ** 40;
 
 export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
   return await new Promise((resolve, reject) => {
@@ -66,117 +66,109 @@ export async function closePool(pool: Pool): Promise<void> {
   });
 }
 
-/** Makes the pool in an empty folder. */
+/** Makes the pool in an empty folder: `segments` of a log with its index, then a short real log, and the snapshots. */
 export async function makeScalePool(
   folder: string,
   { segments, snapshots }: { readonly segments: number; readonly snapshots: number },
 ): Promise<void> {
-  await closePool((await openScalePool(folder)).pool);
-  fs.rmSync(path.join(folder, 'segments'), { recursive: true });
-  fs.mkdirSync(path.join(folder, 'segments'));
-  for (const name of fs.readdirSync(folder)) {
-    if (name.startsWith('manifest')) fs.rmSync(path.join(folder, name));
-  }
-  const disk = new SystemDisk(folder);
-  const superblock = readSuperblock(disk);
-  const generation = superblock.generation + 1;
-  writeSuperblock(disk, { ...superblock, generation, durableThrough: 0, segIdHighWater: segments });
-  await fill(folder, snapshots);
-  if (segments > 0) putBefore(folder, superblock.poolUuid, segments);
-}
-
-/** A volume, data beyond the second checkpoint, and snapshots. */
-async function fill(folder: string, snapshots: number): Promise<void> {
   const { pool } = await openScalePool(folder);
   await ask((done) => {
-    pool.volumeCreate({ name: scaleVolume, sizeBytes: 2 ** 40 }, done);
+    pool.volumeCreate({ name: scaleVolume, sizeBytes: volumeBytes }, done);
   });
-  for (let first = 0; first < snapshots; first += snapshotsPerCut) {
-    const targets = Array.from(
-      { length: Math.min(snapshotsPerCut, snapshots - first) },
-      (_, at) => ({
-        volume: scaleVolume,
-        name: `s${first + at}`,
-      }),
-    );
-    await ask((done) => {
-      pool.snapshotCreate(targets, done);
-    });
-  }
+  const { line } = pool.volume(scaleVolume);
+  await closePool(pool);
+  if (segments > 0) skipTo(folder, segments);
+  await fill(folder);
+  if (segments > 0) putBefore(folder, line, segments);
+  await takeSnapshots(folder, segments, snapshots);
+}
+
+/** The next segment of the log has an id behind `lastSegId`. */
+function skipTo(folder: string, lastSegId: number): void {
+  const disk = new SystemDisk(folder);
+  for (const name of disk.list('segments').slice(1)) disk.remove(`segments/${name}`);
+  const superblock = readSuperblock(disk);
+  const generation = superblock.generation + 1;
+  writeSuperblock(disk, { ...superblock, generation, segIdHighWater: lastSegId });
+}
+
+/** Data beyond the second checkpoint. */
+async function fill(folder: string): Promise<void> {
+  const { pool } = await openScalePool(folder);
+  await writeData(pool, 4 * checkpointBytes);
+  await closePool(pool);
+}
+
+/** Behind what the log of many TiB maps. */
+async function writeData(pool: Pool, bytes: number): Promise<void> {
   const device = pool.volumeOpen(scaleVolume);
-  for (let at = 0; at < 4 * checkpointBytes; at += pieceBytes) {
-    const payload = pool.staging.allocate(at, pieceBytes);
-    if (payload === undefined) throw new Error('no room in staging');
+  for (let at = 0; at < bytes; at += pieceBytes) {
+    const offset = volumeBytes / 2 + volumeBytes / 4 + at;
+    const payload = present(pool.staging.allocate(offset, pieceBytes), 'room in staging');
     payload.fill(0, new Uint8Array(pieceBytes).fill(at / pieceBytes), 0, pieceBytes);
     await new Promise<void>((resolve) => {
       const request = new IoRequest(() => {
         resolve();
       });
-      device.submit(
-        Object.assign(request, { kind: IoKind.write, offset: at, length: pieceBytes, payload }),
-      );
+      Object.assign(request, { kind: IoKind.write, offset, length: pieceBytes, payload });
+      device.submit(request);
     });
   }
-  await closePool(pool);
 }
 
-/** Names of all runs of segments 1 to `count`: nobody looks into them, for no volume was there then. */
-function putRuns(folder: string, manifest: Manifest, count: number): void {
-  fs.mkdirSync(path.join(folder, 'runs'), { recursive: true });
-  for (let level = 1, span = 8; span <= count; level += 1, span *= 8) {
-    for (let firstSegId = 0; firstSegId + span <= count + 1; firstSegId += span) {
-      fs.closeSync(fs.openSync(path.join(folder, runPath({ level, firstSegId })), 'w'));
-      const position = positionOf(addressOf(firstSegId, 1), 0);
-      manifest.addRun({
-        level,
-        firstSegId,
-        positionLow: position,
-        positionHigh: position,
-        bytes: 0,
-        entryCount: 0,
-        digest: new Uint8Array(32),
+/** At the cuts of the log that was never written, as many at each, or all of now. */
+async function takeSnapshots(folder: string, segments: number, count: number): Promise<void> {
+  const { pool } = await openScalePool(folder);
+  const cuts = segments > 0 ? cutsOf(segments).map((cut) => `position:${cut}`) : ['now'];
+  const share = Math.ceil(count / cuts.length);
+  for (const [index, at] of cuts.entries()) {
+    const end = Math.min(count, (index + 1) * share);
+    for (let first = index * share; first < end; first += snapshotsPerCut) {
+      const names = Array.from(
+        { length: Math.min(snapshotsPerCut, end - first) },
+        (_, each) => `s${first + each}`,
+      );
+      const targets = names.map((name) => ({ volume: scaleVolume, name }));
+      await ask((done: Parameters<Pool['snapshotCreate']>[1]) => {
+        pool.snapshotCreate(targets, done, at);
       });
     }
   }
+  // The newest checkpoint lies behind the records of all of them, as it does in a pool that is written.
+  await writeData(pool, 2 * checkpointBytes);
+  await closePool(pool);
 }
 
-/** Segments 1 to `count` before those that are there. */
-function putBefore(folder: string, poolUuid: Uint8Array, count: number): void {
-  for (let segId = 1; segId <= count; segId += 1) {
+/** Segments 2 to `count` between the first one and those that were written behind them, and the index of all of them. */
+function putBefore(folder: string, line: number, count: number): void {
+  const { poolUuid } = readSuperblock(new SystemDisk(folder));
+  for (let segId = 2; segId <= count; segId += 1) {
     fs.closeSync(fs.openSync(path.join(folder, segmentPath(segId)), 'w'));
   }
   const database = openSqlite(`${folder}/manifest.db`);
   const seeds = new Seeds(poolUuid);
-  const group = rowGroupOf(count + 1);
-  const found = database
-    .prepare('SELECT rows FROM segment_group WHERE id = ?')
-    .pluck()
-    .get(group) as Uint8Array;
-  const real = decodeRowGroup(group, found, seeds)?.find(({ segId }) => segId === count + 1);
-  if (real === undefined) throw new Error('the first real segment has no row');
+  const realRow = (segId: number): SegmentRow => {
+    const group = rowGroupOf(segId);
+    const found = database
+      .prepare('SELECT rows FROM segment_group WHERE id = ?')
+      .pluck()
+      .get(group) as Uint8Array;
+    const row = decodeRowGroup(group, found, seeds)?.find((each) => each.segId === segId);
+    if (row === undefined) throw new Error(`segment ${segId} has no row`);
+    const { epoch, hlcMs, endSlot, entryCount, previousSegId } = row;
+    const copied = { previousTag: row.previousTag.slice(), digest: row.digest.slice() };
+    return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, ...copied };
+  };
+  const behind = realRow(count + 1);
+  const rows = rowsOf(realRow(1), count);
+  const previousTag = present(rows.at(-1), 'last segment').digest.subarray(0, 8);
   const manifest = new Manifest(database, poolUuid);
-  const rows: SegmentRow[] = [];
-  let digest = new Uint8Array(32);
-  for (let segId = 1; segId <= count; segId += 1) {
-    const previousTag = digest.subarray(0, 8);
-    digest = Uint8Array.from({ length: 32 }, (_, at) => segId * 31 + at);
-    rows.push({
-      segId,
-      epoch: 1,
-      hlcMs: segId,
-      endSlot: slots,
-      entryCount: slots,
-      previousSegId: segId - 1,
-      previousTag,
-      digest,
-    });
-  }
-  const { segId, epoch, hlcMs, endSlot, entryCount } = real;
-  const described = { segId, epoch, hlcMs, endSlot, entryCount, digest: real.digest };
-  rows.push({ ...described, previousSegId: count, previousTag: digest.subarray(0, 8) });
-  manifest.apply([], rows);
+  manifest.apply([], [...rows, { ...behind, previousSegId: count, previousTag }]);
+  const rowOf = (segId: number): SegmentRow => present(rows[segId - 1], 'row of a segment');
+  const index = new ScaleIndex({ folder, poolUuid, seeds, line, lastSegId: count, rowOf });
+  index.putFooters();
   database.transaction(() => {
-    putRuns(folder, manifest, count);
+    for (const run of index.putRuns()) manifest.addRun(run);
   })();
   manifest.close();
 }

@@ -1,7 +1,7 @@
 /**
  * Stored bytes: what the pool takes on disk, counted so that asking costs nothing per write.
  *
- *     stored = segment files + packs + index runs + manifest      counted again every second, if anything changed
+ *     stored = segment files + packs + index runs + manifest      every second: what was added or packed since
  *            + segments that the log went through since            one addition each
  *            + slots of the segment that is being written           read from the log
  *
