@@ -128,6 +128,12 @@ export class DayAppliance {
       .join('\n');
   }
 
+  /** What engines logged as errors. */
+  errors(): string[] {
+    const lines = fs.readFileSync(this.logPath, 'utf8').split('\n');
+    return lines.filter((line) => line.includes('"level":"error"'));
+  }
+
   async #end(how: (child: ChildProcess) => void): Promise<void> {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;

@@ -21,6 +21,9 @@ export interface CheckResult {
   readonly faults: readonly string[];
 }
 
+/** A pin has the time at which it was decided; what was written until its record was logged is in it, on a busy machine seconds. */
+const pinLateMs = 5000;
+
 /** Nothing may be written meanwhile. */
 export async function checkDay(
   world: DayWorld,
@@ -37,6 +40,8 @@ export async function checkDay(
   const report = await appliance.call('poolVerify', {});
   const verifyMs = performance.now() - startedMs;
   faults.push(...report.faults.map((fault) => `verify: ${fault}`));
+  const { findings } = await appliance.call('scrubStatus', {});
+  faults.push(...findings.map(({ text }) => `scrub: ${text}`));
   for (const { name, journal } of volumes) {
     const span = journal.now;
     note(await faultOfExport(appliance.nbdSocket, name, { journal, span }));
@@ -135,7 +140,7 @@ async function faultOfPin(
   { name, journal }: DayVolume,
   { position, timeMs }: KeptInfo,
 ): Promise<string | undefined> {
-  const span = journal.at(machineMs(time, timeMs));
+  const span = journal.at(machineMs(time, timeMs), pinLateMs);
   await appliance.call('viewCreate', { source: name, name: 'check', at: `position:${position}` });
   const fault = await faultOfExport(appliance.nbdSocket, 'check', { journal, span });
   await appliance.call('viewDelete', { name: 'check', force: true });

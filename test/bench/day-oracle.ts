@@ -107,11 +107,11 @@ export class Journal {
     return { certain, possible: this.#issuedMs.length };
   }
 
-  /** The state at a time of the machine. */
-  at(timeMs: number): Span {
+  /** The state at a time of the machine, or up to `lateMs` later. */
+  at(timeMs: number, lateMs = 0): Span {
     return {
       certain: countUntil(this.#answeredMs, timeMs - marginMs),
-      possible: countUntil(this.#issuedMs, timeMs + marginMs),
+      possible: countUntil(this.#issuedMs, timeMs + lateMs + marginMs),
     };
   }
 

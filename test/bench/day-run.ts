@@ -95,6 +95,7 @@ export async function runDay(options: DayOptions): Promise<DayResult> {
     delete late.sampler;
     const check = await checkAll(world, schedule, options);
     if (appliance.fault !== undefined) totals.fault(appliance.fault);
+    for (const line of appliance.errors()) totals.fault(line);
     const { counts, restartMs } = schedule;
     return { options, samples, totals, counts, restartMs, check };
   } catch (error) {
