@@ -113,7 +113,7 @@ async function makePool(): Promise<Contents> {
     stamps.set(`${name}@${snapshotName}`, [...(stamps.get(name) ?? [])]);
   }
   await writeSome(120);
-  for (const _pass of [1, 2]) {
+  for (let pass = 0; pass < 2; pass += 1) {
     pool.retention.moveWindows();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -180,24 +180,34 @@ async function errorsOf(device: BlockDevice, stamps: readonly number[]): Promise
   return errors;
 }
 
+/** The same of a snapshot; of one that cannot be opened it is all of them. */
+async function errorsOfSnapshot(
+  pool: Pool,
+  { volume, at }: { readonly volume: string; readonly at: string },
+  stamps: Parameters<typeof errorsOf>[1],
+): Promise<number> {
+  try {
+    const opened = await ask<{ device: BlockDevice; close: () => void }>((done) => {
+      pool.snapshotOpen(volume, at, done);
+    });
+    const errors = await errorsOf(opened.device, stamps);
+    opened.close();
+    return errors;
+  } catch (thrown) {
+    if (!(thrown instanceof OperationError)) throw thrown;
+    return blocks;
+  }
+}
+
 /** How many blocks of heads and snapshots cannot be read. Throws when one reads as what it is not. */
 async function unreadable(pool: Pool): Promise<number> {
   let errors = 0;
   for (const [name, stamps] of written) {
     const [volume = '', at] = name.split('@');
-    if (at === undefined) errors += await errorsOf(pool.volumeOpen(volume), stamps);
-    else {
-      try {
-        const opened = await ask<{ device: BlockDevice; close: () => void }>((done) => {
-          pool.snapshotOpen(volume, at, done);
-        });
-        errors += await errorsOf(opened.device, stamps);
-        opened.close();
-      } catch (thrown) {
-        if (!(thrown instanceof OperationError)) throw thrown;
-        errors += blocks;
-      }
-    }
+    errors +=
+      at === undefined
+        ? await errorsOf(pool.volumeOpen(volume), stamps)
+        : await errorsOfSnapshot(pool, { volume, at }, stamps);
   }
   return errors;
 }
