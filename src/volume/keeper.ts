@@ -25,7 +25,7 @@ import { type SegmentRow, segmentRowOf } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import { RunKeeping } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
-import { keeperError, requireFooter } from './keeper-checks.ts';
+import { isFooterRight, keeperError, requireFooter } from './keeper-checks.ts';
 import {
   isLook,
   type KeeperError,
@@ -340,13 +340,6 @@ export class Keeper {
     }
   }
 
-  #isFooterRight(source: SegmentSource, contents: FooterContents): boolean {
-    const footer = source.footer(contents.epoch);
-    if (footer === undefined) return false;
-    const expected = encodeFooter(contents, this.#settings.poolUuid, this.#seeds);
-    return Buffer.compare(expected, footer.bytes) === 0;
-  }
-
   #rebuildFooter({ segId, endAddress }: SegmentEnd): KeeperResult {
     let wasEqual = false;
     let entryCount = 0;
@@ -361,7 +354,7 @@ export class Keeper {
         const contents = this.#derive(source, endAddress);
         if (contents.faults.length > 0) throw new FormatError(contents.faults.join('; '));
         entryCount = contents.entries.length;
-        wasEqual = this.#isFooterRight(source, contents);
+        wasEqual = isFooterRight(source, contents, this.#settings.poolUuid, this.#seeds);
         if (!wasEqual) this.#writeFooter(contents);
       } finally {
         source.close();

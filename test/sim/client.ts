@@ -18,7 +18,7 @@ import {
   readBytes,
 } from './model.ts';
 import { type OpRecord, type Oracle, Violation } from './oracle.ts';
-import type { StepOp } from './programs.ts';
+import type { StepOp } from './program-steps.ts';
 import type { StoreProcess } from './store-process.ts';
 
 /**

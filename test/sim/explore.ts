@@ -28,7 +28,7 @@ import {
   Oracle,
   Violation,
 } from './oracle.ts';
-import type { Program, Step, StepOp } from './programs.ts';
+import type { Program, Step, StepOp } from './program-steps.ts';
 import { SeededRandom } from './random.ts';
 import { StoreProcess } from './store-process.ts';
 import { LossStyle } from './virtual-file.ts';

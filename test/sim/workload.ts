@@ -2,7 +2,7 @@
 import { present } from '../../src/base/assert.ts';
 import { blockSizeBytes } from '../../src/device/block-device.ts';
 import { type ModelVolume, type PoolState, volumeByName } from './model.ts';
-import type { StepOp } from './programs.ts';
+import type { StepOp } from './program-steps.ts';
 import type { SeededRandom } from './random.ts';
 
 const volumesMax = 3;

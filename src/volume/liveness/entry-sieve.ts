@@ -11,8 +11,6 @@ import { type EntryKind, IndexEntry } from '../index/entry.ts';
 import { leafBlocks } from '../map/leaf-store.ts';
 import { livenessLimits } from './limits.ts';
 
-const capacityMin = 1024;
-
 /** Gets what is kept, in the order in which it was added; `entry` is filled again for the next one. */
 type Kept = (source: number, entry: IndexEntry) => void;
 
@@ -37,8 +35,8 @@ export class EntrySieve {
   readonly #kept: Kept;
   /** What `#kept` is called with. */
   readonly #entry = new IndexEntry();
-  #columns: Columns = columnsOf(capacityMin);
-  #capacity = capacityMin;
+  #capacity = livenessLimits.sieveEntriesMin;
+  #columns: Columns = columnsOf(this.#capacity);
   #count = 0;
   /** Of each block: the row of its present version; -1 = none that is here. */
   readonly #owners = new Int32Array(leafBlocks).fill(-1);
@@ -114,8 +112,7 @@ export class EntrySieve {
     let count = 0;
     for (let row = first; row < this.#count; row += 1) {
       if (this.#columns.lefts[row] === 0 && this.#columns.kepts[row] === 0) continue;
-      if (row !== count)
-        for (const column of Object.values(this.#columns)) column[count] = column[row] ?? 0;
+      if (row !== count) this.#move(row, count);
       places[row] = count;
       count += 1;
     }
@@ -124,6 +121,19 @@ export class EntrySieve {
       const row = this.#owners[block] ?? -1;
       if (row >= 0) this.#owners[block] = places[row] ?? -1;
     }
+  }
+
+  #move(row: number, to: number): void {
+    const columns = this.#columns;
+    columns.sources[to] = columns.sources[row] ?? 0;
+    columns.withins[to] = columns.withins[row] ?? 0;
+    columns.blockCounts[to] = columns.blockCounts[row] ?? 0;
+    columns.kinds[to] = columns.kinds[row] ?? 0;
+    columns.positions[to] = columns.positions[row] ?? 0;
+    columns.addresses[to] = columns.addresses[row] ?? 0;
+    columns.ticks[to] = columns.ticks[row] ?? 0;
+    columns.lefts[to] = columns.lefts[row] ?? 0;
+    columns.kepts[to] = columns.kepts[row] ?? 0;
   }
 
   #grow(): void {

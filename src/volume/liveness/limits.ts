@@ -12,7 +12,9 @@ export const livenessLimits = {
   touchedLeavesMax: 2 ** 20,
   /** Index entries that a pass of the mark looks at before the keeper looks for other work: about 10 ms. */
   markEntriesPerStep: 50_000,
-  /** Entries of one leaf of which it is not known yet whether somebody can see them, 40 bytes each: with more of them all stay. */
+  /** Entries of one leaf of which it is not known yet whether somebody can see them, 33 bytes each: room for so many at first, and
+   *  at most; with more of them all stay. */
+  sieveEntriesMin: 8192,
   sieveEntriesMax: 65_536,
   /** RAM of the mark's bitmaps, 1 KiB a segment: 4 TiB of log in one pass over the index, more in several. */
   markBitmapBytes: 128 * 2 ** 20,
