@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { present } from '../../src/base/assert.ts';
-import { connectEngine, type EngineClient } from '../../src/engine/client.ts';
+import { connectEngine, type EngineClient, EngineGoneError } from '../../src/engine/client.ts';
 import type { EngineMethod, EngineMethods } from '../../src/engine/protocol.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { until } from '../support/run.ts';
@@ -44,8 +44,9 @@ export class DayAppliance {
     this.logPath = path.join(options.folder, 'engine.log');
   }
 
-  /** Resolves when it serves, at once while it does. */
+  /** Resolves when it serves, at once while it does. Rejects when it ended by itself: it will not come back. */
   async whenUp(): Promise<void> {
+    if (this.fault !== undefined) throw new Error(this.fault);
     await this.#up.promise;
   }
 
@@ -115,7 +116,7 @@ export class DayAppliance {
     method: M,
     params: EngineMethods[M]['params'],
   ): Promise<EngineMethods[M]['result']> {
-    if (this.#client === undefined) throw new Error('not started');
+    if (this.#client === undefined) throw new EngineGoneError('the engine is not there');
     return await this.#client.call(method, params, { timeoutMs: Number.POSITIVE_INFINITY });
   }
 

@@ -31,6 +31,7 @@ const replyBytes = 16;
 const optionGo = 7;
 const replyAck = 1;
 const replyErrorBit = 2 ** 31;
+const replyErrorShutdown = replyErrorBit + 7;
 const command = { read: 0, write: 1, disconnect: 2, trim: 4 } as const;
 const clientFlags = 3;
 const noBytes: Buffer = Buffer.alloc(0);
@@ -134,7 +135,9 @@ export class NbdSession {
       this.#phase = 'transmission';
       this.#opened.resolve();
     } else if (type >= replyErrorBit) {
-      this.#opened.reject(new Error(`refused: ${whole.toString('utf8', optionReplyBytes)}`));
+      const isStopping = type === replyErrorShutdown;
+      const text = whole.toString('utf8', optionReplyBytes);
+      this.#opened.reject(isStopping ? new ConnectionLost(text) : new Error(`refused: ${text}`));
       this.#socket.destroy();
     }
     return true;

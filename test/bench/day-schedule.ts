@@ -152,7 +152,8 @@ export class DaySchedule {
       await work();
       return true;
     } catch (error) {
-      if (!isCutOff(error)) throw error;
+      // What the engine says while it stops is of no interest.
+      if (!isCutOff(error) && this.#world.appliance.isUp) throw error;
       return false;
     }
   }
@@ -275,7 +276,7 @@ export class DaySchedule {
         if (isMissing(error)) return;
         // A connection to it may not have ended yet.
         const isUsed = error instanceof OperationError && error.code === ErrorCode.conflict;
-        if (!isCutOff(error) && !isUsed) throw error;
+        if (!isCutOff(error) && !isUsed && this.#world.appliance.isUp) throw error;
         await sleep(pollMs);
       }
     }

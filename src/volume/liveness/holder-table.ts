@@ -61,15 +61,30 @@ export class HolderTable implements ReferenceSink {
     }
   }
 
-  /** Adds the number of blocks of each set, and of each volume's past. */
-  countInto(blocksBySet: Map<number, number>, pastBlocks: number[]): void {
-    for (const segment of this.#segments.values()) {
-      for (const value of segment) {
-        if (value === nobody) continue;
-        if (value < pastBase) blocksBySet.set(value, (blocksBySet.get(value) ?? 0) + 1);
-        else pastBlocks[value - pastBase] = (pastBlocks[value - pastBase] ?? 0) + 1;
+  /** Segments that anything was said of. */
+  segIds(): number[] {
+    return [...this.#segments.keys()];
+  }
+
+  /** Adds the number of blocks of each set, and of each volume's past, in one segment. */
+  countInto(segId: number, blocksBySet: Map<number, number>, pastBlocks: number[]): void {
+    const add = (value: number, count: number): void => {
+      if (value === nobody) return;
+      if (value < pastBase) blocksBySet.set(value, (blocksBySet.get(value) ?? 0) + count);
+      else pastBlocks[value - pastBase] = (pastBlocks[value - pastBase] ?? 0) + count;
+    };
+    // Neighbours are mostly equal, and added together.
+    let before = nobody;
+    let count = 0;
+    for (const value of this.#segments.get(segId) ?? []) {
+      if (value !== before) {
+        add(before, count);
+        before = value;
+        count = 0;
       }
+      count += 1;
     }
+    add(before, count);
   }
 
   /** Replaces the numbers of blocks; neighbours with equal ones are asked for once. */

@@ -20,6 +20,7 @@ import { addressOf, frameAddressOf, slotSizeBytes } from '../format/address.ts';
 import { footerSizeBytes } from '../format/footer.ts';
 import { RecordType } from '../format/frame.ts';
 import { eachSegment } from '../history/sliced.ts';
+import { limits } from '../limits.ts';
 import type { BlockMap } from '../map/block-map.ts';
 import type { Progress } from '../reports.ts';
 import { HolderTable } from './holder-table.ts';
@@ -274,9 +275,28 @@ class Accounting {
       this.#tell(length + (count / total) * length);
     };
     eachSegment(this.#operator, { segIds, visit, progress }, (outcome) => {
-      if (outcome.ok) table.countInto(this.#blocksBySet, this.#pastBlocks);
-      done(outcome);
+      if (outcome.ok) this.#count(table, done);
+      else done(outcome);
     });
+  }
+
+  /** In slices: a table may be of 64 million blocks. */
+  #count(table: HolderTable, done: (outcome: Outcome<undefined>) => void): void {
+    const { clock, timers } = this.#operator.parts.host;
+    const left = table.segIds();
+    const slice = (): void => {
+      const startedMs = clock.monotonicMs();
+      while (clock.monotonicMs() - startedMs < limits.sliceMs) {
+        const segId = left.pop();
+        if (segId === undefined) {
+          done(success(undefined));
+          return;
+        }
+        table.countInto(segId, this.#blocksBySet, this.#pastBlocks);
+      }
+      timers.defer(slice);
+    };
+    slice();
   }
 
   #lookAtSegment(table: HolderTable, segId: number, isCounted: boolean): void {
