@@ -97,7 +97,7 @@ export class RetentionSteward {
   /** Begins to look; a read-only pool has nothing to decide. */
   start(): void {
     if (this.#operator.parts.writer === undefined || this.#isStopped) return;
-    this.#look();
+    this.#look(false);
     this.#timer = this.#operator.parts.host.timers.after(this.#stepMs, () => {
       this.start();
     });
@@ -106,9 +106,7 @@ export class RetentionSteward {
   /** Moves all horizons to where windows begin now, however little that is: a full pool cannot wait for the next step. */
   moveWindows(): void {
     if (this.#operator.parts.writer === undefined || this.#isStopped || this.#isDeciding) return;
-    this.#isUrgent = true;
-    this.#look();
-    if (!this.#isDeciding) this.#isUrgent = false;
+    this.#look(true);
   }
 
   stop(): void {
@@ -245,7 +243,8 @@ export class RetentionSteward {
     return { poolMs, ageMs: this.#clock.now(poolMs) };
   }
 
-  #look(): void {
+  #look(isUrgent: boolean): void {
+    if (!this.#isDeciding) this.#isUrgent = isUrgent;
     const { parts, timeline } = this.#operator;
     const times = this.#times();
     const jumpMs = this.#clock.newJump(times.poolMs);
@@ -265,7 +264,6 @@ export class RetentionSteward {
     this.#operator.operate<undefined>(
       (outcome) => {
         this.#isDeciding = false;
-        this.#isUrgent = false;
         if (!outcome.ok) {
           parts.host.log.warn('windows were not moved', { error: outcome.error.message });
         }
