@@ -113,6 +113,7 @@ export class RunReader {
     if (!this.#options.isOurs(tables.header, tables.segments)) {
       throw new FormatError(`run ${describeRun(place)}: of other segments`);
     }
+    tables.forgetSegments();
     this.#tables.set(name, tables);
     this.#tableBytes += tables.bytes;
     for (const [oldest, { bytes }] of this.#tables) {

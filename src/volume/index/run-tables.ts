@@ -46,7 +46,7 @@ export interface BlockRange {
 export class RunTables {
   readonly header: RunHeader;
   readonly digest: Uint8Array;
-  readonly segments: readonly RunSegment[];
+  #segments: readonly RunSegment[];
   readonly #fenceLines: Uint32Array;
   readonly #fenceLevels: Uint8Array;
   readonly #fenceNodes: Uint32Array;
@@ -90,12 +90,22 @@ export class RunTables {
         bits,
       });
     }
-    this.segments = decodeSegments(header, tables, pagesAt + pageCount * pageBytes);
+    this.#segments = decodeSegments(header, tables, pagesAt + pageCount * pageBytes);
+  }
+
+  /** The segments whose records it has. */
+  get segments(): readonly RunSegment[] {
+    return this.#segments;
+  }
+
+  /** Lookups do without them once they were compared: of a run of 262,144 segments they take 100 MiB. */
+  forgetSegments(): void {
+    this.#segments = [];
   }
 
   /** RAM, about. */
   get bytes(): number {
-    return tableBytesOf(this.header) + 512;
+    return tableBytesOf({ ...this.header, segmentCount: this.#segments.length }) + 512;
   }
 
   /** Bit k: the line has entries of level k. */
