@@ -24,6 +24,7 @@ export const debianPackages = {
   'qemu-utils': '/usr/bin/qemu-img',
   'sg3-utils': '/usr/bin/sg_persist',
   tgt: '/usr/sbin/tgtd',
+  virtnbdbackup: '/usr/bin/virtnbdbackup',
   xfsprogs: '/sbin/mkfs.xfs',
 } as const;
 export type DebianPackage = keyof typeof debianPackages;

@@ -1,7 +1,7 @@
 /**
  * Past pins: what a volume held when minutes, hours and days of its past ended, found in the log when it gets its first tiers.
  *
- *     log      ──w─w────────w───────────────w──▶ now        w  a change of the volume
+ *     log      ──w─w────────w───────────────w──▶ now        w  a change of the volume; what it holds now counts likewise
  *     minutes  │     │     │     │     │     │
  *              cut: ─────┘ └───────────────┘               before the first change of a later minute: the state at the end of
  *                                                           the minute, and of all that follow in which nothing changed
@@ -19,16 +19,23 @@ import { ticksPerMs } from '../log/hybrid-clock.ts';
 import { retentionLimits as limits } from './limits.ts';
 import { expiredPins } from './thinning.ts';
 
+/** Milliseconds. */
+export interface RetentionTimes {
+  /** Of the pool; whole. */
+  readonly poolMs: number;
+  /** By which moments are old. */
+  readonly ageMs: number;
+}
+
 interface PastWanted {
   readonly volume: VolumeState;
   readonly policy: CdpPolicy;
-  /** By which pins are old. */
-  readonly ageMs: number;
+  readonly times: RetentionTimes;
 }
 
 /** States of a volume at the ends of cells of the finest tier, from its changes in log order. */
 class CellEnds {
-  readonly found: PinState[] = [];
+  readonly #found: PinState[] = [];
   readonly #wanted: PastWanted;
   readonly #everyMs: number;
   #lastMs: number | undefined;
@@ -43,27 +50,31 @@ class CellEnds {
 
   /** A change at `position`. */
   add(position: number, timeMs: number): void {
-    const lastMs = this.#lastMs;
-    this.#lastMs = Math.max(timeMs, lastMs ?? timeMs);
-    if (lastMs === undefined) return;
-    const endMs = (Math.floor(lastMs / this.#everyMs) + 1) * this.#everyMs;
-    if (endMs > timeMs) return;
-    this.found.push({ cut: position, timeMs: endMs });
-    if (this.found.length >= this.#thinAt) this.#thin();
+    this.#held(position, timeMs);
+    this.#lastMs = Math.max(timeMs, this.#lastMs ?? timeMs);
+    if (this.#found.length >= this.#thinAt) this.#thin();
   }
 
-  /** Those that the policy keeps; of too many the newest ones. */
-  finish(): readonly PinState[] {
+  /** Those that the policy keeps; of too many the newest ones. Everything before `end` was looked at. */
+  finish(end: number): readonly PinState[] {
+    this.#held(end, this.#wanted.times.poolMs);
     this.#thin();
-    return this.found.slice(-limits.pastPinsMax);
+    return this.#found.slice(-limits.pastPinsMax);
+  }
+
+  /** What the last change led to was there until `timeMs`, and is everything before `cut`. */
+  #held(cut: number, timeMs: number): void {
+    if (this.#lastMs === undefined) return;
+    const endMs = (Math.floor(this.#lastMs / this.#everyMs) + 1) * this.#everyMs;
+    if (endMs <= timeMs) this.#found.push({ cut, timeMs: endMs });
   }
 
   #thin(): void {
-    const { policy, ageMs } = this.#wanted;
-    const old = new Set(expiredPins(this.found, policy, ageMs));
-    const kept = this.found.filter((pin) => !old.has(pin));
-    this.found.splice(0, this.found.length, ...kept);
-    this.#thinAt = Math.max(2 * limits.pastPinsMax, 2 * this.found.length);
+    const { policy, times } = this.#wanted;
+    const old = new Set(expiredPins(this.#found, policy, times.ageMs));
+    const kept = this.#found.filter((pin) => !old.has(pin));
+    this.#found.splice(0, this.#found.length, ...kept);
+    this.#thinAt = Math.max(2 * limits.pastPinsMax, 2 * this.#found.length);
   }
 }
 
@@ -107,7 +118,7 @@ export function findPastPins(
       from = end;
       // What was written meanwhile is looked at, too, until it is little.
       if (segIds.length > 2) parts.host.timers.defer(walk);
-      else done(success(ends.finish()));
+      else done(success(ends.finish(end)));
     });
   };
   parts.host.timers.defer(walk);

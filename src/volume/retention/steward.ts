@@ -35,7 +35,7 @@ import { type Anchor, Anchors, anchorsMax } from './anchors.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
-import { findPastPins } from './past-pins.ts';
+import { findPastPins, type RetentionTimes } from './past-pins.ts';
 import { RetentionClock } from './retention-clock.ts';
 import { SnapshotLocks } from './snapshot-locks.ts';
 import { expiredPins, isPinDue } from './thinning.ts';
@@ -48,13 +48,6 @@ interface Plan {
   readonly pinned: readonly VolumeState[];
   readonly unpinned: readonly UnpinnedState[];
   readonly moves: readonly HorizonMove[];
-}
-
-interface Times {
-  /** Of the pool; milliseconds, whole. */
-  readonly poolMs: number;
-  /** By which moments are old. */
-  readonly ageMs: number;
 }
 
 /** What is remembered of a volume. */
@@ -143,7 +136,7 @@ export class RetentionSteward {
       return;
     }
     this.#operator.attempt(done, () => {
-      const wanted = { volume: this.#operator.volume(name), policy, ageMs: this.#times().ageMs };
+      const wanted = { volume: this.#operator.volume(name), policy, times: this.#times() };
       findPastPins(this.#operator, wanted, (past) => {
         if (past.ok) this.#set(name, { change, past: past.value }, done);
         else done(past);
@@ -237,7 +230,7 @@ export class RetentionSteward {
     return this.#operator.parts.settings.retentionStepMs;
   }
 
-  #times(): Times {
+  #times(): RetentionTimes {
     const { host, writer } = this.#operator.parts;
     const poolMs = Math.ceil(Math.max(host.clock.wallMs(), writer?.log.lastHlcMs ?? 0));
     return { poolMs, ageMs: this.#clock.now(poolMs) };
@@ -291,7 +284,7 @@ export class RetentionSteward {
   }
 
   /** `isFinal`: what is looked through now need not be so soon again. */
-  #plan(times: Times, isFinal: boolean): Plan {
+  #plan(times: RetentionTimes, isFinal: boolean): Plan {
     const pinned: VolumeState[] = [];
     const moves: HorizonMove[] = [];
     const volumes = this.#operator.parts.catalogue.volumes();
@@ -329,7 +322,7 @@ export class RetentionSteward {
   }
 
   /** Whether the volume gets a pin now. */
-  #isPinned(volume: VolumeState, { poolMs }: Times): boolean {
+  #isPinned(volume: VolumeState, { poolMs }: RetentionTimes): boolean {
     const last = volume.pins.at(-1);
     const isDue = isPinDue(volume.policy, last?.timeMs ?? volume.createdMs, poolMs);
     return isDue && this.#hasChanged(volume, last?.cut);
@@ -341,7 +334,7 @@ export class RetentionSteward {
     return last >= (position ?? volume.createdPosition + 1);
   }
 
-  #moveOf(volume: VolumeState, { ageMs }: Times): HorizonMove | undefined {
+  #moveOf(volume: VolumeState, { ageMs }: RetentionTimes): HorizonMove | undefined {
     const { policy, horizon, line, createdMs } = volume;
     // Nothing was written since: there is nothing to give up.
     if (!this.#hasChanged(volume, horizon?.position)) return undefined;
@@ -386,7 +379,7 @@ export class RetentionSteward {
     return notes;
   }
 
-  #records({ pinned, unpinned, moves }: Plan, { poolMs }: Times): CatalogueRecord[] {
+  #records({ pinned, unpinned, moves }: Plan, { poolMs }: RetentionTimes): CatalogueRecord[] {
     const newestMs = pinned.reduce(
       (most, { pins }) => Math.max(most, pins.at(-1)?.timeMs ?? 0),
       poolMs,
