@@ -297,7 +297,11 @@ export class RetentionSteward {
   }
 
   /** Pins that have had their time, of as many volumes as there is room for; those that are left come first the next time. */
-  #thinOut(volumes: readonly VolumeState[], times: Times, isFinal: boolean): UnpinnedState[] {
+  #thinOut(
+    volumes: readonly VolumeState[],
+    times: RetentionTimes,
+    isFinal: boolean,
+  ): UnpinnedState[] {
     const unpinned: UnpinnedState[] = [];
     const first = this.#thinFrom;
     let room: number = limits.pinsLookedAtMax;
