@@ -35,6 +35,8 @@ export class RunSet {
   readonly #places = new Map<string, RunPlace[]>();
   /** Places by level where the run in force was thinned. */
   readonly #thinnedByLevel: number[] = [];
+  /** Names of runs that may be superseded: nobody goes through hundreds of thousands that are not. */
+  readonly #suspects = new Set<string>();
   #version = 0;
 
   constructor(fanOut: number) {
@@ -75,11 +77,28 @@ export class RunSet {
     this.#change(place, (others) =>
       [...others, added].sort((left, right) => (left.generation ?? 0) - (right.generation ?? 0)),
     );
+    this.#suspectBecauseOf(added);
+  }
+
+  /** What a run that was added makes of others, and they of it. */
+  #suspectBecauseOf(added: RunPlace): void {
+    const others = this.#places.get(stemOf(added)) ?? [];
+    if (others.length > 1) for (const other of others) this.#suspects.add(runName(other));
+    if (this.thinnedAround(added) !== undefined) this.#suspects.add(runName(added));
+    if (!isThinned(added)) return;
+    const end = added.firstSegId + this.span(added.level);
+    for (let level = 1; level < added.level; level += 1) {
+      for (let segId = added.firstSegId; segId < end; segId += this.span(level)) {
+        const narrower = this.#places.get(stemOf({ level, firstSegId: segId })) ?? [];
+        for (const place of narrower) this.#suspects.add(runName(place));
+      }
+    }
   }
 
   remove(place: RunPlace): void {
     this.#version += 1;
     if (!this.#names.delete(runName(place))) return;
+    this.#suspects.delete(runName(place));
     const generation = place.generation ?? 0;
     this.#change(place, (others) =>
       others.filter((other) => (other.generation ?? 0) !== generation),
@@ -113,7 +132,8 @@ export class RunSet {
 
   /** Runs that are there although another one says the same of all that is kept. */
   superseded(): Superseded[] {
-    return this.places().flatMap((place) => {
+    const suspects = [...this.#suspects].map(runPlaceOf).filter((place) => place !== undefined);
+    return suspects.flatMap((place) => {
       const by = this.thinnedAround(place) ?? this.inForce(place);
       return by === undefined || runName(by) === runName(place) ? [] : [{ place, by }];
     });

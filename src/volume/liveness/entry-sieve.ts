@@ -35,7 +35,7 @@ export class EntrySieve {
   readonly #kept: Kept;
   /** What `#kept` is called with. */
   readonly #entry = new IndexEntry();
-  #capacity = livenessLimits.sieveEntriesMin;
+  #capacity: number = livenessLimits.sieveEntriesMin;
   #columns: Columns = columnsOf(this.#capacity);
   #count = 0;
   /** Of each block: the row of its present version; -1 = none that is here. */
