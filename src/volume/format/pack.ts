@@ -60,6 +60,7 @@ const memberLayout = {
   digest: bytes(56, 32),
 } as const;
 const memberBytes = 88;
+const noBitmap = new Uint8Array(0);
 
 const trailerLayout = {
   crc: preamble.crc,
@@ -239,7 +240,7 @@ export function isPackTrailer(trailer: Uint8Array, header: PackHeader, seeds: Se
   );
 }
 
-/** The members; undefined when `table` (copied from, not kept) is not what the header says. */
+/** The members, of bytes of `table`, which they take over; undefined when it is not what the header says. */
 export function decodePackTable(
   table: Uint8Array,
   header: PackHeader,
@@ -281,9 +282,10 @@ function decodeMember(table: Uint8Array, at: number, headOffset: number): PackMe
     epoch: memberLayout.epoch.get(view, at),
     endSlot: memberLayout.endSlot.get(view, at),
     entryCount: memberLayout.entryCount.get(view, at),
-    digest: memberLayout.digest.get(table, at).slice(),
-    segmentHeader: table.slice(headOffset, mapOffset),
-    bitmap: table.slice(mapOffset, mapOffset + mapBytes),
+    // No copies: a pool that was overwritten often has hundreds of thousands of members, of which most keep nothing.
+    digest: memberLayout.digest.get(table, at),
+    segmentHeader: table.subarray(headOffset, mapOffset),
+    bitmap: mapBytes === 0 ? noBitmap : table.subarray(mapOffset, mapOffset + mapBytes),
     keptSlots: memberLayout.keptSlots.get(view, at),
     keptBlocks: memberLayout.keptBlocks.get(view, at),
     offset: memberLayout.offset.get(view, at),

@@ -10,6 +10,9 @@ import { isSlotIn, type PackMember, packMetaBytes } from '../format/pack.ts';
 /** A segment to read from, wherever it lies. Slots that are not there read as the end of the file. */
 export interface SegmentMedium extends Pick<DiskFile, 'read' | 'close'> {}
 
+/** Of all members that keep nothing. */
+const noRanks = new Uint16Array(1);
+
 export class PackedSegment {
   readonly packId: number;
   readonly member: PackMember;
@@ -21,7 +24,7 @@ export class PackedSegment {
     this.packId = packId;
     this.member = member;
     this.#segmentBytes = segmentSlots * slotSizeBytes;
-    this.#ranks = new Uint16Array(member.bitmap.length + 1);
+    this.#ranks = member.bitmap.length === 0 ? noRanks : new Uint16Array(member.bitmap.length + 1);
     for (let at = 0; at < member.bitmap.length; at += 1) {
       this.#ranks[at + 1] = (this.#ranks[at] ?? 0) + bitCount(member.bitmap[at] ?? 0);
     }
