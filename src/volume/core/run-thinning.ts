@@ -9,13 +9,18 @@
  * any more, and lookups that wait for it begin again.
  *
  * Invariants
- * 1. A run is removed only when the one that counts in its stead was read back whole from the medium and its name is durable.
+ * 1. A run is removed only when the one that counts in its stead was read back whole from the medium, is of this pool's own
+ *    segments, and its name is durable.
  * 2. Runs are removed between marks: a pass has none taken away.
  */
+import { DiskError } from '../../base/ports.ts';
 import type { Pressure } from '../cleaner/garbage-share.ts';
 import { cleanerLimits } from '../cleaner/limits.ts';
+import { FormatError } from '../format/format-error.ts';
+import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
 import { describeRun, type RunPlace } from '../index/run-format.ts';
 import { runName } from '../index/run-path.ts';
+import { RunsChanged } from '../index/run-reader.ts';
 import type { Superseded } from '../index/run-set.ts';
 import type { MarkPiece, MarkStepped, RunCount } from '../liveness/mark-plan.ts';
 import type { Maintenance } from './maintenance.ts';
@@ -29,8 +34,8 @@ export class RunThinning {
   readonly #onBadRun: (place: RunPlace) => void;
   /** By name: what the last mark found. */
   #counts: ReadonlyMap<string, RunCount> = new Map();
-  /** Names of thinned runs that were read back by this process. */
-  readonly #readBack = new Set<string>();
+  /** Thinned runs that were read back by this process: as the set has them, so not others that got their names since. */
+  readonly #readBack = new WeakSet<RunPlace>();
 
   /** `onBadRun`: a run is damaged and must not be used any more. */
   constructor(
@@ -83,7 +88,8 @@ export class RunThinning {
       // One of the same name may have been given up before.
       reader.forget(place);
       runs.add(place);
-      this.#readBack.add(runName(place));
+      const added = runs.inForce(place);
+      if (added !== undefined && runName(added) === runName(place)) this.#readBack.add(added);
     }
   }
 
@@ -96,30 +102,55 @@ export class RunThinning {
     });
   }
 
-  /** Reads those back that another process made. */
+  /** Reads those back that no mark of this process made. */
   #checkAll([guard, ...rest]: readonly RunPlace[], done: () => void): void {
     if (guard === undefined) {
       done();
       return;
     }
-    if (this.#readBack.has(runName(guard))) {
+    const next = (): void => {
       this.#checkAll(rest, done);
-      return;
+    };
+    if (this.#readBack.has(guard)) next();
+    else this.#check(guard, next);
+  }
+
+  #check(guard: RunPlace, done: () => void): void {
+    const job = { kind: 'verify-run', place: guard, isOnMedium: true } as const;
+    this.#maintenance.ask<'verify-run'>(job, ({ error }) => {
+      if (error !== undefined) {
+        if (error.code === 'format') this.#onBadRun(guard);
+        done();
+        return;
+      }
+      runLater(this.#isOurs(guard), (isOurs) => {
+        if (isOurs === true) this.#readBack.add(guard);
+        else if (isOurs === false) this.#onBadRun(guard);
+        done();
+      });
+    });
+  }
+
+  /** Whether it is of this very pool: one that is whole may be of another history of it. Undefined: that is not known. */
+  *#isOurs(guard: RunPlace): LookupSteps<boolean | undefined> {
+    const { runs, reader } = this.#store;
+    while (runs.inForce(guard) === guard) {
+      try {
+        yield* reader.tables(guard);
+        return true;
+      } catch (thrown) {
+        if (thrown instanceof FormatError) return false;
+        if (thrown instanceof DiskError) return undefined;
+        if (!(thrown instanceof RunsChanged)) throw thrown;
+      }
     }
-    this.#maintenance.ask<'verify-run'>(
-      { kind: 'verify-run', place: guard, isOnMedium: true },
-      ({ error }) => {
-        if (error === undefined) this.#readBack.add(runName(guard));
-        else if (error.code === 'format') this.#onBadRun(guard);
-        this.#checkAll(rest, done);
-      },
-    );
+    return undefined;
   }
 
   #remove(superseded: readonly Superseded[], done: () => void): void {
     const { runs, reader } = this.#store;
     const places = superseded
-      .filter(({ by }) => this.#readBack.has(runName(by)) && runs.isKnown(by))
+      .filter(({ by }) => this.#readBack.has(by) && runs.inForce(by) === by)
       .map(({ place }) => place);
     if (places.length === 0) {
       done();

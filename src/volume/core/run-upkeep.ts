@@ -102,7 +102,9 @@ export class RunUpkeep implements RunChecks {
   lost(place: RunPlace): void {
     const { level } = place;
     if (isThinned(place) && this.#parts.writer !== undefined) this.#remove(place);
-    this.#nextGroup = this.#nextGroup.map((group, at) => (at >= level ? 0 : group));
+    // Narrower ones in the range of one that was thinned are gone: they are made first.
+    const lowest = isThinned(place) ? 0 : level;
+    this.#nextGroup = this.#nextGroup.map((group, at) => (at >= lowest ? 0 : group));
     this.#nextGroup[level] = 0;
     // Not inside the lookup that found it.
     this.#parts.host.timers.defer(() => {
@@ -214,7 +216,8 @@ export class RunUpkeep implements RunChecks {
       } catch (thrown) {
         if (thrown instanceof RunsChanged) continue;
         if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
-        this.#giveUp(place, thrown.message);
+        // It may have been thinned, and removed, while others were read.
+        if (this.#runs.isKnown(place)) this.#giveUp(place, thrown.message);
         return undefined;
       }
     }

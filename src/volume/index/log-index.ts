@@ -284,6 +284,8 @@ export class LogIndex {
 
   #dropRun(place: RunPlace, thrown: unknown): void {
     if (!(thrown instanceof DiskError) && !(thrown instanceof FormatError)) throw thrown;
+    // Removed while the lookup read something else: what is there now says the same, and nothing is wrong.
+    if (!this.#runs.isKnown(place)) return;
     const { log, reader, onBadRun } = this.#options;
     log.error('an index run cannot be read; it is made again', {
       run: describeRun(place),

@@ -16,7 +16,8 @@ type Kept = (source: number, entry: IndexEntry) => void;
 
 function columnsOf(capacity: number) {
   return {
-    sources: new Uint16Array(capacity),
+    /** A log without runs has as many as it has segments. */
+    sources: new Uint32Array(capacity),
     withins: new Uint16Array(capacity),
     blockCounts: new Uint16Array(capacity),
     kinds: new Uint8Array(capacity),

@@ -1,9 +1,10 @@
 /** Index runs are thinned: what is kept reads the same, what is not needed is gone, and whatever happens to the files. */
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
 import { cleanerLimits } from '../../../../src/volume/cleaner/limits.ts';
+import { limits } from '../../../../src/volume/limits.ts';
 import type { LiveSet } from '../../../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { CleanerPass, VerifyReport } from '../../../../src/volume/reports.ts';
@@ -21,6 +22,7 @@ import {
 } from '../pool-world.ts';
 
 const { thinWhen } = cleanerLimits;
+const { warmUpLeavesPerSlice, warmUpPauseMs } = limits;
 const eager = { keptShareMax: 0.999, entriesMin: 1 };
 const blocks = 64;
 let world: PoolWorld;
@@ -33,6 +35,7 @@ beforeEach(() => {
 afterEach(() => {
   world.remove();
   Object.assign(cleanerLimits, { thinWhen });
+  Object.assign(limits, { warmUpLeavesPerSlice, warmUpPauseMs });
 });
 
 function runFile(name: string): string {
@@ -166,6 +169,29 @@ describe('thinned runs', () => {
     expect(await verify(pool)).toEqual([]);
   });
 
+  it('that are damaged are made again with the narrower ones that had gone', async () => {
+    let pool = await overwritten();
+    const plain = runNames();
+    await write(pool, pool.volumeOpen('b'), 0, filled(blockBytes, 9));
+    await clean(pool);
+    expect(runNames().filter((name) => plain.includes(name)).length).toBeLessThan(plain.length);
+    await close(pool);
+    pool = (await world.open()).pool;
+    // After the opening: what is made, and what is done with, is known.
+    await expectAll(pool);
+    for (const name of thinnedNames()) {
+      const bytes = readFileSync(runFile(name));
+      bytes.fill(0, 0, 4096);
+      writeFileSync(runFile(name), bytes);
+    }
+    expect(await isRebuiltEqual(pool)).toBe(false);
+    await vi.waitFor(() => {
+      expect(runNames()).toEqual(expect.arrayContaining(plain));
+    }, 20_000);
+    await expectAll(pool);
+    expect(await verify(pool)).toEqual([]);
+  });
+
   it('of a log that went on are not used by a copy of the pool that did not, where more is kept', async () => {
     let pool = await overwritten();
     await close(pool);
@@ -194,6 +220,37 @@ describe('thinned runs', () => {
       await expectAll(pool);
       await close(pool);
     }
+  });
+
+  it('of a log that went on do not take those away that a copy of the pool has itself', async () => {
+    let pool = await overwritten();
+    await close(pool);
+    const copy = `${world.folder}-copy`;
+    cpSync(world.folder, copy, { recursive: true });
+    pool = (await world.open()).pool;
+    await write(pool, pool.volumeOpen('b'), 0, filled(blockBytes, 9));
+    await clean(pool);
+    await close(pool);
+    const thinned = thinnedNames();
+    for (const name of thinned) {
+      cpSync(runFile(name), path.join(copy, 'runs', name));
+    }
+    rmSync(world.folder, { recursive: true });
+    cpSync(copy, world.folder, { recursive: true });
+    rmSync(copy, { recursive: true });
+    // Nothing is looked up before: the cleaner is the first that asks whose they are.
+    Object.assign(limits, { warmUpLeavesPerSlice: 0, warmUpPauseMs: 60_000 });
+    pool = (await world.open()).pool;
+    const files = new Map(runNames().map((name) => [name, statSync(runFile(name)).ctimeMs]));
+    expect(thinned.length).toBeGreaterThan(0);
+    await ask((done) => {
+      pool.mark.runAndThin({ pressure: 'none', isAll: false }, done);
+    }).catch(() => undefined);
+    for (const [name, ctimeMs] of files) {
+      if (!thinned.includes(name)) expect(statSync(runFile(name)).ctimeMs, name).toBe(ctimeMs);
+    }
+    expect(thinned.filter((name) => runNames().includes(name))).toEqual([]);
+    await expectAll(pool);
   });
 
   it('do not remove anything when they are not whole, and do when they are', async () => {
