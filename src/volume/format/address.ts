@@ -21,7 +21,8 @@ export function segIdOf(address: number): number {
 }
 
 export function slotOf(address: number): number {
-  return address % slotsPerSegmentMax;
+  // Addresses do not fit into 32 bits: the remainder of a double takes ten times as long.
+  return address - segIdOf(address) * slotsPerSegmentMax;
 }
 
 export function positionOf(frameAddress: number, descriptorIndex: number): number {

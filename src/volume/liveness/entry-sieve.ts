@@ -71,13 +71,16 @@ export class EntrySieve {
     this.#owners.fill(row, entry.within, entry.within + entry.blockCount);
   }
 
-  /** The present version of the block ended. */
-  ended(block: number, isKept: boolean): void {
-    const row = this.#owners[block] ?? -1;
-    if (row < 0) return;
-    this.#owners[block] = -1;
-    this.#columns.lefts[row] = (this.#columns.lefts[row] ?? 0) - 1;
-    if (isKept) this.#columns.kepts[row] = 1;
+  /** The present versions of blocks [from, to) ended. */
+  ended(from: number, to: number, isKept: boolean): void {
+    const { lefts, kepts } = this.#columns;
+    for (let block = from; block < to; block += 1) {
+      const row = this.#owners[block] ?? -1;
+      if (row < 0) continue;
+      this.#owners[block] = -1;
+      lefts[row] = (lefts[row] ?? 0) - 1;
+      if (isKept) kepts[row] = 1;
+    }
   }
 
   /** All versions of the leaf have ended. */

@@ -182,20 +182,35 @@ export class MarkPass {
 
   /** The present versions of blocks [from, to) end at `death`: whether each can be reached is known now. */
   #endVersions(from: number, to: number, death: number): void {
-    let birth = -1;
-    let isKept = false;
-    for (let block = from; block < to; block += 1) {
-      const born = this.#births[block] ?? 0;
-      if (born === 0) continue;
-      this.#births[block] = 0;
-      if (born !== birth) {
-        birth = born;
-        isKept = this.#line !== undefined && isVersionKept(this.#line, birth, death);
+    for (let block = from; block < to; ) {
+      const birth = this.#births[block] ?? 0;
+      if (birth === 0) {
+        block += 1;
+        continue;
       }
-      this.#sieve.ended(block, isKept);
+      const end = this.#endOfStretch(block, to, birth);
+      const isKept = this.#line !== undefined && isVersionKept(this.#line, birth, death);
+      this.#births.fill(0, block, end);
+      this.#sieve.ended(block, end, isKept);
       const address = this.#addresses[block] ?? 0;
-      if (isKept && address > 0) this.#bits.set(address);
+      if (isKept && address > 0) this.#bits.set(address, end - block);
+      block = end;
     }
+  }
+
+  /** First block behind `from` that was not born with it, or does not lie behind the one before it in the log. */
+  #endOfStretch(from: number, to: number, birth: number): number {
+    const first = this.#addresses[from] ?? 0;
+    const step = first === 0 ? 0 : 1;
+    let end = from + 1;
+    while (
+      end < to &&
+      this.#births[end] === birth &&
+      this.#addresses[end] === first + step * (end - from)
+    ) {
+      end += 1;
+    }
+    return end;
   }
 }
 
