@@ -16,6 +16,7 @@ import type { SegmentRow } from '../../src/volume/format/segment-rows.ts';
 import { EntryKind, IndexEntry } from '../../src/volume/index/entry.ts';
 import type { RunPlace } from '../../src/volume/index/run-format.ts';
 import { runPath } from '../../src/volume/index/run-path.ts';
+import { RunSegments } from '../../src/volume/index/run-segments.ts';
 import { type RunSummary, RunWriter } from '../../src/volume/index/run-writer.ts';
 import { segmentPath } from '../../src/volume/log/segment-path.ts';
 
@@ -183,11 +184,12 @@ export class ScaleIndex {
     const segIds = Array.from({ length: span }, (_, at) => firstSegId + at).filter(
       (segId) => segId > 0,
     );
-    const segments = segIds.map((segId) => {
+    const listed = segIds.map((segId) => {
       const { epoch, endSlot, entryCount, digest, hlcMs } = rowOf(segId);
       return { segId, epoch, endSlot, entryCount, digest, minHlcMs: hlcMs, maxHlcMs: hlcMs };
     });
     const ticks = rowOf(1).hlcMs * ticksPerMs;
+    const segments = RunSegments.of(listed);
     const shape = { ...place, fanOut, endSegId, segments, baseTicks: ticks };
     const file = this.#disk.open(runPath(place), { create: true });
     const writer = new RunWriter(file, shape, seeds);

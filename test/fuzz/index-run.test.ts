@@ -18,6 +18,7 @@ import {
   runBlockBytes,
 } from '../../src/volume/index/run-format.ts';
 import { RunCursor } from '../../src/volume/index/run-merge.ts';
+import { RunSegments } from '../../src/volume/index/run-segments.ts';
 import { type RunTables, readRunTables } from '../../src/volume/index/run-tables.ts';
 import { RunWriter } from '../../src/volume/index/run-writer.ts';
 
@@ -123,7 +124,7 @@ const rowsOf = fc
 
 function written(rows: readonly Row[], runPlace: RunPlace = place): Uint8Array {
   const file = new MemoryFile(new Uint8Array(0));
-  const segments = [8, 9].map((segId) => ({
+  const listed = [8, 9].map((segId) => ({
     segId,
     epoch: 1,
     endSlot: 8192,
@@ -132,6 +133,7 @@ function written(rows: readonly Row[], runPlace: RunPlace = place): Uint8Array {
     minHlcMs: 5,
     maxHlcMs: 9,
   }));
+  const segments = RunSegments.of(listed);
   const shape = { ...runPlace, fanOut: 8, endSegId: 16, segments, baseTicks, keptThrough: 77 };
   const writer = new RunWriter(file, shape, seeds);
   for (const row of rows) writer.add(Object.assign(new IndexEntry(), row));

@@ -1,10 +1,10 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
 import { frameAddressOf, positionOf } from '../format/address.ts';
-import { digestTagBytes } from '../format/segment-rows.ts';
 import { LogIndex } from '../index/log-index.ts';
-import type { RunHeader, RunPlace, RunSegment } from '../index/run-format.ts';
+import type { RunHeader, RunPlace } from '../index/run-format.ts';
 import { runFolder, runPlaceOf } from '../index/run-path.ts';
 import { RunReader } from '../index/run-reader.ts';
+import type { RunSegments } from '../index/run-segments.ts';
 import { RunSet } from '../index/run-set.ts';
 import { limits } from '../limits.ts';
 import type { PoolParts } from './parts.ts';
@@ -63,27 +63,11 @@ export function openPoolIndex(
 }
 
 /** Whether a run was made of exactly the segments that the pool has in its range. */
-function isOfSegments(
-  parts: PoolParts,
-  header: RunHeader,
-  segments: readonly RunSegment[],
-): boolean {
+function isOfSegments(parts: PoolParts, header: RunHeader, segments: RunSegments): boolean {
   const { segmentById, settings } = parts;
   const span = settings.runFanOut ** header.level;
   if (!wasDurable(parts, frameAddressOf(header.keptThrough))) return false;
   if (header.endSegId - header.firstSegId !== span) return false;
-  const isSame = segments.every(({ segId, epoch, digest }) => {
-    const ours = segmentById.get(segId);
-    return (
-      ours?.digestTag !== undefined &&
-      ours.epoch === epoch &&
-      Buffer.compare(ours.digestTag, digest.subarray(0, digestTagBytes)) === 0
-    );
-  });
-  if (!isSame) return false;
-  let count = 0;
-  for (let segId = header.firstSegId; segId < header.endSegId; segId += 1) {
-    if (segmentById.has(segId)) count += 1;
-  }
-  return count === segments.length;
+  const ours = segmentById.sealedIn(header.firstSegId, header.endSegId);
+  return ours !== undefined && segments.areThese(ours);
 }

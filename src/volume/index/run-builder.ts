@@ -17,6 +17,7 @@ import { eachFooterRecord } from './footer-records.ts';
 import { describeRun, isThinned, type RunPlace, type RunSegment } from './run-format.ts';
 import { type EntrySource, RunCursor, RunMerge } from './run-merge.ts';
 import { runFolder, runPath, unfinishedRunPath } from './run-path.ts';
+import { RunSegments } from './run-segments.ts';
 import { verifyRun } from './run-verify.ts';
 import { type RunSummary, RunWriter } from './run-writer.ts';
 import { SegmentIndex } from './segment-index.ts';
@@ -115,20 +116,21 @@ export class RunBuilder {
   #started(plan: RunPlan, sources: EntrySource[]): Build {
     const { disk, seeds } = this.#options;
     const { level, firstSegId, fanOut } = plan;
-    const segments: RunSegment[] = [];
+    const sealed: RunSegment[] = [];
+    const merged: RunSegments[] = [];
     let keptThrough = 0;
-    for (const segment of plan.segments) this.#addSegment(segment, sources, segments);
+    for (const segment of plan.segments) this.#addSegment(segment, sources, sealed);
     for (const input of plan.inputs) {
       const cursor = new RunCursor(disk.open(runPath(input), { create: false }), input, seeds);
       sources.push(cursor);
       if (Buffer.compare(cursor.tables.digest, input.digest) !== 0) {
         throw new FormatError(`run ${describeRun(input)}: not the one that was looked at`);
       }
-      segments.push(...cursor.tables.segments);
+      merged.push(cursor.tables.segments);
+      cursor.tables.forgetSegments();
       keptThrough = Math.max(keptThrough, cursor.tables.header.keptThrough);
     }
-    const times = segments.filter(({ entryCount }) => entryCount > 0);
-    const oldestMs = times.reduce((least, { minHlcMs }) => Math.min(least, minHlcMs), Infinity);
+    const segments = RunSegments.joined([RunSegments.of(sealed), ...merged]);
     // What is made of runs of which one was thinned has not all that there was, either.
     const place = plan.inputs.some(isThinned)
       ? { level, firstSegId, generation: 1 }
@@ -139,7 +141,7 @@ export class RunBuilder {
       fanOut,
       endSegId: firstSegId + fanOut ** level,
       segments,
-      baseTicks: Number.isFinite(oldestMs) ? oldestMs * ticksPerMs : 0,
+      baseTicks: (segments.oldestMs ?? 0) * ticksPerMs,
     };
     disk.makeFolder(runFolder);
     disk.remove(unfinishedRunPath(place));

@@ -21,17 +21,17 @@ import {
   pageLeavesOfBitmap,
   type RunHeader,
   type RunPlace,
-  type RunSegment,
   runBlockBytes,
 } from './run-format.ts';
 import { runName } from './run-path.ts';
+import type { RunSegments } from './run-segments.ts';
 import { type RunTables, runTableSteps } from './run-tables.ts';
 
 export interface RunReaderOptions {
   readonly disk: Disk;
   readonly seeds: Seeds;
   /** Whether a run is of these very segments; one of another history of the pool is not used. */
-  readonly isOurs: (header: RunHeader, segments: readonly RunSegment[]) => boolean;
+  readonly isOurs: (header: RunHeader, segments: RunSegments) => boolean;
   /** RAM of tables, and of blocks. */
   readonly tableBytes: number;
   readonly blockBytes: number;

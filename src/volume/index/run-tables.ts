@@ -20,15 +20,13 @@ import {
   pageLeavesOfBitmap,
   type RunHeader,
   type RunPlace,
-  type RunSegment,
   runBlockBytes,
   runBytesOf,
   runTablesCrc,
   runTrailerBytes,
-  segmentBytes,
-  segmentLayout,
   tableBytesOf,
 } from './run-format.ts';
+import { RunSegments } from './run-segments.ts';
 
 interface LineTable {
   readonly levels: number;
@@ -46,13 +44,13 @@ export interface BlockRange {
 export class RunTables {
   readonly header: RunHeader;
   readonly digest: Uint8Array;
-  #segments: readonly RunSegment[];
+  #segments: RunSegments;
   readonly #fenceLines: Uint32Array;
   readonly #fenceLevels: Uint8Array;
   readonly #fenceNodes: Uint32Array;
   readonly #lines = new Map<number, LineTable>();
 
-  /** `tables` were verified. Throws FormatError when they contradict the header. */
+  /** `tables` were verified, and are kept until its segments are forgotten. Throws FormatError when they contradict the header. */
   constructor(header: RunHeader, digest: Uint8Array, tables: Uint8Array) {
     this.header = header;
     this.digest = digest;
@@ -90,22 +88,22 @@ export class RunTables {
         bits,
       });
     }
-    this.#segments = decodeSegments(header, tables, pagesAt + pageCount * pageBytes);
+    this.#segments = new RunSegments(tables.subarray(pagesAt + pageCount * pageBytes));
   }
 
   /** The segments whose records it has. */
-  get segments(): readonly RunSegment[] {
+  get segments(): RunSegments {
     return this.#segments;
   }
 
-  /** Lookups do without them once they were compared: of a run of 262,144 segments they take 100 MiB. */
+  /** Lookups do without them once they were compared: of a run of 262,144 segments they take 19 MB. */
   forgetSegments(): void {
-    this.#segments = [];
+    this.#segments = RunSegments.of([]);
   }
 
   /** RAM, about. */
   get bytes(): number {
-    return tableBytesOf({ ...this.header, segmentCount: this.#segments.length }) + 512;
+    return tableBytesOf({ ...this.header, segmentCount: this.#segments.count }) + 512;
   }
 
   /** Bit k: the line has entries of level k. */
@@ -170,22 +168,6 @@ export class RunTables {
     }
     return low;
   }
-}
-
-function decodeSegments(header: RunHeader, tables: Uint8Array, start: number): RunSegment[] {
-  const view = viewOf(tables);
-  return Array.from({ length: header.segmentCount }, (_, index) => {
-    const at = start + index * segmentBytes;
-    return {
-      segId: segmentLayout.segId.get(view, at),
-      epoch: segmentLayout.epoch.get(view, at),
-      endSlot: segmentLayout.endSlot.get(view, at),
-      entryCount: segmentLayout.entryCount.get(view, at),
-      digest: segmentLayout.digest.get(tables, at).slice(),
-      minHlcMs: segmentLayout.minHlcMs.get(view, at),
-      maxHlcMs: segmentLayout.maxHlcMs.get(view, at),
-    };
-  });
 }
 
 function lowerBound(numbers: Uint32Array, wanted: number): number {

@@ -22,14 +22,12 @@ import {
   pageLeavesOfBitmap,
   type RunHeader,
   type RunPlace,
-  type RunSegment,
   runBlockBytes,
   runBytesOf,
   runTablesCrc,
-  segmentBytes,
-  segmentLayout,
   tableBytesOf,
 } from './run-format.ts';
+import type { RunSegments } from './run-segments.ts';
 
 /** Blocks that are written at once. */
 const pieceBlocks = 64;
@@ -37,7 +35,7 @@ const pieceBlocks = 64;
 export interface RunShape extends RunPlace {
   readonly fanOut: number;
   readonly endSegId: number;
-  readonly segments: readonly RunSegment[];
+  readonly segments: RunSegments;
   readonly baseTicks: number;
   /** As in RunHeader; left out of a run that was not thinned. */
   readonly keptThrough?: number;
@@ -148,7 +146,7 @@ export class RunWriter {
       blockCount: this.#blockCount,
       lineCount: this.#lines.length,
       pageCount: this.#lines.reduce((total, line) => total + line.pages.length, 0),
-      segmentCount: segments.length,
+      segmentCount: segments.count,
     };
     const tables = this.#tables(tableBytesOf(counts));
     const header: RunHeader = {
@@ -202,16 +200,7 @@ export class RunWriter {
         at += pageBytes;
       }
     }
-    for (const segment of this.#shape.segments) {
-      segmentLayout.segId.set(view, at, segment.segId);
-      segmentLayout.epoch.set(view, at, segment.epoch);
-      segmentLayout.endSlot.set(view, at, segment.endSlot);
-      segmentLayout.entryCount.set(view, at, segment.entryCount);
-      segmentLayout.digest.set(out, at, segment.digest);
-      segmentLayout.minHlcMs.set(view, at, segment.minHlcMs);
-      segmentLayout.maxHlcMs.set(view, at, segment.maxHlcMs);
-      at += segmentBytes;
-    }
+    out.set(this.#shape.segments.bytes, at);
     return out;
   }
 }

@@ -31,7 +31,6 @@ export interface MarkKeepingOptions {
 
 interface Marking {
   readonly plan: MarkPlan;
-  readonly placeBySegId: ReadonlyMap<number, number>;
   readonly sources: LineSource[];
   readonly thinner: RunThinner;
   /** Names of runs that are to be thinned. */
@@ -79,14 +78,8 @@ export class MarkKeeping {
 
   #begin(plan: MarkPlan): void {
     this.close();
-    const places: [number, number][] = [];
-    plan.sealed.segIds.forEach((segId, place) => {
-      places.push([segId, place]);
-    });
-    const placeBySegId = new Map(places);
     this.#marking = {
       plan,
-      placeBySegId,
       sources: [],
       thinner: new RunThinner(this.#options, plan),
       thin: new Set(plan.thin.map(runName)),
@@ -136,15 +129,16 @@ export class MarkKeeping {
     if (!isBehind) throw new FormatError(`run ${describeRun(place)}: overlaps with another one`);
     thinner.count(sources.length, place, tables);
     if (thin.has(runName(place))) thinner.begin(sources.length, place, tables);
+    tables.forgetSegments();
     return source;
   }
 
   #footerRecords(
-    { plan, placeBySegId }: Marking,
+    { plan }: Marking,
     { segId, epoch }: { readonly segId: number; readonly epoch: number },
   ): SegmentVisitor {
     const footer = this.#withSource(segId, (source) => source.footer(epoch));
-    const digest = digestAt(plan.sealed, placeBySegId.get(segId) ?? -1);
+    const digest = digestAt(plan.sealed, placeOf(plan.sealed, segId) ?? -1);
     if (
       footer === undefined ||
       Buffer.compare(footer.header.digest.subarray(0, digestTagBytes), digest) !== 0
@@ -191,33 +185,45 @@ function foundBy({ counts, made, error }: RunThinner): Partial<MarkStepped> {
 
 /** Whether a run was made of exactly the sealed segments in its range. */
 function isMadeOf(tables: RunTables, marking: Marking): boolean {
-  const { plan, placeBySegId } = marking;
-  const { sealed } = plan;
+  const { sealed } = marking.plan;
   const { header, segments } = tables;
   if (!wasDurable(frameAddressOf(header.keptThrough), marking)) return false;
-  const isSame = segments.every(({ segId, epoch, digest }) => {
-    const place = placeBySegId.get(segId);
-    if (place === undefined || sealed.epochs[place] !== epoch) return false;
-    return Buffer.compare(digestAt(sealed, place), digest.subarray(0, digestTagBytes)) === 0;
+  const from = placeFrom(sealed, header.firstSegId);
+  const to = placeFrom(sealed, header.endSegId);
+  return segments.areThese({
+    segIds: sealed.segIds.subarray(from, to),
+    epochs: sealed.epochs.subarray(from, to),
+    tags: sealed.digests.subarray(from * digestTagBytes, to * digestTagBytes),
   });
-  if (!isSame) return false;
-  let count = 0;
-  for (let segId = header.firstSegId; segId < header.endSegId; segId += 1) {
-    if (placeBySegId.has(segId)) count += 1;
-  }
-  return count === segments.length;
 }
 
 /** Whether the log ever reached to `endAddress`: see segment-end.ts. */
-function wasDurable(endAddress: number, { plan, placeBySegId }: Marking): boolean {
+function wasDurable(endAddress: number, { plan }: Marking): boolean {
   if (endAddress === 0) return true;
   const segId = segIdOf(endAddress - 1);
-  const place = placeBySegId.get(segId);
+  const place = placeOf(plan.sealed, segId);
   if (place !== undefined) return endAddress <= (plan.sealed.endAddresses[place] ?? 0);
   return plan.pieces.some(
     (piece) =>
       piece.kind === 'open-segment' && piece.segId === segId && endAddress <= piece.endAddress,
   );
+}
+
+/** How many of the segments have ids below `segId`. */
+function placeFrom({ segIds }: MarkSegments, segId: number): number {
+  let low = 0;
+  let high = segIds.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((segIds[middle] ?? 0) < segId) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function placeOf(sealed: MarkSegments, segId: number): number | undefined {
+  const place = placeFrom(sealed, segId);
+  return sealed.segIds[place] === segId ? place : undefined;
 }
 
 /** Empty when there is no such segment. */

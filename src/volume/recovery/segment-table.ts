@@ -205,6 +205,22 @@ export class SegmentTable {
     return low;
   }
 
+  /** Views of the segments with ids in [first, end); undefined when one of them is not sealed. */
+  sealedIn(
+    first: number,
+    end: number,
+  ): Pick<Readonly<Columns>, 'segIds' | 'epochs' | 'tags'> | undefined {
+    const from = this.indexOf(first);
+    const to = this.indexOf(end);
+    const { segIds, epochs, entryCounts, tags } = this.#columns;
+    if (entryCounts.subarray(from, to).includes(notSealed)) return undefined;
+    return {
+      segIds: segIds.subarray(from, to),
+      epochs: epochs.subarray(from, to),
+      tags: tags.subarray(from * digestTagBytes, to * digestTagBytes),
+    };
+  }
+
   /** Those without a footer, in the order of the log. */
   *notSealed(): Generator<SegmentState> {
     const first = this.firstNotSealed();

@@ -18,6 +18,7 @@ import { LogIndex } from '../../../../src/volume/index/log-index.ts';
 import { RunCursor, RunMerge } from '../../../../src/volume/index/run-merge.ts';
 import { runPath } from '../../../../src/volume/index/run-path.ts';
 import { RunReader } from '../../../../src/volume/index/run-reader.ts';
+import { RunSegments } from '../../../../src/volume/index/run-segments.ts';
 import { RunSet } from '../../../../src/volume/index/run-set.ts';
 import { RunWriter } from '../../../../src/volume/index/run-writer.ts';
 import { SegmentIndex } from '../../../../src/volume/index/segment-index.ts';
@@ -253,7 +254,7 @@ function buildRuns(
           ...place,
           fanOut,
           endSegId: firstSegId + fanOut ** level,
-          segments: [],
+          segments: RunSegments.of([]),
           baseTicks: firstTicks,
         },
         seeds,

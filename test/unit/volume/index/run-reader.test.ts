@@ -9,6 +9,7 @@ import { IndexEntry } from '../../../../src/volume/index/entry.ts';
 import { LeafPainter } from '../../../../src/volume/index/leaf-painter.ts';
 import { runPath } from '../../../../src/volume/index/run-path.ts';
 import { RunReader, RunsChanged } from '../../../../src/volume/index/run-reader.ts';
+import { RunSegments } from '../../../../src/volume/index/run-segments.ts';
 import { RunWriter } from '../../../../src/volume/index/run-writer.ts';
 
 const seeds = new Seeds(new Uint8Array(16).fill(3));
@@ -32,7 +33,7 @@ afterEach(() => {
 function writeRun(leaves: readonly number[]): void {
   disk.remove(runPath(place));
   const file = disk.open(runPath(place), { create: true });
-  const shape = { ...place, fanOut: 2, endSegId: 4, segments: [], baseTicks: 0 };
+  const shape = { ...place, fanOut: 2, endSegId: 4, segments: RunSegments.of([]), baseTicks: 0 };
   const writer = new RunWriter(file, shape, seeds);
   leaves.forEach((node) => {
     const entry = new IndexEntry();
