@@ -9,7 +9,11 @@ import { SystemDisk } from '../../../../src/host/disk.ts';
 import { Seeds } from '../../../../src/volume/format/checksum.ts';
 import { FormatError } from '../../../../src/volume/format/format-error.ts';
 import { RunBuilder } from '../../../../src/volume/index/run-builder.ts';
-import { runFolder } from '../../../../src/volume/index/run-path.ts';
+import { segmentBytes } from '../../../../src/volume/index/run-format.ts';
+import { runFolder, runPath } from '../../../../src/volume/index/run-path.ts';
+import { RunSegments } from '../../../../src/volume/index/run-segments.ts';
+import { readRunTables } from '../../../../src/volume/index/run-tables.ts';
+import { RunWriter } from '../../../../src/volume/index/run-writer.ts';
 import { Containers } from '../../../../src/volume/pack/containers.ts';
 
 /** Files in the folder that this process has open. */
@@ -24,15 +28,21 @@ function openFilesIn(folder: string): string[] {
   return targets.filter((target) => target.startsWith(folder));
 }
 
-it('a run whose input is damaged or another one is not begun, and no file stays open', () => {
+/** A folder for runs, and who makes them. */
+function makeWorld(): { folder: string; disk: SystemDisk; seeds: Seeds; builder: RunBuilder } {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-runs-'));
+  const disk = new SystemDisk(folder);
+  const poolUuid = makeUuid(systemRandom);
+  const seeds = new Seeds(poolUuid);
+  const containers = new Containers(disk, 64, seeds);
+  disk.makeFolder(runFolder);
+  const builder = new RunBuilder({ disk, containers, seeds, poolUuid, segmentSlots: 64 });
+  return { folder, disk, seeds, builder };
+}
+
+it('a run whose input is damaged or another one is not begun, and no file stays open', () => {
+  const { folder, builder } = makeWorld();
   try {
-    const disk = new SystemDisk(folder);
-    const poolUuid = makeUuid(systemRandom);
-    const seeds = new Seeds(poolUuid);
-    const containers = new Containers(disk, 64, seeds);
-    const builder = new RunBuilder({ disk, containers, seeds, poolUuid, segmentSlots: 64 });
-    disk.makeFolder(runFolder);
     const whole = { level: 1, firstSegId: 0 };
     // A run of no segments is a run.
     const empty = { ...whole, fanOut: 2, segments: [], inputs: [], isRebuild: false };
@@ -55,6 +65,31 @@ it('a run whose input is damaged or another one is not begun, and no file stays 
       '1-00000000.run',
       '1-00000002.run',
     ]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+it('runs of more segments than a call can have arguments are merged', () => {
+  const { folder, disk, seeds, builder } = makeWorld();
+  try {
+    const segmentCount = 600_000;
+    const listed = new Uint8Array(segmentCount * segmentBytes);
+    for (let at = 0; at < listed.length; at += 1) listed[at] = at % 251;
+    const place = { level: 7, firstSegId: 0 };
+    const segments = new RunSegments(listed);
+    const shape = { ...place, fanOut: 8, endSegId: 8 ** 7, segments, baseTicks: 0 };
+    const file = disk.open(runPath(place), { create: true });
+    const { digest } = new RunWriter(file, shape, seeds).finish(new Uint8Array(16));
+    file.close();
+    const inputs = [{ ...place, digest }];
+    const plan = { level: 8, firstSegId: 0, fanOut: 8, segments: [], inputs, isRebuild: false };
+    const made = builder.step(plan, 100)?.summary ?? place;
+    const merged = disk.open(runPath(made), { create: false });
+    const tables = readRunTables(merged, made, seeds);
+    merged.close();
+    expect(tables.header.segmentCount).toBe(segmentCount);
+    expect(Buffer.compare(tables.segments.bytes, listed)).toBe(0);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
