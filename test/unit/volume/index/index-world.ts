@@ -310,6 +310,8 @@ export interface World {
   readonly runs: RunSet;
   /** Runs that were found damaged. */
   readonly bad: readonly unknown[];
+  /** What happens while a lookup waits for a segment. */
+  readonly meanwhile: (() => void)[];
 }
 
 export function worldOf(
@@ -324,6 +326,7 @@ export function worldOf(
   disk.makeFolder('runs');
   const runs = buildRuns(log, disk, (at) => gaps > 0 && at % (gaps + 1) === 0);
   const bad: unknown[] = [];
+  const meanwhile: (() => void)[] = [];
   if (isRotten && runs.has({ level: 1, firstSegId: 2 }))
     writeFileSync(path.join(folder, runPath({ level: 1, firstSegId: 2 })), 'rot');
   const reader = new RunReader({
@@ -344,7 +347,9 @@ export function worldOf(
       visit: (segId, visit) => {
         for (const record of log.segment(segId)) visit(record, 0);
       },
-      fetch: function* () {},
+      fetch: function* () {
+        for (const action of meanwhile.splice(0)) action();
+      },
     },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     segmentIndexBytes: 100_000,
@@ -353,5 +358,5 @@ export function worldOf(
       bad.push(place);
     },
   });
-  return { log, disk, index, reader, runs, bad };
+  return { log, disk, index, reader, runs, bad, meanwhile };
 }

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { RecordType } from '../../../../src/volume/format/frame.ts';
-import { type Step, worldOf } from './index-world.ts';
+import { runPath } from '../../../../src/volume/index/run-path.ts';
+import { looksAt, type Step, worldOf } from './index-world.ts';
 
 describe('log index', () => {
   it('does not take for the same what was cut off between two moments and grew again', async () => {
@@ -28,6 +29,39 @@ describe('log index', () => {
       });
       // Leaf 5 is suspect because the run of the later records holds those before the cut, too.
       expect([0, 1, 5, 6, 9, 10].map((leaf) => window.same(leaf))).toEqual([0, 4, 0, 3, 0, 0]);
+      reader.close();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('finds nothing wrong with a run that is removed while the segment behind it is read', async () => {
+    const data = { kind: 'data', line: 0, type: RecordType.write, flags: 0, count: 30 } as const;
+    const steps: Step[] = [
+      { kind: 'create', line: 0, blocks: 12_000 },
+      ...Array.from({ length: 40 }, (_, index) => ({ ...data, at: index })),
+    ];
+    const folder = mkdtempSync(path.join(tmpdir(), 'tidemark-index-'));
+    try {
+      const { log, index, reader, runs, disk, bad, meanwhile } = worldOf(folder, steps, 0, false);
+      const id = log.catalogue.lines()[0]?.id ?? 0;
+      const used = { level: 1, firstSegId: 2 };
+      expect(runs.isKnown(used)).toBe(true);
+      meanwhile.push(() => {
+        runs.remove(used);
+        reader.forget(used);
+        disk.remove(runPath(used));
+      });
+      const values = await new Promise<number[]>((resolve) => {
+        index.source(id, log.end).loadLater(0, (found) => {
+          resolve([...(found ?? [])]);
+        });
+      });
+      expect(meanwhile).toEqual([]);
+      const [look] = looksAt(log, [[0, 1]]);
+      expect(values).toEqual(values.map((_, block) => look?.expected.map.lookup(block)));
+      expect(values.length).toBe(512);
+      expect(bad).toEqual([]);
       reader.close();
     } finally {
       rmSync(folder, { recursive: true });
