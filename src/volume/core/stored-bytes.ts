@@ -12,8 +12,7 @@ import { present } from '../../base/assert.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerSizeBytes } from '../format/footer.ts';
-import type { RunPlace } from '../index/run-format.ts';
-import { runName, runPath } from '../index/run-path.ts';
+import { runFolder } from '../index/run-path.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
 import type { StoredBytes } from '../reports.ts';
@@ -27,7 +26,8 @@ const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
 export interface RunList {
   /** Grows with every change. */
   readonly version: number;
-  places(): readonly RunPlace[];
+  /** Of their files; changes with them. */
+  readonly names: ReadonlySet<string>;
 }
 
 /** Which segments lie in packs: those that do stay in one or another, and new ones come last. */
@@ -65,11 +65,11 @@ export class StoredCount {
   #packedBytes = 0;
   /** Bytes of all packs when that was looked at. */
   #packedState = -1;
-  #runBytesByName = new Map<string, number>();
+  readonly #runBytesByName = new Map<string, number>();
   #runBytes = 0;
   #runsVersion = -1;
   /** Runs whose size is not known yet. */
-  #newRuns: RunPlace[] = [];
+  #newRuns: string[] = [];
 
   constructor(parts: CountedParts, { runs, packs }: { runs: RunList; packs: PackList }) {
     this.#parts = parts;
@@ -174,28 +174,29 @@ export class StoredCount {
     const { version } = this.#runs;
     if (this.#runsVersion !== version) this.#noteRuns();
     this.#runsVersion = version;
-    for (const place of this.#newRuns.splice(0, runsPerCount)) {
-      const size = this.#sizeOf(runPath(place));
+    for (const name of this.#newRuns.splice(0, runsPerCount)) {
+      const size = this.#sizeOf(`${runFolder}/${name}`);
       if (size === undefined) continue;
-      this.#runBytesByName.set(runName(place), size);
+      this.#runBytesByName.set(name, size);
       this.#runBytes += size;
     }
   }
 
-  /** Keeps the sizes of the runs that are still there. */
+  /** Forgets runs that are gone. Of tens of thousands only the names are compared: this happens with each run that is made. */
   #noteRuns(): void {
+    const { names } = this.#runs;
     const known = this.#runBytesByName;
-    this.#runBytesByName = new Map();
-    this.#runBytes = 0;
+    let knownCount = 0;
     this.#newRuns = [];
-    for (const place of this.#runs.places()) {
-      const name = runName(place);
-      const size = known.get(name);
-      if (size === undefined) this.#newRuns.push(place);
-      else {
-        this.#runBytesByName.set(name, size);
-        this.#runBytes += size;
-      }
+    for (const name of names) {
+      if (known.has(name)) knownCount += 1;
+      else this.#newRuns.push(name);
+    }
+    if (knownCount === known.size) return;
+    for (const [name, size] of known) {
+      if (names.has(name)) continue;
+      known.delete(name);
+      this.#runBytes -= size;
     }
   }
 

@@ -48,6 +48,11 @@ export class RunSet {
     return this.#version;
   }
 
+  /** Names of all files of runs: the set itself. */
+  get names(): ReadonlySet<string> {
+    return this.#names;
+  }
+
   /** All files of runs. */
   places(): RunPlace[] {
     return [...this.#names].map(runPlaceOf).filter((place) => place !== undefined);

@@ -23,10 +23,8 @@ import type { Operator } from '../core/operator.ts';
 import type { RunThinning } from '../core/run-thinning.ts';
 import { durableEndOf, endPositionOf } from '../core/segment-end.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
-import { digestTagBytes } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { RunSet } from '../index/run-set.ts';
-import type { SegmentState } from '../recovery/segment-table.ts';
 import { type LineRetention, retentionOf } from '../retention/retention.ts';
 import { livenessLimits } from './limits.ts';
 import { LiveSet } from './live-set.ts';
@@ -35,7 +33,6 @@ import {
   type MarkLine,
   type MarkPiece,
   type MarkPlan,
-  type MarkSegments,
   type MarkStepped,
 } from './mark-plan.ts';
 
@@ -199,16 +196,14 @@ export class LivenessMark {
         return supposing === undefined ? volumes : volumes.map(supposing);
       },
     };
-    const segments = [...parts.segmentById.values()];
-    const sealed = segments.filter(({ isSealed }) => isSealed);
-    const lastSegId = segments.at(-1)?.segId ?? 0;
-    const pieces = this.#pieces(segments);
+    const lastSegId = parts.segmentById.last()?.segId ?? 0;
+    const pieces = this.#pieces();
     const { pressure, isAll } = thins ?? { pressure: 'none', isAll: false };
     const { keptShareMax } = cleanerLimits.thinWhen[pressure];
     return {
       endSegId: parts.writer?.log.place.segId ?? lastSegId + 1,
       segmentSlots: parts.settings.segmentSlots,
-      sealed: segmentLists(sealed),
+      sealed: parts.segmentById.sealedLists(),
       pieces,
       endPosition: endPositionOf(parts),
       thin: thins === undefined ? [] : this.#index.thinning.targets(pieces, pressure, isAll),
@@ -233,10 +228,10 @@ export class LivenessMark {
   }
 
   /** What holds the records of all segments, in the order of the log. */
-  #pieces(segments: readonly SegmentState[]): MarkPiece[] {
+  #pieces(): MarkPiece[] {
     const { parts } = this.#operator;
-    const first = segments[0]?.segId ?? 0;
-    const last = segments.at(-1)?.segId ?? -1;
+    const first = parts.segmentById.segIdAt(0);
+    const last = parts.segmentById.last()?.segId ?? -1;
     const pieces: MarkPiece[] = [];
     const has = (segId: number): boolean => parts.segmentById.has(segId);
     for (const piece of this.#index.runs.pieces(first, last, has)) {
@@ -253,17 +248,4 @@ export class LivenessMark {
     }
     return pieces;
   }
-}
-
-function segmentLists(segments: readonly SegmentState[]): MarkSegments {
-  const digests = new Uint8Array(segments.length * digestTagBytes);
-  segments.forEach(({ digestTag }, index) => {
-    if (digestTag !== undefined) digests.set(digestTag, index * digestTagBytes);
-  });
-  return {
-    segIds: Float64Array.from(segments, ({ segId }) => segId),
-    epochs: Float64Array.from(segments, ({ epoch }) => epoch),
-    endAddresses: Float64Array.from(segments, ({ endAddress }) => endAddress),
-    digests,
-  };
 }

@@ -221,6 +221,39 @@ export class SegmentTable {
     };
   }
 
+  /** All that are sealed, in lists of their own: no object for each of hundreds of thousands. */
+  sealedLists(): {
+    readonly segIds: Float64Array;
+    readonly epochs: Float64Array;
+    readonly endAddresses: Float64Array;
+    readonly digests: Uint8Array;
+  } {
+    const { segIds, epochs, endSlots, entryCounts, tags } = this.#columns;
+    const sealed = new Uint32Array(this.#size);
+    let count = 0;
+    for (let index = 0; index < this.#size; index += 1) {
+      if (entryCounts[index] === notSealed) continue;
+      sealed[count] = index;
+      count += 1;
+    }
+    const rows = sealed.subarray(0, count);
+    const digests = new Uint8Array(count * digestTagBytes);
+    const endAddresses = new Float64Array(count);
+    rows.forEach((index, place) => {
+      const endSlot = endSlots[index] ?? 0;
+      endAddresses[place] = endSlot === 0 ? 0 : addressOf(segIds[index] ?? 0, endSlot);
+      for (let byte = 0; byte < digestTagBytes; byte += 1) {
+        digests[place * digestTagBytes + byte] = tags[index * digestTagBytes + byte] ?? 0;
+      }
+    });
+    return {
+      segIds: Float64Array.from(rows, (index) => segIds[index] ?? 0),
+      epochs: Float64Array.from(rows, (index) => epochs[index] ?? 0),
+      endAddresses,
+      digests,
+    };
+  }
+
   /** Those without a footer, in the order of the log. */
   *notSealed(): Generator<SegmentState> {
     const first = this.firstNotSealed();

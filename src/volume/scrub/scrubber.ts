@@ -18,6 +18,7 @@ import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { SegmentEnd } from '../keeper-jobs.ts';
 import { defaultSettings } from '../limits.ts';
+import type { SegmentState } from '../recovery/segment-table.ts';
 import type { ScrubFault, ScrubFinding, ScrubPass, ScrubStatus } from '../reports.ts';
 import { scrubLimits } from './limits.ts';
 import { decodeNote, encodeNote } from './note.ts';
@@ -149,20 +150,20 @@ export class Scrubber {
 
   #step(): void {
     if (this.#state !== 'running' || this.#isAsking) return;
-    const segments = this.#segments();
-    const index = segments.findIndex(({ segId }) => segId >= this.#segId);
-    const segment = segments[index];
+    const segment = this.#segmentFrom(this.#segId);
     if (segment === undefined) {
       this.#checkRuns(0);
       return;
     }
+    const index = this.#parts.segmentById.indexOf(segment.segId);
+    const isFirst = this.#segmentFrom(0)?.segId === segment.segId;
     this.#segId = segment.segId;
     this.#segmentsDone = index;
     const { clock } = this.#parts.host;
     const startedMs = clock.monotonicMs();
     const { segId } = segment;
     this.#isAsking = true;
-    const step = { segment, bytes: this.#stepBytes(), isFirst: index === 0 };
+    const step = { segment, bytes: this.#stepBytes(), isFirst };
     this.#maintenance.ask<'scrub'>({ kind: 'scrub', segId, ...step }, (result) => {
       this.#isAsking = false;
       if (this.#passStartedMs === undefined) return;
@@ -198,13 +199,29 @@ export class Scrubber {
     return isBusy ? this.#bytesPerSecond / scrubLimits.busyFactor : this.#bytesPerSecond;
   }
 
+  /** The first segment from `firstSegId` on of which something is durable. */
+  #segmentFrom(firstSegId: number): Segment | undefined {
+    const { segmentById } = this.#parts;
+    for (let index = segmentById.indexOf(firstSegId); ; index += 1) {
+      const state = segmentById.at(index);
+      if (state === undefined) return undefined;
+      const segment = this.#durable(state);
+      if (segment !== undefined) return segment;
+    }
+  }
+
+  /** What is durable of a segment; undefined = nothing but its header. */
+  #durable({ segId, isSealed }: SegmentState): Segment | undefined {
+    const endAddress = durableEndOf(this.#parts, segId);
+    return endAddress <= addressOf(segId, 1) ? undefined : { segId, endAddress, isSealed };
+  }
+
   /** What is durable of all segments, in log order. */
   #segments(): Segment[] {
     const segments: Segment[] = [];
-    for (const { segId, crcPlace } of this.#parts.segmentById.values()) {
-      const endAddress = durableEndOf(this.#parts, segId);
-      if (endAddress <= addressOf(segId, 1)) continue;
-      segments.push({ segId, endAddress, isSealed: crcPlace !== undefined });
+    for (const state of this.#parts.segmentById.values()) {
+      const segment = this.#durable(state);
+      if (segment !== undefined) segments.push(segment);
     }
     return segments;
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { footerBytesOf, StoredCount } from '../../../../src/volume/core/stored-bytes.ts';
 import { addressOf } from '../../../../src/volume/format/address.ts';
-import { runPath } from '../../../../src/volume/index/run-path.ts';
+import { runName, runPath } from '../../../../src/volume/index/run-path.ts';
 import { defaultSettings } from '../../../../src/volume/limits.ts';
 import { SegmentTable } from '../../../../src/volume/recovery/segment-table.ts';
 import { SeededRandom } from '../../../sim/random.ts';
@@ -41,7 +41,9 @@ class CountedLog {
         get version() {
           return runs.version;
         },
-        places: () => [...runs.ids].map((firstSegId) => ({ level: 1, firstSegId })),
+        get names() {
+          return new Set([...runs.ids].map((firstSegId) => runName({ level: 1, firstSegId })));
+        },
       },
       packs: {
         get packedBytes() {
