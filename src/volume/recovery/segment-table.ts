@@ -229,28 +229,30 @@ export class SegmentTable {
     readonly digests: Uint8Array;
   } {
     const { segIds, epochs, endSlots, entryCounts, tags } = this.#columns;
-    const sealed = new Uint32Array(this.#size);
+    const size = this.#size;
+    const lists = {
+      segIds: new Float64Array(size),
+      epochs: new Float64Array(size),
+      endAddresses: new Float64Array(size),
+    };
+    const digests = tags.slice(0, size * digestTagBytes);
     let count = 0;
-    for (let index = 0; index < this.#size; index += 1) {
+    for (let index = 0; index < size; index += 1) {
       if (entryCounts[index] === notSealed) continue;
-      sealed[count] = index;
+      const segId = segIds[index] ?? 0;
+      const endSlot = endSlots[index] ?? 0;
+      lists.segIds[count] = segId;
+      lists.epochs[count] = epochs[index] ?? 0;
+      lists.endAddresses[count] = endSlot === 0 ? 0 : addressOf(segId, endSlot);
+      const at = index * digestTagBytes;
+      if (index > count) digests.copyWithin(count * digestTagBytes, at, at + digestTagBytes);
       count += 1;
     }
-    const rows = sealed.subarray(0, count);
-    const digests = new Uint8Array(count * digestTagBytes);
-    const endAddresses = new Float64Array(count);
-    rows.forEach((index, place) => {
-      const endSlot = endSlots[index] ?? 0;
-      endAddresses[place] = endSlot === 0 ? 0 : addressOf(segIds[index] ?? 0, endSlot);
-      for (let byte = 0; byte < digestTagBytes; byte += 1) {
-        digests[place * digestTagBytes + byte] = tags[index * digestTagBytes + byte] ?? 0;
-      }
-    });
     return {
-      segIds: Float64Array.from(rows, (index) => segIds[index] ?? 0),
-      epochs: Float64Array.from(rows, (index) => epochs[index] ?? 0),
-      endAddresses,
-      digests,
+      segIds: lists.segIds.slice(0, count),
+      epochs: lists.epochs.slice(0, count),
+      endAddresses: lists.endAddresses.slice(0, count),
+      digests: digests.slice(0, count * digestTagBytes),
     };
   }
 
