@@ -206,7 +206,7 @@ export class LogIndex {
     const { records } = this.#options;
     const hasSegment = (segId: number): boolean => records.has(segId);
     for (const link of links) {
-      link.pieces = this.#runs.pieces(link.firstSegId, link.lastSegId, hasSegment);
+      link.pieces = this.#runs.piecesOfLine(link.firstSegId, link.lastSegId, hasSegment);
     }
   }
 

@@ -170,6 +170,19 @@ export class RunSet {
     return pieces;
   }
 
+  /**
+   * The same of a line that began in segment `first`, with what lies before it where that makes fewer pieces: nothing of the
+   * line is there. From the middle of a wide run on it would take up to seven narrower ones of each level.
+   */
+  piecesOfLine(first: number, last: number, hasSegment: (segId: number) => boolean): Piece[] {
+    for (let level = levelsOfRuns; level >= 1; level -= 1) {
+      const begin = first - (first % this.span(level));
+      if (begin + this.span(level) - 1 > last) continue;
+      if (this.#around(level, first) !== undefined) return this.pieces(begin, last, hasSegment);
+    }
+    return this.pieces(first, last, hasSegment);
+  }
+
   /** The widest run that begins at `segId` and ends at or before `last`; else the narrowest one that holds it. */
   #widest(segId: number, last: number): RunPlace | undefined {
     for (let level = levelsOfRuns; level >= 1; level -= 1) {
