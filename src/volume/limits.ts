@@ -73,6 +73,8 @@ export const limits = {
   reliefPinsFrom: 0.4,
   /** From here on nothing is spared for cleaning. */
   reliefHardFrom: 0.5,
+  /** From here on writes are as slow as they get: see `throttleDelayMsMax`, which is reached at 0.952. */
+  reliefStalledFrom: 0.95,
   /** So long is waited for what a step brings. */
   reliefStepMs: 10_000,
   /** Windows are halved so often at most, and never become shorter than this. */

@@ -31,7 +31,7 @@ import type { Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
 import { type LogState, MarkDue, type MarkReason } from './mark-due.ts';
 import { copyRate, Pace } from './pace.ts';
-import { type Batch, fillOf, nextBatch } from './policy.ts';
+import { type Batch, nextBatch } from './policy.ts';
 import { type Survey, survey } from './survey.ts';
 
 /** What the cleaner has others do. */
@@ -54,7 +54,7 @@ interface Pass {
   readonly reason: MarkReason;
   readonly startedMs: number;
   /** What is asked for by hand cleans as at the soft limit. */
-  readonly pressure: Pressure;
+  readonly pressureMin: Pressure;
   live: LiveSet | undefined;
   found: Survey | undefined;
   packCount: number;
@@ -79,6 +79,8 @@ export class Cleaner {
   /** Segments that cannot be packed, because something in them is damaged. */
   readonly #refused = new Set<number>();
   #pressure: Pressure = 'none';
+  /** Writes are refused, or as slow as they get. */
+  #isStalled = false;
   #isOpen = false;
   #timer: Timer | undefined;
   #pass: Pass | undefined;
@@ -112,10 +114,17 @@ export class Cleaner {
     for (const { done } of [...this.#awaited.splice(0), ...this.#asking.splice(0)]) done(stopped());
   }
 
-  /** How short of space the pool is at least, whatever its fill says. */
-  setPressure(level: Pressure): void {
-    if (level === this.#pressure) return;
-    this.#parts.host.log.info('cleaner: pressure changed', { from: this.#pressure, to: level });
+  /** How short of space the pool is, and whether writes are refused for it, or as slow as they get. */
+  setPressure(level: Pressure, isStalled: boolean): void {
+    const hasStalled = isStalled && !this.#isStalled;
+    this.#isStalled = isStalled;
+    if (hasStalled) this.#due.stalled();
+    if (level === this.#pressure && !hasStalled) return;
+    this.#parts.host.log.info('cleaner: pressure changed', {
+      from: this.#pressure,
+      to: level,
+      areWritesStalled: isStalled,
+    });
     this.#pressure = level;
     if (this.#isOpen && this.#isAutomatic && this.#pass === undefined) this.#lookAfter(0);
   }
@@ -186,6 +195,7 @@ export class Cleaner {
       usedBytes: this.#doors.space().usedBytes,
       segmentBytes: settings.segmentSlots * slotSizeBytes,
       pressure: this.#pressure,
+      isStalled: this.#isStalled,
       nowMs: host.clock.monotonicMs(),
     };
   }
@@ -195,7 +205,7 @@ export class Cleaner {
     const pass: Pass = {
       reason,
       startedMs: host.clock.wallMs(),
-      pressure: reason === 'asked' && this.#pressure === 'none' ? 'soft' : this.#pressure,
+      pressureMin: reason === 'asked' ? 'soft' : 'none',
       live: undefined,
       found: undefined,
       packCount: 0,
@@ -207,7 +217,7 @@ export class Cleaner {
     this.#timer?.cancel();
     this.#awaited = this.#asking.splice(0);
     this.#due.begun(this.#log());
-    const thins = { pressure: pass.pressure, isAll: reason === 'asked' };
+    const thins = { pressure: this.#pressureOf(pass), isAll: reason === 'asked' };
     this.#doors.mark.runAndThin(thins, (outcome) => {
       if (this.#pass !== pass) return;
       if (!outcome.ok) {
@@ -253,7 +263,8 @@ export class Cleaner {
     this.#packAll(pass, batch, 0);
   }
 
-  #batch({ found, pressure }: Pass, live: LiveSet): Batch | undefined {
+  #batch(pass: Pass, live: LiveSet): Batch | undefined {
+    const { found } = pass;
     if (found === undefined) return undefined;
     const space = this.#doors.space();
     const { usedBytes, cleanerLimitBytes, fileSystemFreeBytes } = space;
@@ -264,10 +275,16 @@ export class Cleaner {
       ...found,
       headSegId: live.endSegId,
       segmentBytes,
-      fill: fillOf(space),
-      pressure: pressureOf(pressure, this.#pressure),
+      // What is kept for thick volumes is as good as used: others are refused as early.
+      use: { ...space, usedBytes: usedBytes + space.reservedBytes },
+      pressure: this.#pressureOf(pass),
       spareBytes: Math.min(spareBytes, fileSystemFreeBytes),
     });
+  }
+
+  /** As it is now: a pass that began when space was short does not go on as hard when it is not any more. */
+  #pressureOf({ pressureMin }: Pass): Pressure {
+    return this.#pressure === 'none' ? pressureMin : this.#pressure;
   }
 
   #packAll(pass: Pass, batch: Batch, index: number): void {
@@ -288,7 +305,7 @@ export class Cleaner {
       }
       this.#packed(pass, outcome.value);
       for (const { progress } of this.#awaited) progress(index + 1, batch.packs.length);
-      const rate = copyRate(pressureOf(pass.pressure, this.#pressure), this.#load.isBusy());
+      const rate = copyRate(this.#pressureOf(pass), this.#load.isBusy());
       const time = { startedMs, nowMs: host.clock.monotonicMs() };
       const delayMs = this.#pace.delayMs(outcome.value.packBytes, rate, time);
       this.#timer = host.timers.after(delayMs, () => {
@@ -355,12 +372,6 @@ export class Cleaner {
     if (this.#asking.length > 0) this.#begin('asked');
     else if (this.#isAutomatic) this.#lookAfter(cleanerLimits.lookEveryMs);
   }
-}
-
-/** The greater of the two. */
-function pressureOf(left: Pressure, right: Pressure): Pressure {
-  const { fillAtLeast } = cleanerLimits;
-  return fillAtLeast[left] > fillAtLeast[right] ? left : right;
 }
 
 function stopped(): Outcome<never> {

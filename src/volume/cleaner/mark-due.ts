@@ -1,13 +1,20 @@
 /**
  * When the log is to be judged again: when enough was written or trimmed since, or when states were given up that may have been
  * all that held blocks. A mark costs a walk over the whole index, so it takes a small part of the time only; one that led to
- * nothing makes the next one wait longer, until something is deleted.
+ * nothing makes the next one wait longer, until something is deleted. Where writes are stalled little or nothing is logged, so
+ * there only time counts: else a pool that refuses writes would wait for writes.
  */
 
 import type { Pressure } from './garbage-share.ts';
 import { cleanerLimits } from './limits.ts';
 
-export type MarkReason = 'asked' | 'opened' | 'log written' | 'deleted' | 'windows moved';
+export type MarkReason =
+  | 'asked'
+  | 'opened'
+  | 'log written'
+  | 'deleted'
+  | 'windows moved'
+  | 'writes stalled';
 
 export interface LogState {
   /** Bytes logged, or blocks overwritten and trimmed, whichever is more; since the pool was opened. */
@@ -15,6 +22,8 @@ export interface LogState {
   readonly usedBytes: number;
   readonly segmentBytes: number;
   readonly pressure: Pressure;
+  /** Writes are refused, or as slow as they get. */
+  readonly isStalled: boolean;
   readonly nowMs: number;
 }
 
@@ -33,6 +42,11 @@ export class MarkDue {
   /** A snapshot, a volume, or what a volume can go back to was given up. */
   deleted(): void {
     this.#isDeleted = true;
+    this.#idleMarks = 0;
+  }
+
+  /** Writes stall from now on: what was not worth a mark before is worth one now. */
+  stalled(): void {
     this.#idleMarks = 0;
   }
 
@@ -69,7 +83,9 @@ export class MarkDue {
     // Deletes come in crowds.
     if (waitedMs < pause) return undefined;
     if (this.#isDeleted) return 'deleted';
-    if (this.#areWindowsMoved && waitedMs >= pause * this.#patience) return 'windows moved';
+    const isPatient = waitedMs < pause * this.#patience;
+    if (this.#areWindowsMoved && !isPatient) return 'windows moved';
+    if (log.isStalled && !isPatient) return 'writes stalled';
     const { logSegments, logShare } = cleanerLimits.markAfter[log.pressure];
     const wanted = Math.max(logSegments * log.segmentBytes, logShare * log.usedBytes);
     const changed = log.changedBytes - this.#changedAtMark;

@@ -41,6 +41,15 @@ export interface Container {
   readonly madeAtSegId: number;
 }
 
+/** What the pool takes of its capacity. */
+interface PoolUse {
+  readonly usedBytes: number;
+  readonly softLimitBytes: number;
+  readonly writeLimitBytes: number;
+  /** What has to be given back so that writes are taken again; 0 = they are taken. */
+  readonly shortBytes: number;
+}
+
 export interface PoolState {
   /** Those that may be worth it: see `isPromising`. */
   readonly containers: readonly Container[];
@@ -50,8 +59,7 @@ export interface PoolState {
   /** The segment that is being written: from it on, age is counted. */
   readonly headSegId: number;
   readonly segmentBytes: number;
-  /** See `fillOf`. */
-  readonly fill: number;
+  readonly use: PoolUse;
   readonly pressure: Pressure;
   /** Bytes that copies may take before anything is freed. */
   readonly spareBytes: number;
@@ -74,6 +82,9 @@ export interface Batch {
   readonly replacedBytes: number;
 }
 
+/** To a millionth of the garbage. */
+const bisectionSteps = 20;
+
 /** A container with the sums that everything is decided by. */
 interface Candidate {
   readonly container: Container;
@@ -92,16 +103,8 @@ export function nextBatch(pool: PoolState): Batch | undefined {
 }
 
 /** Fill of a pool as `garbageShareAllowed` counts it: its soft limit is at 0.85, its hard limit at 0.95, wherever they are. */
-export function fillOf({
-  usedBytes,
-  softLimitBytes,
-  writeLimitBytes,
-}: {
-  readonly usedBytes: number;
-  readonly softLimitBytes: number;
-  readonly writeLimitBytes: number;
-}): number {
-  const { soft, hard } = cleanerLimits.fillAtLeast;
+function fillOf({ usedBytes, softLimitBytes, writeLimitBytes }: PoolUse): number {
+  const { soft, hard } = cleanerLimits.fillAt;
   if (usedBytes <= softLimitBytes) return (soft * usedBytes) / softLimitBytes;
   const way = (usedBytes - softLimitBytes) / (writeLimitBytes - softLimitBytes);
   return soft + (hard - soft) * Math.min(1, way);
@@ -174,10 +177,8 @@ function deadBatch(candidates: readonly Candidate[], pool: PoolState): Batch | u
 
 /** Copies what lives out of the containers that are best cleaned, when there is more garbage than the fill allows. */
 function garbageBatch(candidates: readonly Candidate[], pool: PoolState): Batch | undefined {
-  const { liveBytes, garbageBytes, fill, pressure } = pool;
-  const allowed = garbageShareAllowed(fill, pressure) * liveBytes;
-  if (garbageBytes <= allowed) return undefined;
-  const wantedBytes = garbageBytes - allowed * cleanerLimits.garbageShareAfter;
+  const wantedBytes = Math.max(tooMuchGarbage(pool), pool.use.shortBytes);
+  if (wantedBytes <= 0) return undefined;
   const worthy = candidates.filter(isWorthIt).sort((left, right) => right.score - left.score);
   const { batchSegmentsMax } = cleanerLimits;
   const copyBytesMax = Math.min(pool.spareBytes, batchSegmentsMax * pool.segmentBytes);
@@ -194,6 +195,26 @@ function garbageBatch(candidates: readonly Candidate[], pool: PoolState): Batch 
   }
   if (chosen.length === 0) return undefined;
   return batchOf('garbage', chosen, packsByAge(membersOf(chosen), pool));
+}
+
+/**
+ * How much has to be given back so that there is as much garbage as is allowed, less a margin. Every byte of it makes the pool
+ * emptier, and an emptier pool bears more: so it ends where both meet, not at what the fullest moment would have asked for.
+ */
+function tooMuchGarbage({ liveBytes, garbageBytes, use, pressure }: PoolState): number {
+  const allowedAfter = (gainBytes: number): number => {
+    const fill = fillOf({ ...use, usedBytes: use.usedBytes - gainBytes });
+    return garbageShareAllowed(fill, pressure) * liveBytes;
+  };
+  if (garbageBytes <= allowedAfter(0)) return 0;
+  let [low, high] = [0, garbageBytes];
+  for (let step = 0; step < bisectionSteps; step += 1) {
+    const middle = (low + high) / 2;
+    const allowed = allowedAfter(middle) * cleanerLimits.garbageShareAfter;
+    if (garbageBytes - middle > allowed) low = middle;
+    else high = middle;
+  }
+  return high;
 }
 
 /** Small packs (most of them of empty members) are merged, so that files stay few. */

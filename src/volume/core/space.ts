@@ -42,6 +42,8 @@ export interface SpaceReport {
   readonly softLimitBytes: number;
   /** Thin volumes take no new data from here on. */
   readonly writeLimitBytes: number;
+  /** What has to be given back so that thin volumes are taken again, and not refused soon after; 0 = they are taken. */
+  readonly shortBytes: number;
   /** Cleaning may take space up to here. */
   readonly cleanerLimitBytes: number;
   /** Kept for thick volumes. */
@@ -57,7 +59,7 @@ export interface SpaceReport {
 
 /** Who makes room. */
 export interface ReliefDoors {
-  readonly cleaner: { setPressure(level: CleanerPressure): void };
+  readonly cleaner: { setPressure(level: CleanerPressure, isStalled: boolean): void };
   readonly history: HistoryKeeper;
 }
 
@@ -201,7 +203,7 @@ export class Space implements WriteGate {
 
   report(): SpaceReport {
     this.check();
-    const { capacityBytes, softBytes, hardBytes, cleanerBytes } = this.#limits;
+    const { capacityBytes, softBytes, hardBytes, marginBytes, cleanerBytes } = this.#limits;
     return {
       capacityBytes,
       cleanerLimitBytes: cleanerBytes,
@@ -209,6 +211,7 @@ export class Space implements WriteGate {
       stored: this.#stored.parts,
       softLimitBytes: softBytes,
       writeLimitBytes: hardBytes,
+      shortBytes: this.#isFull ? this.#excessBytes(this.#usedBytes) + 2 * marginBytes : 0,
       reservedBytes: this.#reserves.claimBytes,
       fileSystemFreeBytes: this.#fileSystemFreeBytes,
       fullReason: this.#fullReason(),
@@ -268,7 +271,8 @@ export class Space implements WriteGate {
     this.#throttle.look(pressureAt(total, this.#limits), (line) => this.#isThick(line));
     const wasSlow = this.#relief.isOn('throttle');
     this.#cleanerPressure = cleanerPressure(pressure, this.#isShort, this.#cleanerPressure);
-    this.#doors?.cleaner.setPressure(this.#cleanerPressure);
+    const isStalled = pressure >= limits.reliefStalledFrom;
+    this.#doors?.cleaner.setPressure(this.#cleanerPressure, isStalled);
     const cleans = this.#doors !== undefined && this.#parts.settings.cleaner === 'auto';
     this.#relief.set('cleaner', cleans && this.#isShort, fields);
     this.#relief.set('windows', this.#history?.areWindowsShort === true, fields);

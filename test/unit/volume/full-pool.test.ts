@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IoKind, IoStatus } from '../../../src/device/block-device.ts';
 import { Provisioning } from '../../../src/volume/catalogue/records.ts';
+import { cleanerLimits } from '../../../src/volume/cleaner/limits.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import { openPool } from '../../../src/volume/pool-open.ts';
 import { inlineHost, smallSettings } from '../../support/inline-host.ts';
@@ -29,12 +30,12 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function open(): Promise<void> {
+async function open(cleaner: 'auto' | 'off' = 'off'): Promise<void> {
   host = inlineHost(folder);
   const opened = await ask<{ pool: Pool }>((done) => {
     const options = {
       name: 'main',
-      settings: { ...smallSettings(folder), segmentSlots, runFanOut: 8 },
+      settings: { ...smallSettings(folder), segmentSlots, runFanOut: 8, cleaner },
       capacityBytes,
       pageCacheBytes: 2 ** 30,
       onFailed: (message: string) => {
@@ -173,6 +174,43 @@ describe('a full pool', () => {
     expect(await write(pool, device, 0, new Uint8Array(blockBytes))).toBe(IoStatus.ok);
     expect(pool.space().fullReason).toBeUndefined();
     await close(pool);
+  }, 60_000);
+
+  it('that refuses writes makes room by itself, although nothing is logged any more', async () => {
+    const kept = await create(pool, 'kept', 256 * 50);
+    const gone = await create(pool, 'gone', 256 * 50);
+    const bytes = new Uint8Array(chunkBytes).fill(7);
+    for (let chunk = 0; chunk < 240; chunk += 1) {
+      const device = chunk % 4 === 0 ? gone : kept;
+      expect(await write(pool, device, chunk * chunkBytes, bytes)).toBe(IoStatus.ok);
+    }
+    await ask((done) => {
+      pool.volumeDelete({ name: 'gone', force: true }, done);
+    });
+    await close(pool);
+    const before = { ...cleanerLimits };
+    const never = { logSegments: 2 ** 30, logShare: 0, pauseMs: 1, pauseFactor: 0 };
+    // As after many marks that found nothing: so much as would make another one due is never written.
+    Object.assign(cleanerLimits, {
+      firstLookAfterMs: 1,
+      lookEveryMs: 1,
+      markAfter: { none: never, soft: never, hard: never },
+    });
+    try {
+      await open('auto');
+      // A quarter of every segment is garbage, which is not worth a copy in a pool that is half empty.
+      await expect.poll(() => pool.cleaner.status().lastPass?.reason).toBe('opened');
+      expect(pool.cleaner.status().copiedBytes).toBeLessThan(4 * chunkBytes);
+      await resizePool(pool.space().usedBytes / 0.95);
+      expect(pool.space().fullReason).toBeDefined();
+      await expect.poll(() => pool.space().fullReason, { timeout: 20_000 }).toBeUndefined();
+      const device = pool.volumeOpen('kept');
+      expect(await write(pool, device, 0, bytes)).toBe(IoStatus.ok);
+      expect(await read(device, chunkBytes, chunkBytes)).toEqual(bytes);
+      await close(pool);
+    } finally {
+      Object.assign(cleanerLimits, before);
+    }
   }, 60_000);
 
   it('has limits that can be set, and keeps them', async () => {

@@ -10,6 +10,7 @@ function log(rest: Partial<LogState> = {}): LogState {
     usedBytes: 10 * segmentBytes,
     segmentBytes,
     pressure: 'none',
+    isStalled: false,
     nowMs: 3_600_000,
     ...rest,
   };
@@ -83,6 +84,25 @@ describe('when the log is judged', () => {
     expect(due.reason(log({ nowMs: 20_000 }))).toBe('windows moved');
     due.deleted();
     expect(due.reason(log({ nowMs: 10_000 }))).toBe('deleted');
+  });
+
+  it('is at once, whatever was logged, when writes stall, and then again and again, less and less often', () => {
+    const due = judged(1000, false);
+    for (let round = 0; round < 10; round += 1) due.ended(0, false);
+    const stalled = { pressure: 'hard', isStalled: true } as const;
+    expect(due.reason(log({ ...stalled, nowMs: 1000 }))).toBeUndefined();
+    due.stalled();
+    expect(due.reason(log({ ...stalled, nowMs: 999 }))).toBeUndefined();
+    expect(due.reason(log({ ...stalled, nowMs: 1000 }))).toBe('writes stalled');
+    // A mark of a second that finds nothing takes at most a part in seventeen of the time.
+    for (const waitMs of [2000, 4000, 8000, 16_000, 16_000]) {
+      due.begun(log({ nowMs: 0 }));
+      due.judged(1000);
+      due.ended(1000, false);
+      expect(due.reason(log({ ...stalled, nowMs: 999 + waitMs }))).toBeUndefined();
+      expect(due.reason(log({ ...stalled, nowMs: 1000 + waitMs }))).toBe('writes stalled');
+    }
+    expect(due.reason(log({ ...stalled, isStalled: false }))).toBeUndefined();
   });
 
   it('does not take what is given up during a mark for a part of it', () => {

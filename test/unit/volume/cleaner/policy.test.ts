@@ -40,17 +40,33 @@ function contentOf(
   return { liveBytes, garbageBytes: sizeBytes - liveBytes };
 }
 
-function pool(containers: readonly Container[], rest: Partial<PoolState> = {}): PoolState {
+/** A pool that the containers fill so far. */
+function pool(
+  containers: readonly Container[],
+  { fill = 0.3, ...rest }: Partial<PoolState> & { readonly fill?: number } = {},
+): PoolState {
+  const content = contentOf(containers);
+  const usedBytes = content.liveBytes + content.garbageBytes;
   return {
     containers: containers.filter((each) => isPromising(each, segmentBytes)),
-    ...contentOf(containers),
+    ...content,
     headSegId: 1000,
     segmentBytes,
-    fill: 0.3,
+    use: {
+      usedBytes,
+      softLimitBytes: (0.85 * usedBytes) / fill,
+      writeLimitBytes: (0.95 * usedBytes) / fill,
+      shortBytes: 0,
+    },
     pressure: 'none',
     spareBytes: 2 ** 40,
     ...rest,
   };
+}
+
+/** As `PoolState.use` is told it: the soft limit at 0.85, the hard limit at 0.95. */
+function fillOf({ use }: PoolState): number {
+  return (0.95 * use.usedBytes) / use.writeLimitBytes;
 }
 
 function segIdsOf(batch: Batch | undefined): readonly number[] {
@@ -72,7 +88,11 @@ function cleaned(state: PoolState, { packs }: Batch): PoolState {
     );
   });
   const containers = [...kept, ...made];
-  return { ...state, containers, ...contentOf(containers) };
+  const content = contentOf(containers);
+  const usedBytes =
+    state.use.usedBytes -
+    (state.liveBytes + state.garbageBytes - content.liveBytes - content.garbageBytes);
+  return { ...state, containers, ...content, use: { ...state.use, usedBytes } };
 }
 
 describe('cleaning policy', () => {
@@ -102,7 +122,7 @@ describe('cleaning policy', () => {
   it('counts the pool as fuller when it is told to, never as emptier', () => {
     expect(garbageShareAllowed(0.1, 'soft')).toBeCloseTo(0.25, 9);
     expect(garbageShareAllowed(0.9, 'soft')).toBe(garbageShareAllowed(0.9, 'none'));
-    expect(garbageShareAllowed(0.1, 'hard')).toBeCloseTo(0.02, 9);
+    expect(garbageShareAllowed(0.1, 'hard')).toBeCloseTo(0.25, 9);
   });
 
   it('copies nothing that lives before there is more garbage than is allowed', () => {
@@ -130,11 +150,35 @@ describe('cleaning policy', () => {
   it('keeps what is young and what is old in packs of their own', () => {
     const old = Array.from({ length: 4 }, (_, at) => segment(at + 1, 28));
     const young = Array.from({ length: 4 }, (_, at) => segment(at + 990, 28));
-    const packs = nextBatch(pool([...old, ...young], { pressure: 'hard' }))?.packs ?? [];
+    const state = pool([...old, ...young]);
+    const use = { ...state.use, shortBytes: 4 * segmentBytes };
+    const packs = nextBatch({ ...state, use })?.packs ?? [];
     expect(packs.map(({ segIds }) => segIds)).toEqual([
       [1, 2, 3, 4],
       [990, 991, 992, 993],
     ]);
+  });
+
+  it('cleans a pool at its limit only as far as it needs to, not as far as its fullest moment asks for', () => {
+    // 80 % of what may be used live; at the hard limit next to no garbage is allowed.
+    const files = Array.from({ length: 200 }, (_, at) => segment(at + 1, 49));
+    let state = pool(files, { fill: 0.95, pressure: 'hard' });
+    for (let batch = nextBatch(state); batch !== undefined; batch = nextBatch(state)) {
+      state = cleaned(state, batch);
+    }
+    expect(fillOf(state)).toBeLessThan(0.9);
+    expect(state.garbageBytes).toBeGreaterThan(0.1 * state.liveBytes);
+  });
+
+  it('gives back what refused writes need, however much garbage is allowed', () => {
+    const files = Array.from({ length: 200 }, (_, at) => segment(at + 1, 56));
+    const state = pool(files, { fill: 0.4 });
+    expect(nextBatch(state)).toBeUndefined();
+    const shortBytes = 5 * segmentBytes;
+    const { copyBytes = 0, replacedBytes = 0 } =
+      nextBatch({ ...state, use: { ...state.use, shortBytes } }) ?? {};
+    // A batch copies 16 segments; each of the files gives a sixteenth back.
+    expect(replacedBytes - copyBytes).toBeGreaterThan(segmentBytes);
   });
 
   it('merges small packs when there are many, and no file of a segment with them', () => {
@@ -176,7 +220,7 @@ describe('cleaning policy', () => {
       fc.record({
         shapes: fc.constant(shapes),
         gaps: fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 300, maxLength: 300 }),
-        fill: fc.double({ min: 0, max: 1, noNaN: true }),
+        fill: fc.double({ min: 0.01, max: 1, noNaN: true }),
         pressure: fc.constantFrom('none', 'soft', 'hard'),
         spareSegments: fc.integer({ min: 0, max: 40 }),
       }),
@@ -197,7 +241,7 @@ describe('cleaning policy', () => {
       });
       const spareBytes = spareSegments * segmentBytes;
       const rest = { headSegId: segId + 1, fill, pressure, spareBytes };
-      return { ...pool(containers), containers, ...rest };
+      return { ...pool(containers, rest), containers };
     });
 
   it('packs containers whole, within the space that there is, and gives more back than it takes', () => {
@@ -240,7 +284,7 @@ describe('cleaning policy', () => {
           batch = nextBatch(state);
         }
         const { liveBytes, garbageBytes } = contentOf(state.containers);
-        const allowed = garbageShareAllowed(state.fill, state.pressure) * liveBytes;
+        const allowed = garbageShareAllowed(fillOf(state), state.pressure) * liveBytes;
         // What a container would give is not worth a copy when it is less than two hundredths of it.
         expect(garbageBytes).toBeLessThanOrEqual(allowed + 0.02 * (liveBytes + garbageBytes));
       }),
