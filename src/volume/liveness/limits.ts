@@ -12,6 +12,8 @@ export const livenessLimits = {
   touchedLeavesMax: 2 ** 20,
   /** Index entries that a pass of the mark looks at before the keeper looks for other work: about 10 ms. */
   markEntriesPerStep: 50_000,
+  /** So many blocks take as long as an entry: 18 ns each, the entry 200 to 300. */
+  markBlocksPerEntry: 16,
   /** Entries of one leaf of which it is not known yet whether somebody can see them, 33 bytes each: room for so many at first, and
    *  at most; with more of them all stay. */
   sieveEntriesMin: 8192,

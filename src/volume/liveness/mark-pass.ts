@@ -81,7 +81,7 @@ export class MarkPass {
     });
   }
 
-  /** Goes on for about `entriesMax` entries; true = all is judged. Throws DiskError, FormatError. */
+  /** Goes on for about `entriesMax` entries, fewer when they are of many blocks; true = all is judged. Throws DiskError, FormatError. */
   step(entriesMax: number): boolean {
     let left = entriesMax;
     while (left > 0) {
@@ -145,8 +145,8 @@ export class MarkPass {
     for (; this.#nextSource < this.#sources.length; this.#nextSource += 1) {
       const source = this.#sources[this.#nextSource];
       while (source?.leaf === this.#leaf) {
-        if (left === 0) return 0;
-        left -= 1;
+        if (left <= 0) return 0;
+        left -= 1 + Math.floor(source.entry.blockCount / livenessLimits.markBlocksPerEntry);
         this.#apply(source.entry, this.#nextSource);
         source.next();
       }
