@@ -23,6 +23,7 @@ import { changed, changes, tolerated } from './hostile-bytes.ts';
 const poolUuid = Uint8Array.from({ length: 16 }, (_, index) => index * 5 + 2);
 const seeds = new Seeds(poolUuid);
 const packId = 42;
+const keptThrough = 2 ** 40;
 const segmentSlots = 8192;
 
 /** Members as a pack could have them, one behind the other. */
@@ -91,7 +92,7 @@ describe('pack', () => {
   it('gives back the members that were written', () => {
     fc.assert(
       fc.property(membersOf, (members) => {
-        const whole = encodePack(packId, members, poolUuid, seeds);
+        const whole = encodePack({ packId, keptThrough, members }, poolUuid, seeds);
         expect(read(whole)).toEqual(whole.pack);
         expect(whole.pack.members).toEqual(members);
       }),
@@ -102,7 +103,7 @@ describe('pack', () => {
   it('is refused when any byte of header, table or trailer was changed, and when its size is another', () => {
     fc.assert(
       fc.property(membersOf, fc.nat(), fc.integer({ min: 1, max: 255 }), (members, place, flip) => {
-        const whole = encodePack(packId, members, poolUuid, seeds);
+        const whole = encodePack({ packId, keptThrough, members }, poolUuid, seeds);
         const bytes = place % 2 === 0 ? whole.header : whole.end;
         const at = place % bytes.length;
         bytes[at] = (bytes[at] ?? 0) ^ flip;
@@ -119,11 +120,11 @@ describe('pack', () => {
     fc.assert(
       fc.property(
         membersOf.chain((members) => {
-          const { end } = encodePack(packId, members, poolUuid, seeds);
+          const { end } = encodePack({ packId, keptThrough, members }, poolUuid, seeds);
           return fc.tuple(fc.constant(members), changes(end.length - 64));
         }),
         ([members, list]) => {
-          const whole = encodePack(packId, members, poolUuid, seeds);
+          const whole = encodePack({ packId, keptThrough, members }, poolUuid, seeds);
           const tableBytes = whole.end.length - 64;
           const table = changed(whole.end.subarray(0, tableBytes), list);
           const view = viewOf(whole.header);
@@ -142,7 +143,7 @@ describe('pack', () => {
           ending.set(trailer, tableBytes);
           const pack = tolerated(() => read({ ...whole, end: ending }));
           for (const member of pack?.members ?? []) {
-            const packed = new PackedSegment(packId, member, segmentSlots);
+            const packed = new PackedSegment(whole.pack, member, segmentSlots);
             const end = member.offset + member.keptSlots * 4096;
             let wrong = 0;
             for (let slot = 1; slot < member.endSlot; slot += 1) {
@@ -158,8 +159,8 @@ describe('pack', () => {
   });
 
   it('with an unknown incompatible flag needs a newer version', () => {
-    const whole = encodePack(packId, [], poolUuid, seeds);
-    whole.header[12] = 1;
+    const whole = encodePack({ packId, keptThrough, members: [] }, poolUuid, seeds);
+    whole.header[12] = 2;
     viewOf(whole.header).setUint32(
       0,
       crc32c(whole.header.subarray(4), seeds.pack(packId, 0)),

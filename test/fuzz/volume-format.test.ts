@@ -14,10 +14,14 @@ import { Seeds } from '../../src/volume/format/checksum.ts';
 import {
   decodeFooterHeader,
   encodeFooter,
+  type FooterEntry,
+  type FooterFrame,
   type FooterHeader,
   footerEntry,
+  footerFrame,
   footerHeaderBytes,
   footerSlotCrcs,
+  thinFooter,
   verifyFooter,
 } from '../../src/volume/format/footer.ts';
 import {
@@ -326,7 +330,8 @@ function decodeFooter(input: Uint8Array): FooterHeader | undefined {
   return tolerated(() => {
     const footer = decodeFooterHeader(input, segId, epoch, seeds);
     if (footer === undefined || !verifyFooter(input, footer, seeds)) return undefined;
-    for (let index = 0; index < footer.entryCount; index += 1) footerEntry(input, index);
+    for (let index = 0; index < footer.recordCount; index += 1) footerEntry(input, index);
+    for (let index = 0; index < footer.frameCount; index += 1) footerFrame(input, footer, index);
     footerSlotCrcs(input, footer);
     return footer;
   });
@@ -368,7 +373,111 @@ describe('footer decoder', () => {
         const footer = tolerated(() => decodeFooterHeader(input, segId, epoch, seeds));
         if (footer === undefined) return;
         expect(footer.endSlot).toBeLessThanOrEqual(slotsPerSegmentMax);
-        expect(footer.totalBytes).toBeGreaterThanOrEqual(footer.entryCount * 40);
+        expect(footer.totalBytes).toBeGreaterThanOrEqual(footer.recordCount * 40);
+        expect(footer.recordCount).toBeLessThanOrEqual(footer.entryCount);
+      }),
+      runs,
+    );
+  });
+});
+
+const frameSizes = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 12 });
+
+/** The footer of a segment with frames of so many records, each of one block. */
+function footerOf(sizes: readonly number[]): Uint8Array {
+  const entries: FooterEntry[] = [];
+  const frames: FooterFrame[] = [];
+  let slot = 1;
+  for (const size of sizes) {
+    const address = addressOf(segId, slot);
+    frames.push({
+      slot,
+      headerBlocks: 1,
+      descriptors: size,
+      dataBlocks: size,
+      hlcMs: 5 + slot,
+      hlcCounter: 0,
+    });
+    for (let index = 0; index < size; index += 1) {
+      entries.push({
+        position: address * 2048 + index,
+        address: address + 1 + index,
+        lba: index,
+        blockCount: 1,
+        line: 1,
+        timeDelta: index,
+        type: RecordType.write,
+        flags: 0,
+        writer: 0,
+      });
+    }
+    slot += 1 + size;
+  }
+  const slotCrcs = new Uint32Array(slot).fill(9);
+  const digest = new Uint8Array(32).fill(3);
+  const contents = { segId, epoch, endSlot: slot, entries, frames, slotCrcs, digest };
+  return encodeFooter(contents, poolUuid, seeds);
+}
+
+/** Positions of a footer's records, frame by frame, with the time of the frame. */
+function recordsOf(input: Uint8Array): { position: number; hlcMs: number }[] {
+  const footer = decodeFooter(input);
+  if (footer === undefined) throw new Error('no footer');
+  const records: { position: number; hlcMs: number }[] = [];
+  for (let at = 0; at < footer.frameCount; at += 1) {
+    const { descriptors, hlcMs } = footerFrame(input, footer, at);
+    for (const end = records.length + descriptors; records.length < end; ) {
+      records.push({ position: footerEntry(input, records.length).position, hlcMs });
+    }
+  }
+  return records;
+}
+
+describe('thinned footer', () => {
+  it('has the records that are kept, in their frames, and says the same of the segment; thinned again, too', () => {
+    fc.assert(
+      fc.property(frameSizes, fc.infiniteStream(fc.boolean()), (sizes, choices) => {
+        const original = footerOf(sizes);
+        const header = decodeFooter(original);
+        if (header === undefined) throw new Error('no footer');
+        let expected = recordsOf(original);
+        let input = original;
+        for (let round = 0; round < 2; round += 1) {
+          const kept = new Set(
+            expected.filter(() => choices.next().value).map(({ position }) => position),
+          );
+          const before = decodeFooter(input);
+          if (before === undefined) throw new Error('no footer');
+          input = thinFooter(input, before, ({ position }) => kept.has(position), seeds);
+          expected = expected.filter(({ position }) => kept.has(position));
+          const thin = decodeFooter(input);
+          expect(thin).toMatchObject({
+            isThinned: true,
+            entryCount: header.entryCount,
+            recordCount: expected.length,
+            endSlot: header.endSlot,
+            digest: header.digest,
+            minHlcMs: header.minHlcMs,
+            maxHlcMs: header.maxHlcMs,
+          });
+          expect(thin?.totalBytes).toBe(input.length);
+          expect(recordsOf(input)).toEqual(expected);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('is refused when any byte was changed, or it was cut short', () => {
+    const whole = footerOf([3, 1, 4]);
+    const header = decodeFooter(whole);
+    if (header === undefined) throw new Error('no footer');
+    const original = thinFooter(whole, header, ({ lba }) => lba % 2 === 0, seeds);
+    fc.assert(
+      fc.property(changes(original.length), fc.nat(original.length - 1), (list, length) => {
+        const input = changed(original, list);
+        if (!isEqual(input, original)) expect(decodeFooter(input)).toBeUndefined();
+        expect(decodeFooter(original.subarray(0, length))).toBeUndefined();
       }),
       runs,
     );

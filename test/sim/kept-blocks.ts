@@ -67,7 +67,7 @@ export function packOrders(
       const block = reader.slots(addressOf(segId, data), 1);
       if (block !== undefined && wanted.has(contents.intern(block))) addSlot(keep, data);
     }
-    orders.push({ segId, keep });
+    orders.push({ segId, keep, keptThrough: 0 });
   }
   return orders;
 }

@@ -296,7 +296,8 @@ export class Cleaner {
     }
     const { host } = this.#parts;
     const startedMs = host.clock.monotonicMs();
-    const orders = plan.segIds.map((segId) => ({ segId, keep: live.bitmap(segId) }));
+    const keptThrough = live.endPosition;
+    const orders = plan.segIds.map((segId) => ({ segId, keep: live.bitmap(segId), keptThrough }));
     this.#doors.packing.pack(orders, (outcome) => {
       if (this.#pass !== pass) return;
       if (!outcome.ok) {

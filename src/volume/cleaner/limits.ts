@@ -65,6 +65,9 @@ export const cleanerLimits = {
   /** What a member takes of a pack beside blocks and footer: its row of the table, header, bitmap, padding. */
   memberBytes: 8192,
   memberTableBytes: 1400,
+  /** A thinned footer without records, padded, and at most so much for each live block: record, frame, checksum. */
+  thinnedBytes: 4096,
+  recordBytes: 68,
   /** This many packs below half a segment are merged into one. */
   smallPacksMin: 16,
 } as const;

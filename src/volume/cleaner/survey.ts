@@ -108,8 +108,9 @@ class Surveying {
     if (segment === undefined || containers.find(segId) !== undefined) return;
     if (segId >= this.#endSegId) return;
     const footerBytes = footerBytesOf(segment, this.#segmentBytes);
-    const fixedBytes = footerBytes + cleanerLimits.memberBytes;
-    const members = [{ segId, liveBlocks: this.#live.liveBlocks(segId), fixedBytes }];
+    const liveBlocks = this.#live.liveBlocks(segId);
+    const fixedBytes = thinned(footerBytes, liveBlocks) + cleanerLimits.memberBytes;
+    const members = [{ segId, liveBlocks, fixedBytes }];
     const sizeBytes = this.#segmentBytes + footerBytes;
     this.#add({ sizeBytes, members, isPack: false, madeAtSegId: segId });
   }
@@ -124,7 +125,10 @@ class Surveying {
       isJudged &&= this.#live.isJudged(segId);
       const liveBlocks = Math.min(keptBlocks, this.#live.liveBlocks(segId));
       const bytes = packMemberEnd(member) - member.offset;
-      const fixedBytes = bytes - keptBlocks * slotSizeBytes + cleanerLimits.memberTableBytes;
+      const metaBytes = bytes - keptBlocks * slotSizeBytes;
+      const fixedBytes =
+        (pack.isThinned ? metaBytes : thinned(metaBytes, liveBlocks)) +
+        cleanerLimits.memberTableBytes;
       members.push({ segId, liveBlocks, fixedBytes });
       this.#newestPacked = Math.max(this.#newestPacked, segId);
     }
@@ -144,4 +148,10 @@ class Surveying {
     if (this.#promising.length < 2 * containersMax) return;
     this.#promising = mostPromising(this.#promising, this.#live.endSegId, containersMax);
   }
+}
+
+/** What is left of a footer in a pack, about: records of what lives. Those of trims, zeros and clones are not counted. */
+function thinned(footerBytes: number, liveBlocks: number): number {
+  const { thinnedBytes, recordBytes } = cleanerLimits;
+  return Math.min(footerBytes, thinnedBytes + recordBytes * liveBlocks);
 }

@@ -302,6 +302,7 @@ export class RunUpkeep implements RunChecks {
       const segments = this.#segments(place.firstSegId, fanOut);
       if (segments.length === 0) return 'empty';
       if (segments.some(({ isSealed }) => !isSealed)) return undefined;
+      if (isRebuild && segments.some(({ segId }) => this.#isFooterThin(segId))) return 'thinned';
       return {
         ...base,
         segments: segments.map(({ segId, epoch }) => ({ segId, epoch })),
@@ -316,8 +317,20 @@ export class RunUpkeep implements RunChecks {
       if (inForce !== undefined) inputs.push(inForce);
       else if (this.#segments(input.firstSegId, below).length > 0) return undefined;
     }
-    if (isRebuild && inputs.some(isThinned)) return 'thinned';
+    if (isRebuild && (inputs.some(isThinned) || this.#hasThinFooter(firstSegId, level)))
+      return 'thinned';
     return inputs.length === 0 ? 'empty' : { ...base, segments: [], inputs };
+  }
+
+  /** The run was made when the footers said more. */
+  #hasThinFooter(first: number, level: number): boolean {
+    return this.#segments(first, this.#runs.span(level)).some(({ segId }) =>
+      this.#isFooterThin(segId),
+    );
+  }
+
+  #isFooterThin(segId: number): boolean {
+    return this.#parts.containers.find(segId)?.pack.isThinned === true;
   }
 
   #segments(first: number, count: number): SegmentState[] {

@@ -7,6 +7,9 @@
  *
  * The CRC table has one entry per slot below the end of the log in this segment: data blocks have theirs, slots of header
  * blocks have 0 (frame headers carry their own).
+ *
+ * In a pack a footer is thinned: records of data that nobody can reach any more are left out, frames of which no record is
+ * left, and the CRC table, because the pack has its own. What it says of the whole segment (counts, digest, times) stays.
  */
 import { createHash } from 'node:crypto';
 import { crc32c } from '../../base/crc32c.ts';
@@ -16,6 +19,8 @@ import type { Seeds } from './checksum.ts';
 import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
 
 const footerVersion = 1;
+/** Feature flag: thinned. */
+const thinned = 1;
 export const footerHeaderBytes = 128;
 const magic = 0x5446_4d54; // "TMFT"
 const trailerMagic = 0x4554_4d54; // "TMTE"
@@ -33,6 +38,8 @@ const headerLayout = {
   digest: bytes(72, 32),
   minHlcMs: u48(104),
   maxHlcMs: u48(110),
+  /** Thinned: records that are left. */
+  recordCount: u32(116),
 } as const;
 
 const entryLayout = {
@@ -109,7 +116,12 @@ export interface FooterHeader {
   readonly epoch: number;
   readonly totalBytes: number;
   readonly endSlot: number;
+  /** Records of the segment. */
   readonly entryCount: number;
+  /** Those of them that the footer has: all, unless it is thinned. */
+  readonly recordCount: number;
+  readonly isThinned: boolean;
+  /** Frames that the footer has. */
   readonly frameCount: number;
   readonly bodyCrc: number;
   readonly digest: Uint8Array;
@@ -149,15 +161,7 @@ export function encodeFooter(
     view.setUint32(at, contents.slotCrcs[slot] ?? 0, true);
     at += 4;
   }
-  for (const frame of frames) {
-    frameLayout.slot.set(view, at, frame.slot);
-    frameLayout.headerBlocks.set(view, at, frame.headerBlocks);
-    frameLayout.descriptors.set(view, at, frame.descriptors);
-    frameLayout.dataBlocks.set(view, at, frame.dataBlocks);
-    frameLayout.hlcCounter.set(view, at, frame.hlcCounter);
-    frameLayout.hlcMs.set(view, at, frame.hlcMs);
-    at += frameEntryBytes;
-  }
+  at = encodeFrames(view, at, frames);
   const seed = seeds.structure(addressOf(contents.segId, slotsPerSegmentMax - 1), contents.epoch);
   headerLayout.magic.set(view, 0, magic);
   headerLayout.version.set(view, 0, footerVersion);
@@ -176,6 +180,63 @@ export function encodeFooter(
   seal(out.subarray(0, footerHeaderBytes), seed);
   encodeTrailer(out, at, contents.segId, seed);
   return out;
+}
+
+function encodeFrames(view: DataView, from: number, frames: readonly FooterFrame[]): number {
+  let at = from;
+  for (const frame of frames) {
+    frameLayout.slot.set(view, at, frame.slot);
+    frameLayout.headerBlocks.set(view, at, frame.headerBlocks);
+    frameLayout.descriptors.set(view, at, frame.descriptors);
+    frameLayout.dataBlocks.set(view, at, frame.dataBlocks);
+    frameLayout.hlcCounter.set(view, at, frame.hlcCounter);
+    frameLayout.hlcMs.set(view, at, frame.hlcMs);
+    at += frameEntryBytes;
+  }
+  return at;
+}
+
+/**
+ * The thinned footer of the same segment, with those records (bytes of a verified footer, thinned or not, copied from) for
+ * which `isKept` is true. A frame's `descriptors` are those that are left of it.
+ */
+export function thinFooter(
+  footer: Uint8Array,
+  header: FooterHeader,
+  isKept: (entry: FooterEntry) => boolean,
+  seeds: Seeds,
+): Uint8Array {
+  const frames: FooterFrame[] = [];
+  const out = new Uint8Array(footer.length);
+  let recordCount = 0;
+  let index = 0;
+  for (let at = 0; at < header.frameCount; at += 1) {
+    const frame = footerFrame(footer, header, at);
+    const before = recordCount;
+    for (const end = index + frame.descriptors; index < end; index += 1) {
+      if (!isKept(footerEntry(footer, index))) continue;
+      const from = footerHeaderBytes + index * footerEntryBytes;
+      const entry = footer.subarray(from, from + footerEntryBytes);
+      out.set(entry, footerHeaderBytes + recordCount * footerEntryBytes);
+      recordCount += 1;
+    }
+    if (recordCount > before) frames.push({ ...frame, descriptors: recordCount - before });
+  }
+  const totalBytes = footerSizeBytes(recordCount, 0, frames.length);
+  const thin = out.slice(0, totalBytes);
+  const view = viewOf(thin);
+  const end = encodeFrames(view, footerCrcOffset({ entryCount: recordCount }), frames);
+  const seed = seeds.structure(addressOf(header.segId, slotsPerSegmentMax - 1), header.epoch);
+  thin.set(footer.subarray(0, footerHeaderBytes));
+  headerLayout.incompatible.set(view, 0, thinned);
+  headerLayout.totalBytes.set(view, 0, totalBytes);
+  headerLayout.frameCount.set(view, 0, frames.length);
+  headerLayout.recordCount.set(view, 0, recordCount);
+  headerLayout.bodyCrc.set(view, 0, crc32c(thin.subarray(footerHeaderBytes, end), seed));
+  seal(thin.subarray(0, footerHeaderBytes), seed);
+  thin.fill(0, end);
+  encodeTrailer(thin, end, header.segId, seed);
+  return thin;
 }
 
 function encodeEntry(view: DataView, at: number, entry: FooterEntry): void {
@@ -214,25 +275,30 @@ export function decodeFooterHeader(
   const seed = seeds.structure(addressOf(segId, slotsPerSegmentMax - 1), segmentEpoch);
   if (!isSealed(head.subarray(0, footerHeaderBytes), magic, seed)) return undefined;
   const view = viewOf(head);
-  refuseNewer(view, footerVersion, `footer of segment ${segId}`);
+  refuseNewer(view, footerVersion, `footer of segment ${segId}`, thinned);
+  const isThinned = (headerLayout.incompatible.get(view, 0) & thinned) !== 0;
+  const entryCount = headerLayout.entryCount.get(view, 0);
   const header: FooterHeader = {
     segId: headerLayout.segId.get(view, 0),
     epoch: headerLayout.epoch.get(view, 0),
     totalBytes: headerLayout.totalBytes.get(view, 0),
     endSlot: headerLayout.endSlot.get(view, 0),
-    entryCount: headerLayout.entryCount.get(view, 0),
+    entryCount,
+    recordCount: isThinned ? headerLayout.recordCount.get(view, 0) : entryCount,
+    isThinned,
     frameCount: headerLayout.frameCount.get(view, 0),
     bodyCrc: headerLayout.bodyCrc.get(view, 0),
     digest: headerLayout.digest.get(head, 0).slice(),
     minHlcMs: headerLayout.minHlcMs.get(view, 0),
     maxHlcMs: headerLayout.maxHlcMs.get(view, 0),
   };
-  const { entryCount, endSlot, frameCount } = header;
+  const { recordCount, endSlot, frameCount } = header;
   const isPlausible =
     header.segId === segId &&
     header.epoch === segmentEpoch &&
-    header.endSlot <= slotsPerSegmentMax &&
-    header.totalBytes === footerSizeBytes(entryCount, endSlot, frameCount);
+    endSlot <= slotsPerSegmentMax &&
+    recordCount <= entryCount &&
+    header.totalBytes === footerSizeBytes(recordCount, isThinned ? 0 : endSlot, frameCount);
   return isPlausible ? header : undefined;
 }
 
@@ -265,7 +331,9 @@ export function footerEntry(footer: Uint8Array, index: number): FooterEntry {
 /** Frame `index` of a verified footer. */
 export function footerFrame(footer: Uint8Array, header: FooterHeader, index: number): FooterFrame {
   const view = viewOf(footer);
-  const at = footerCrcOffset(header) + header.endSlot * 4 + index * frameEntryBytes;
+  const { recordCount, isThinned, endSlot } = header;
+  const crcSlots = isThinned ? 0 : endSlot;
+  const at = footerCrcOffset({ entryCount: recordCount }) + crcSlots * 4 + index * frameEntryBytes;
   return {
     slot: frameLayout.slot.get(view, at),
     headerBlocks: frameLayout.headerBlocks.get(view, at),
@@ -281,9 +349,10 @@ export function footerEntryType(footer: Uint8Array, index: number): number {
   return footer[footerHeaderBytes + index * footerEntryBytes + entryLayout.type.offset] ?? 0;
 }
 
-/** CRCs by slot of a verified footer, copied out. */
+/** CRCs by slot of a verified footer, copied out; zeros when it is thinned: the pack has them. */
 export function footerSlotCrcs(footer: Uint8Array, header: FooterHeader): Uint32Array {
   const crcs = new Uint32Array(header.endSlot);
+  if (header.isThinned) return crcs;
   const start = footerCrcOffset(header);
   const bytesOfCrcs = new Uint8Array(crcs.buffer);
   if (isLittleEndian) {

@@ -21,8 +21,10 @@ import type { Seeds } from './checksum.ts';
 import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
 
 const packVersion = 1;
+/** Feature flag: the members' footers are thinned. */
+const thinned = 1;
 export const packHeaderBytes = 4096;
-const headerUsedBytes = 72;
+const headerUsedBytes = 80;
 export const packTrailerBytes = 64;
 const magic = 0x4b50_4d54; // "TMPK"
 const trailerMagic = 0x4550_4d54; // "TMPE"
@@ -40,6 +42,7 @@ const headerLayout = {
   tableCrc: u32(44),
   poolUuid: bytes(48, 16),
   totalBytes: u64(64),
+  keptThrough: u64(72),
 } as const;
 
 const memberLayout = {
@@ -97,6 +100,10 @@ export interface Pack {
   readonly packId: number;
   /** Of the whole file. */
   readonly totalBytes: number;
+  /** What is not kept was judged by the log before this position: a log that ends before it has lost something. 0 = not known. */
+  readonly keptThrough: number;
+  /** Its footers have only records of what could be reached, and no checksums. */
+  readonly isThinned: boolean;
   /** By ascending segment id. */
   readonly members: readonly PackMember[];
 }
@@ -108,6 +115,8 @@ export interface PackHeader {
   readonly tableBytes: number;
   readonly tableCrc: number;
   readonly totalBytes: number;
+  readonly keptThrough: number;
+  readonly isThinned: boolean;
   readonly crc: number;
 }
 
@@ -138,10 +147,9 @@ function tableBytesOf(members: readonly PackMember[]): number {
   return total;
 }
 
-/** The header, and what lies behind the members: table and trailer. */
+/** The header, and what lies behind the members, whose footers are thinned: table and trailer. */
 export function encodePack(
-  packId: number,
-  members: readonly PackMember[],
+  { packId, keptThrough, members }: Omit<Pack, 'totalBytes' | 'isThinned'>,
   poolUuid: Uint8Array,
   seeds: Seeds,
 ): { readonly header: Uint8Array; readonly end: Uint8Array; readonly pack: Pack } {
@@ -163,6 +171,8 @@ export function encodePack(
   headerLayout.magic.set(view, 0, magic);
   headerLayout.version.set(view, 0, packVersion);
   headerLayout.length.set(view, 0, headerUsedBytes);
+  headerLayout.incompatible.set(view, 0, thinned);
+  headerLayout.keptThrough.set(view, 0, keptThrough);
   headerLayout.memberCount.set(view, 0, members.length);
   headerLayout.packId.set(view, 0, packId);
   headerLayout.tableOffset.set(view, 0, tableOffset);
@@ -178,7 +188,7 @@ export function encodePack(
   trailerLayout.totalBytes.set(trailerView, 0, totalBytes);
   trailerLayout.headerCrc.set(trailerView, 0, headerCrc);
   seal(trailer, seeds.pack(packId, trailerPart));
-  return { header, end, pack: { packId, totalBytes, members } };
+  return { header, end, pack: { packId, totalBytes, keptThrough, isThinned: true, members } };
 }
 
 function encodeMember(table: Uint8Array, at: number, member: PackMember, headOffset: number): void {
@@ -211,7 +221,7 @@ export function decodePackHeader(
   const structure = head.subarray(0, packHeaderBytes);
   if (!isSealed(structure, magic, seeds.pack(packId, 0))) return undefined;
   const view = viewOf(structure);
-  refuseNewer(view, packVersion, `pack ${packId}`);
+  refuseNewer(view, packVersion, `pack ${packId}`, thinned);
   const header: PackHeader = {
     packId: headerLayout.packId.get(view, 0),
     memberCount: headerLayout.memberCount.get(view, 0),
@@ -219,6 +229,8 @@ export function decodePackHeader(
     tableBytes: headerLayout.tableBytes.get(view, 0),
     tableCrc: headerLayout.tableCrc.get(view, 0),
     totalBytes: headerLayout.totalBytes.get(view, 0),
+    keptThrough: headerLayout.keptThrough.get(view, 0),
+    isThinned: (headerLayout.incompatible.get(view, 0) & thinned) !== 0,
     crc: headerLayout.crc.get(view, 0),
   };
   const isPlausible =
@@ -246,7 +258,7 @@ export function decodePackTable(
   header: PackHeader,
   seeds: Seeds,
 ): Pack | undefined {
-  const { packId, memberCount, totalBytes } = header;
+  const { packId, memberCount, totalBytes, keptThrough, isThinned } = header;
   if (table.length !== header.tableBytes) return undefined;
   if (crc32c(table, seeds.pack(packId, tablePart)) !== header.tableCrc) return undefined;
   const members: PackMember[] = [];
@@ -264,7 +276,7 @@ export function decodePackTable(
     headOffset += member.segmentHeader.length + member.bitmap.length;
   }
   if (headOffset !== table.length || offset !== header.tableOffset) return undefined;
-  return { packId, totalBytes, members };
+  return { packId, totalBytes, keptThrough, isThinned, members };
 }
 
 function decodeMember(table: Uint8Array, at: number, headOffset: number): PackMember | undefined {

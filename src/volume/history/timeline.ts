@@ -128,7 +128,11 @@ function newestBefore(
   let newest: { readonly entry: number; readonly hlcMs: number } | undefined;
   for (let at = 0; at < contents.frameCount; at += 1) {
     const { slot, descriptors, hlcMs } = contents.frame(at);
-    const count = Math.min(descriptors, cut - positionOf(addressOf(segId, slot), 0));
+    const isAllBefore = positionOf(addressOf(segId, slot), descriptors) <= cut;
+    let count = isAllBefore ? descriptors : 0;
+    // A frame in a pack may have lost records: then those that are left have other numbers.
+    while (count < descriptors && contents.entry(next + count).position < cut) count += 1;
+    while (count > 0 && contents.entry(next + count - 1).position >= cut) count -= 1;
     if (count > 0) newest = { entry: next + count - 1, hlcMs };
     if (count < descriptors) break;
     next += descriptors;

@@ -11,7 +11,7 @@ export function eachFooterRecord(
   let index = 0;
   for (let at = 0; at < header.frameCount; at += 1) {
     const { descriptors, hlcMs } = footerFrame(bytes, header, at);
-    const end = Math.min(index + descriptors, header.entryCount);
+    const end = Math.min(index + descriptors, header.recordCount);
     for (; index < end; index += 1) {
       const entry = footerEntry(bytes, index);
       if (!visit(entry, hlcMs * ticksPerMs + entry.timeDelta)) return;

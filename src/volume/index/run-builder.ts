@@ -4,10 +4,11 @@
  *
  *     begin ─▶ step ─▶ step ─▶ ... ─▶ flushed as NAME.new ─▶ renamed to NAME ─▶ folder flushed ─▶ summary
  *
- * A crash at any point leaves a NAME.new that nobody reads, or the whole run. A run that is made of thinned ones counts as
- * thinned, too.
+ * A crash at any point leaves a NAME.new that nobody reads, or the whole run. A run that is made of thinned runs or footers counts
+ * as thinned, too.
  */
 import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
+import { addressOf, positionOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
@@ -119,7 +120,10 @@ export class RunBuilder {
     const sealed: RunSegment[] = [];
     const merged: RunSegments[] = [];
     let keptThrough = 0;
-    for (const segment of plan.segments) this.#addSegment(segment, sources, sealed);
+    for (const segment of plan.segments) {
+      keptThrough = Math.max(keptThrough, this.#addSegment(segment, sources, sealed));
+    }
+    let isThin = keptThrough > 0;
     for (const input of plan.inputs) {
       const cursor = new RunCursor(disk.open(runPath(input), { create: false }), input, seeds);
       sources.push(cursor);
@@ -129,12 +133,11 @@ export class RunBuilder {
       merged.push(cursor.tables.segments);
       cursor.tables.forgetSegments();
       keptThrough = Math.max(keptThrough, cursor.tables.header.keptThrough);
+      isThin ||= isThinned(input);
     }
     const segments = RunSegments.joined([RunSegments.of(sealed), ...merged]);
     // What is made of runs of which one was thinned has not all that there was, either.
-    const place = plan.inputs.some(isThinned)
-      ? { level, firstSegId, generation: 1 }
-      : { level, firstSegId };
+    const place = isThin ? { level, firstSegId, generation: 1 } : { level, firstSegId };
     const shape = {
       ...place,
       keptThrough,
@@ -155,11 +158,12 @@ export class RunBuilder {
     }
   }
 
+  /** Answers the position up to which the log judged what its footer has no records of; 0 = it has all. */
   #addSegment(
     { segId, epoch }: RunPlan['segments'][number],
     sources: EntrySource[],
     segments: RunSegment[],
-  ): void {
+  ): number {
     const footer = this.#footer(segId, epoch);
     const index = new SegmentIndex((visit) => {
       eachFooterRecord(footer, visit);
@@ -167,6 +171,10 @@ export class RunBuilder {
     sources.push(index.entries());
     const { endSlot, entryCount, digest, minHlcMs, maxHlcMs } = footer.header;
     segments.push({ segId, epoch, endSlot, entryCount, digest, minHlcMs, maxHlcMs });
+    if (!footer.header.isThinned) return 0;
+    // Where no judgement is known, at least the segment itself was there.
+    const judged = this.#options.containers.find(segId)?.pack.keptThrough ?? 0;
+    return Math.max(judged, positionOf(addressOf(segId, endSlot), 0));
   }
 
   #footer(segId: number, epoch: number): Footer {

@@ -161,7 +161,7 @@ export class BlockReader {
     });
   }
 
-  /** Reads the checksum table of a sealed segment from its footer. */
+  /** Reads the checksum table of a sealed segment from its footer, or that of the pack where that has none. */
   #loadTable(segId: number, done: (isLoaded: boolean) => void): void {
     const place = this.#options.crcPlace(segId);
     if (place === undefined) {
@@ -169,9 +169,10 @@ export class BlockReader {
       done(false);
       return;
     }
-    const bytes = new Uint8Array(place.slots * 4);
     const { files } = this.#options;
-    const offset = files.offsetOf(segId, place.offset, bytes.length);
+    const packed = files.thinned(segId);
+    const bytes = new Uint8Array((packed?.member.keptSlots ?? place.slots) * 4);
+    const offset = packed?.crcsOffset ?? files.offsetOf(segId, place.offset, bytes.length);
     assert(offset >= 0, 'a container has the checksums of its segments');
     try {
       const entry = files.acquire(segId);
@@ -185,11 +186,7 @@ export class BlockReader {
           done(isPacked);
           return;
         }
-        const table = new Uint32Array(place.slots);
-        const view = viewOf(bytes);
-        for (let slot = 0; slot < place.slots; slot += 1) {
-          table[slot] = view.getUint32(slot * 4, true);
-        }
+        const table = packed?.crcsBySlot(bytes) ?? crcsBySlot(bytes, place.slots);
         this.#options.crcTables.add(segId, table, false);
         done(true);
       });
@@ -254,4 +251,11 @@ export class BlockReader {
     });
     return 0;
   }
+}
+
+function crcsBySlot(bytes: Uint8Array, slots: number): Uint32Array {
+  const table = new Uint32Array(slots);
+  const view = viewOf(bytes);
+  for (let slot = 0; slot < slots; slot += 1) table[slot] = view.getUint32(slot * 4, true);
+  return table;
 }

@@ -6,6 +6,7 @@ import type { Disk, DiskFile } from '../../base/ports.ts';
 import { segmentPath } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
 import { packPath } from '../pack/pack-path.ts';
+import type { PackedSegment } from '../pack/packed-segment.ts';
 
 /** A segment's own file is named by its id, a pack by the negative of its id. */
 export type FileKey = number;
@@ -41,6 +42,12 @@ export class SegmentFiles {
   offsetOf(segId: number, position: number, length: number): number {
     const packed = this.#containers.find(segId);
     return packed === undefined ? position : packed.offsetOf(position, length);
+  }
+
+  /** The pack that a segment lies in when its footer there has no checksums. Valid until the next call. */
+  thinned(segId: number): PackedSegment | undefined {
+    const packed = this.#containers.find(segId);
+    return packed?.pack.isThinned === true ? packed : undefined;
   }
 
   isPacked(segId: number): boolean {

@@ -12,11 +12,17 @@ interface JudgedSegment {
 export class LiveSet {
   /** The segment that was being written: neither it nor later ones were judged. */
   readonly endSegId: number;
+  /** The log before this position was looked at. */
+  readonly endPosition: number;
   readonly #segmentSlots: number;
   readonly #judged = new Map<number, JudgedSegment>();
 
-  constructor(endSegId: number, segmentSlots: number) {
+  constructor(
+    { endSegId, endPosition }: Pick<LiveSet, 'endSegId' | 'endPosition'>,
+    segmentSlots: number,
+  ) {
     this.endSegId = endSegId;
+    this.endPosition = endPosition;
     this.#segmentSlots = segmentSlots;
   }
 

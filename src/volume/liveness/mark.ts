@@ -132,8 +132,8 @@ export class LivenessMark {
 
   #mark({ supposing, thins }: Asked, done: Done): void {
     const view = this.#view(supposing, thins);
-    const { segmentSlots, sealed, endSegId } = view;
-    const live = new LiveSet(endSegId, segmentSlots);
+    const { segmentSlots, sealed } = view;
+    const live = new LiveSet(view, segmentSlots);
     const bytes = bitmapBytesOf(segmentSlots);
     const most = Math.max(1, Math.floor(livenessLimits.markBitmapBytes / bytes));
     const total = sealed.segIds.length;

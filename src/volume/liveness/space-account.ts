@@ -300,7 +300,7 @@ class Accounting {
   }
 
   #lookAtSegment(table: HolderTable, segId: number, isCounted: boolean): void {
-    const { segmentById } = this.#operator.parts;
+    const { segmentById, containers } = this.#operator.parts;
     const contents = this.#operator.reading.contents(segId);
     const hasFile = isCounted && this.#countPacked(segId);
     if (contents === undefined) return;
@@ -322,6 +322,11 @@ class Accounting {
     }
     const segment = segmentById.get(segId);
     if (!isCounted || segment?.crcPlace === undefined) return;
+    const packed = containers.find(segId);
+    if (packed !== undefined) {
+      this.#footerBytes += packed.member.footerBytes;
+      return;
+    }
     const endSlot = segment.endAddress - addressOf(segId, 0);
     this.#footerBytes += footerSizeBytes(index, endSlot, contents.frameCount);
   }

@@ -37,6 +37,7 @@ export class Containers {
   #damaged: readonly DamagedPack[] = [];
   #packIdMax = 0;
   #packedBytes = 0;
+  #keptThrough = 0;
 
   constructor(disk: Disk, segmentSlots: number, seeds: Seeds) {
     this.#disk = disk;
@@ -93,6 +94,11 @@ export class Containers {
     return this.#packIdMax;
   }
 
+  /** The log reached to this position when what is not kept in packs was judged: one that ends before it has lost something. */
+  get keptThrough(): number {
+    return this.#keptThrough;
+  }
+
   /** Bytes of all packs. */
   get packedBytes(): number {
     return this.#packedBytes;
@@ -117,13 +123,11 @@ export class Containers {
     this.#packIdMax = Math.max(this.#packIdMax, pack.packId);
     this.#packById.set(pack.packId, pack);
     this.#packedBytes += pack.totalBytes;
+    this.#keptThrough = Math.max(this.#keptThrough, pack.keptThrough);
     for (const member of pack.members) {
       const known = this.#packedById.get(member.segId);
       if (known !== undefined && known.packId > pack.packId) continue;
-      this.#packedById.set(
-        member.segId,
-        new PackedSegment(pack.packId, member, this.#segmentSlots),
-      );
+      this.#packedById.set(member.segId, new PackedSegment(pack, member, this.#segmentSlots));
     }
   }
 

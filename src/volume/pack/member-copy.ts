@@ -1,15 +1,27 @@
 /**
  * Member copy: what is kept of one segment, from where it lies now into a pack, in pieces. Each block is compared with its
  * checksum on the way: what is damaged is never copied under a new name, the segment stays where it is then.
+ *
+ * The footer is thinned: a record of a WRITE of which no block is kept is left out. Nobody misses it: no kept state shows any of
+ * its blocks, so for each of them there is a newer record before the next kept state, and that one is kept, or gone for the same
+ * reason with a newer one behind it (see MarkPass: a thinned run needs no more than that). All other records stay: whether a TRIM, a
+ * ZERO or a CLONE is needed blocks do not tell. So what is dead costs no footer for ever, and what is made from footers can
+ * still be made.
  */
 import { crc32c } from '../../base/crc32c.ts';
 import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
-import { addressOf, describeAddress, slotSizeBytes } from '../format/address.ts';
+import { addressOf, describeAddress, slotOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
-import { footerEntryType, footerFrame, footerSlotCrcs } from '../format/footer.ts';
+import {
+  type FooterEntry,
+  footerEntryType,
+  footerFrame,
+  footerSlotCrcs,
+  thinFooter,
+} from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
-import { isDataType } from '../format/frame.ts';
+import { isDataType, RecordType } from '../format/frame.ts';
 import {
   addSlot,
   isSlotIn,
@@ -47,6 +59,7 @@ export class MemberCopy {
   readonly #footer: Footer;
   readonly #epoch: number;
   readonly #segmentHeader: Uint8Array;
+  /** By slot: what blocks must be. */
   readonly #slotCrcs: Uint32Array;
   readonly #bitmap: Uint8Array;
   /** Headers of frames among the kept slots. */
@@ -71,7 +84,7 @@ export class MemberCopy {
       this.#epoch = header.header.epoch;
       this.#segmentHeader = withoutZeros(header.bytes);
       this.#footer = footer;
-      this.#slotCrcs = footerSlotCrcs(footer.bytes, footer.header);
+      this.#slotCrcs = this.#loadSlotCrcs(footer);
       this.#bitmap = new Uint8Array(packMapBytes(footer.header.endSlot));
       this.#choose(keep);
     } catch (thrown) {
@@ -163,10 +176,30 @@ export class MemberCopy {
     this.#crcs.push(crc);
   }
 
+  /** As who wrote the blocks says; of a pack whose footers are thinned, as that one does. */
+  #loadSlotCrcs({ bytes, header }: Footer): Uint32Array {
+    const packed = this.#options.containers.find(this.#segId);
+    if (packed?.pack.isThinned !== true) return footerSlotCrcs(bytes, header);
+    const meta = this.#source.packMeta();
+    if (meta === undefined) throw new FormatError(`segment ${this.#segId}: checksums unreadable`);
+    return packed.crcsBySlot(meta.subarray(packed.member.footerBytes));
+  }
+
+  #isRecordKept({ type, address, blockCount }: FooterEntry): boolean {
+    if (type !== RecordType.write) return true;
+    const first = slotOf(address);
+    for (let slot = first; slot < first + blockCount; slot += 1) {
+      if (isSlotIn(this.#bitmap, slot)) return true;
+    }
+    return false;
+  }
+
   /** Footer and checksums go behind the blocks. */
   #finish(): PackMember {
     const { packId, offset, file } = this.#target;
-    const { header, bytes } = this.#footer;
+    const { header } = this.#footer;
+    const isKept = (entry: FooterEntry): boolean => this.#isRecordKept(entry);
+    const bytes = thinFooter(this.#footer.bytes, header, isKept, this.#options.seeds);
     const shape = { offset, footerBytes: bytes.length, keptSlots: this.#crcs.length };
     const metaOffset = offset + this.#crcs.length * slotSizeBytes;
     const meta = new Uint8Array(packMetaBytes(shape));

@@ -149,7 +149,11 @@ export class PackBuilder {
       return { pack: undefined, refused };
     }
     const { poolUuid, seeds } = this.#options;
-    const { header, end, pack } = encodePack(plan.packId, members, poolUuid, seeds);
+    const { header, end, pack } = encodePack(
+      { packId: plan.packId, keptThrough: this.#keptThrough(plan), members },
+      poolUuid,
+      seeds,
+    );
     file.write([end], endOf(build));
     file.write([header], 0);
     // A member that was refused may have been longer than all that follows.
@@ -157,6 +161,14 @@ export class PackBuilder {
     file.flush();
     build.pack = pack;
     return undefined;
+  }
+
+  /** What a member was given up before stays given up. */
+  #keptThrough({ members }: PackPlan): number {
+    const { containers } = this.#options;
+    return members.reduce((most, { segId, keptThrough }) => {
+      return Math.max(most, keptThrough, containers.find(segId)?.pack.keptThrough ?? 0);
+    }, 0);
   }
 
   /** What the medium gives back is what vouches for the pack: the blocks are removed elsewhere because they are here. */
@@ -171,7 +183,7 @@ export class PackBuilder {
         readPackFrom(options, { path, packId: pack.packId });
         return this.#publish(build, pack);
       }
-      const packed = new PackedSegment(pack.packId, member, segmentSlots);
+      const packed = new PackedSegment(pack, member, segmentSlots);
       build.check ??= new MemberCheck(options, packed, path, undefined);
       const { check } = build;
       const before = check.slots;

@@ -5,6 +5,8 @@ export interface PackOrder {
   readonly segId: number;
   /** Bit n % 8 of byte n / 8 = data block in slot n is kept; all that can be reached must be. Other bits mean nothing. */
   readonly keep: Uint8Array;
+  /** That was judged by the log before this position. */
+  readonly keptThrough: number;
 }
 
 export interface PackPlan {

@@ -2,10 +2,13 @@
  * Packed segment: a member of a pack as what it was, a segment file with holes. Places are those of the segment's own file:
  *
  *     [slot 0][slots that are kept, where they were; all others cannot be read][footer, from segmentSlots * 4096 on]
+ *
+ * The footer may be thinned: then it is shorter than the segment's own was, and what it says lies elsewhere in it.
  */
+import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
 import { slotSizeBytes } from '../format/address.ts';
-import { isSlotIn, type PackMember, packMetaBytes } from '../format/pack.ts';
+import { isSlotIn, type Pack, type PackMember, packMetaBytes } from '../format/pack.ts';
 
 /** A segment to read from, wherever it lies. Slots that are not there read as the end of the file. */
 export interface SegmentMedium extends Pick<DiskFile, 'read' | 'close'> {}
@@ -14,20 +17,24 @@ export interface SegmentMedium extends Pick<DiskFile, 'read' | 'close'> {}
 const noRanks = new Uint16Array(1);
 
 export class PackedSegment {
-  readonly packId: number;
+  readonly pack: Omit<Pack, 'members'>;
   readonly member: PackMember;
   readonly #segmentBytes: number;
   /** Kept slots before each byte of the bitmap. */
   readonly #ranks: Uint16Array;
 
-  constructor(packId: number, member: PackMember, segmentSlots: number) {
-    this.packId = packId;
+  constructor(pack: Omit<Pack, 'members'>, member: PackMember, segmentSlots: number) {
+    this.pack = pack;
     this.member = member;
     this.#segmentBytes = segmentSlots * slotSizeBytes;
     this.#ranks = member.bitmap.length === 0 ? noRanks : new Uint16Array(member.bitmap.length + 1);
     for (let at = 0; at < member.bitmap.length; at += 1) {
       this.#ranks[at + 1] = (this.#ranks[at] ?? 0) + bitCount(member.bitmap[at] ?? 0);
     }
+  }
+
+  get packId(): number {
+    return this.pack.packId;
   }
 
   has(slot: number): boolean {
@@ -43,9 +50,27 @@ export class PackedSegment {
 
   /** Byte offset in the pack of the checksum that it has of a kept slot; -1 = the slot is not kept. */
   crcOffsetOf(slot: number): number {
-    if (!this.has(slot)) return -1;
+    return this.has(slot) ? this.crcsOffset + this.#rank(slot) * 4 : -1;
+  }
+
+  /** Byte offset in the pack of its checksums of the kept slots, in order of slots. */
+  get crcsOffset(): number {
     const { offset, keptSlots, footerBytes } = this.member;
-    return offset + keptSlots * slotSizeBytes + footerBytes + this.#rank(slot) * 4;
+    return offset + keptSlots * slotSizeBytes + footerBytes;
+  }
+
+  /** The checksums that lie there, by slot; 0 = not kept. */
+  crcsBySlot(crcs: Uint8Array): Uint32Array {
+    const { endSlot, bitmap } = this.member;
+    const table = new Uint32Array(endSlot);
+    const view = viewOf(crcs);
+    let at = 0;
+    for (let slot = 0; slot < endSlot && at + 4 <= crcs.length; slot += 1) {
+      if (!isSlotIn(bitmap, slot)) continue;
+      table[slot] = view.getUint32(at, true);
+      at += 4;
+    }
+    return table;
   }
 
   /** Kept slots before `slot`. */

@@ -198,7 +198,12 @@ class Recovery {
     const [first] = chain.links;
     if (known !== undefined && !this.#leadsOn(first)) return undefined;
     this.#faults.push(...chain.faults);
-    this.#durableThrough = Math.max(this.#durableThrough, chain.durableThrough);
+    this.#durableThrough = Math.max(
+      this.#durableThrough,
+      chain.durableThrough,
+      // What is not in packs was given up for the sake of records that are part of the log.
+      frameAddressOf(this.#options.containers.keptThrough),
+    );
     this.#surveyTail(chain);
     this.#replaySegments(chain.links);
     const last = this.#segments.last();
@@ -381,7 +386,7 @@ class Recovery {
     eachCatalogueEntry(footer, isApplicable, (entry) => {
       this.#apply(entry, source);
     });
-    this.#crcTables.add(link.segId, crcTableOf(footer), false);
+    if (!footer.header.isThinned) this.#crcTables.add(link.segId, crcTableOf(footer), false);
     const row = segmentRowOf(link.header, footer.header);
     this.#segments.addSealed(row);
     this.#sealed.push(row);

@@ -17,7 +17,7 @@ import {
   footerSlotCrcs,
   verifyFooter,
 } from '../format/footer.ts';
-import type { PackMember } from '../format/pack.ts';
+import { type PackMember, packMetaBytes, packMetaCrc } from '../format/pack.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 import type { Containers } from '../pack/containers.ts';
@@ -39,6 +39,7 @@ export class SegmentSource {
   readonly segId: number;
   /** What its pack says of it; undefined when it lies in its own file. */
   readonly packed: PackMember | undefined;
+  readonly #packId: number;
   readonly #file: SegmentMedium;
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
@@ -47,7 +48,9 @@ export class SegmentSource {
   /** Throws DiskError when the file cannot be opened. */
   constructor(containers: Containers, segId: number, segmentSlots: number, seeds: Seeds) {
     this.segId = segId;
-    this.packed = containers.find(segId)?.member;
+    const packed = containers.find(segId);
+    this.packed = packed?.member;
+    this.#packId = packed?.packId ?? 0;
     this.#file = containers.open(segId);
     this.#segmentSlots = segmentSlots;
     this.#seeds = seeds;
@@ -76,16 +79,25 @@ export class SegmentSource {
     return new SegmentReader(this.#file, this.#segmentSlots, this.#seeds);
   }
 
-  /** The verified footer; undefined when the segment is not sealed or the footer is damaged. */
+  /** The verified footer, of a pack a thinned one; undefined when the segment is not sealed or the footer is damaged. */
   footer(segmentEpoch: number): Footer | undefined {
     const offset = this.#segmentSlots * slotSizeBytes;
     const head = this.#bytes(offset, footerHeaderBytes);
     if (head === undefined) return undefined;
     const header = decodeFooterHeader(head, this.segId, segmentEpoch, this.#seeds);
-    if (header === undefined) return undefined;
+    if (header === undefined || (header.isThinned && this.packed === undefined)) return undefined;
     const bytes = this.#bytes(offset, header.totalBytes);
     if (bytes === undefined || !verifyFooter(bytes, header, this.#seeds)) return undefined;
     return { header, bytes };
+  }
+
+  /** Footer and checksums that its pack has of the segment, verified together; undefined when they are damaged, or there is none. */
+  packMeta(): Uint8Array | undefined {
+    if (this.packed === undefined) return undefined;
+    const meta = this.#bytes(this.#segmentSlots * slotSizeBytes, packMetaBytes(this.packed));
+    if (meta === undefined) return undefined;
+    const crc = packMetaCrc(meta, this.#packId, this.segId, this.#seeds);
+    return crc === this.packed.metaCrc ? meta : undefined;
   }
 
   /** Walks the frames; `overrides` as ScanOptions. Undefined when the segment is packed or its header is damaged. */
@@ -139,7 +151,7 @@ export function eachCatalogueEntry(
   isData: (type: number) => boolean,
   visit: (entry: FooterEntry) => void,
 ): void {
-  for (let index = 0; index < footer.header.entryCount; index += 1) {
+  for (let index = 0; index < footer.header.recordCount; index += 1) {
     const type = footerEntryType(footer.bytes, index);
     if (!isData(type)) visit(footerEntry(footer.bytes, index));
   }
@@ -147,17 +159,17 @@ export function eachCatalogueEntry(
 
 /** Calls `visit` for each entry of a footer, in log order. */
 export function eachFooterEntry(footer: Footer, visit: (entry: FooterEntry) => void): void {
-  for (let index = 0; index < footer.header.entryCount; index += 1) {
+  for (let index = 0; index < footer.header.recordCount; index += 1) {
     visit(footerEntry(footer.bytes, index));
   }
 }
 
 /** The newest entry of a footer; undefined when it has none. */
 export function lastEntryOf({ header, bytes }: Footer): FooterEntry | undefined {
-  return header.entryCount === 0 ? undefined : footerEntry(bytes, header.entryCount - 1);
+  return header.recordCount === 0 ? undefined : footerEntry(bytes, header.recordCount - 1);
 }
 
-/** The checksum table of a footer. */
+/** The checksum table of a footer that is not thinned. */
 export function crcTableOf(footer: Footer): Uint32Array {
   return footerSlotCrcs(footer.bytes, footer.header);
 }

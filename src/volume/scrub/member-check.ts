@@ -134,7 +134,7 @@ export class MemberCheck {
 
   *#entries(): Generator<FooterEntry> {
     if (this.#footer === undefined) return;
-    for (let index = 0; index < this.#footer.header.entryCount; index += 1) {
+    for (let index = 0; index < this.#footer.header.recordCount; index += 1) {
       yield footerEntry(this.#footer.bytes, index);
     }
   }
@@ -213,7 +213,7 @@ export class MemberCheck {
 
   #isGood(slot: number, block: Uint8Array): boolean {
     const crc = crc32c(block, this.#options.seeds.block(addressOf(this.segId, slot)));
-    // Frame headers have no checksum in the footer: they carry their own.
+    // Frame headers have no checksum in the footer: they carry their own. A thinned footer has none at all.
     const expected = this.#slotCrcs[slot] ?? 0;
     return (
       crc === this.#crcs.getUint32(this.#slotsRead * 4, true) &&

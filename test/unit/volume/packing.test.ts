@@ -87,7 +87,11 @@ async function ordersOf(pool: Pool): Promise<PackOrder[]> {
   const live = await ask<LiveSet>((done) => {
     pool.mark.run(done);
   });
-  return live.segIds.map((segId) => ({ segId, keep: live.bitmap(segId) }));
+  return live.segIds.map((segId) => ({
+    segId,
+    keep: live.bitmap(segId),
+    keptThrough: live.endPosition,
+  }));
 }
 
 async function pack(pool: Pool, orders: readonly PackOrder[]): Promise<PackReport> {
@@ -142,6 +146,25 @@ describe('packing', () => {
     for (const { segId } of orders) {
       expect(fs.existsSync(path.join(world.folder, segmentPath(segId)))).toBe(false);
     }
+  });
+
+  it('keeps no records of what nobody can reach, and runs can still be made from the rest', async () => {
+    const pool = await filledPool();
+    await ask<unknown>((done) => {
+      pool.snapshotDelete({ volume: 'lun0', name: 'full' }, done);
+    });
+    const orders = await ordersOf(pool);
+    const dead = orders.filter(({ keep }) => keep.every((byte) => byte === 0));
+    expect(dead.length).toBeGreaterThan(1);
+    const { packBytes } = await pack(pool, dead);
+    // A slot for what each says of itself, and the table.
+    expect(packBytes).toBeLessThan((dead.length + 3) * blockBytes);
+    await pack(pool, await ordersOf(pool));
+    await close(pool);
+    fs.rmSync(path.join(world.folder, 'runs'), { recursive: true });
+    const { pool: reopened } = await world.open();
+    await requireContents(reopened);
+    expect(await faultsOf(reopened)).toEqual([]);
   });
 
   it('leaves a segment where it is whose kept data is damaged, and names it', async () => {

@@ -90,7 +90,11 @@ async function packAll(pool: Pool): Promise<void> {
   const live = await ask((done: Parameters<Pool['mark']['run']>[0]) => {
     pool.mark.run(done);
   });
-  const orders = live.segIds.map((segId) => ({ segId, keep: live.bitmap(segId) }));
+  const orders = live.segIds.map((segId) => ({
+    segId,
+    keep: live.bitmap(segId),
+    keptThrough: live.endPosition,
+  }));
   const { packedSegIds } = await ask((done: Parameters<Pool['packing']['pack']>[1]) => {
     pool.packing.pack(orders, done);
   });

@@ -80,7 +80,11 @@ describe('a snapshot of the past', () => {
     });
     const live = await marked;
     await ask((done) => {
-      const orders = live.segIds.map((segId) => ({ segId, keep: live.bitmap(segId) }));
+      const orders = live.segIds.map((segId) => ({
+        segId,
+        keep: live.bitmap(segId),
+        keptThrough: live.endPosition,
+      }));
       world.pool.packing.pack(orders, done);
     });
     const { device } = await ask<OpenSnapshot>((done) => {
