@@ -436,7 +436,7 @@ function recordsOf(input: Uint8Array): { position: number; hlcMs: number }[] {
 describe('thinned footer', () => {
   it('has the records that are kept, in their frames, and says the same of the segment; thinned again, too', () => {
     fc.assert(
-      fc.property(frameSizes, fc.infiniteStream(fc.boolean()), (sizes, choices) => {
+      fc.property(frameSizes, fc.array(fc.nat(9), { minLength: 72 }), (sizes, choices) => {
         const original = footerOf(sizes);
         const header = decodeFooter(original);
         if (header === undefined) throw new Error('no footer');
@@ -444,7 +444,9 @@ describe('thinned footer', () => {
         let input = original;
         for (let round = 0; round < 2; round += 1) {
           const kept = new Set(
-            expected.filter(() => choices.next().value).map(({ position }) => position),
+            expected
+              .filter((_, at) => (choices[at] ?? 0) > 4 * round)
+              .map(({ position }) => position),
           );
           const before = decodeFooter(input);
           if (before === undefined) throw new Error('no footer');

@@ -347,8 +347,10 @@ export function worldOf(
       visit: (segId, visit) => {
         for (const record of log.segment(segId)) visit(record, 0);
       },
-      fetch: function* () {
+      // Nothing is read for it.
+      *fetch() {
         for (const action of meanwhile.splice(0)) action();
+        yield* [];
       },
     },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },

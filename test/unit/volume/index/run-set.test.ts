@@ -24,8 +24,11 @@ function segmentsOf(runs: RunSet, pieces: readonly Piece[]): number[] {
   });
 }
 
+function has(segId: number): boolean {
+  return segId >= 1 && segId <= lastSegId;
+}
+
 it('what holds a line is a stretch of the log without gaps or overlaps, in no more pieces than from its first segment on', () => {
-  const has = (segId: number): boolean => segId >= 1 && segId <= lastSegId;
   for (let seed = 1; seed <= 200; seed += 1) {
     const random = new SeededRandom(seed);
     const runs = runsOf(random, random.pick([0.3, 0.9, 1]));
