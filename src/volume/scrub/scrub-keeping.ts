@@ -198,7 +198,8 @@ export class ScrubKeeping {
   }
 
   #collectRest(segment: Segment, expected: Expected): void {
-    if (segment.endAddress <= addressOf(segment.segId, 1)) return;
+    // One without frames has a row, too, once it is sealed.
+    if (!segment.isSealed && segment.endAddress <= addressOf(segment.segId, 1)) return;
     // Never the scrubber's: a verification may end while that is inside a segment.
     const check = this.#open(segment, this.#windowAtOnce(), undefined);
     try {
