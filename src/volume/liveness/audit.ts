@@ -4,7 +4,8 @@
  *
  *     mark (now) ─▶ live set        later: roots, pins, both ends of windows and some states inside ─▶ maps ─▶ each block: live?
  *
- * The walk comes later than the mark, and I/O goes on: who is dead once is dead for ever, so that makes no difference.
+ * The walk comes later than the mark, and I/O goes on: who is dead once is dead for ever, so that makes no difference. A moment that
+ * is given up while the walk goes on may show anything by then (see MarkPass): what was found in it counts for nothing.
  */
 import { type Outcome, success } from '../../base/errors.ts';
 import type { Moment } from '../core/moment-maps.ts';
@@ -56,8 +57,8 @@ function auditLiveness(operator: Operator, mark: LivenessMark, done: Done<Livene
 
 /** Asks for the blocks that come with each moment. */
 class DeadReferences implements ReferenceSink {
-  readonly faults: string[] = [];
-  faultCount = 0;
+  /** By moment: blocks that are called dead, the first of them in words. */
+  readonly found = new Map<number, { count: number; readonly texts: string[] }>();
   readonly #live: LiveSet;
   readonly #moments: readonly Moment[];
   #moment = 0;
@@ -74,10 +75,12 @@ class DeadReferences implements ReferenceSink {
   opened(address: number, count: number): void {
     for (let at = address; at < address + count; at += 1) {
       if (!this.#live.isJudged(segIdOf(at)) || this.#live.isLive(at)) continue;
-      this.faultCount += 1;
-      if (this.faults.length === livenessLimits.auditFaultsListedMax) continue;
+      const found = this.found.get(this.#moment) ?? { count: 0, texts: [] };
+      this.found.set(this.#moment, found);
+      found.count += 1;
+      if (found.texts.length === livenessLimits.auditFaultsListedMax) continue;
       const { line, cut } = this.#moments[this.#moment] ?? { line: 0, cut: 0 };
-      this.faults.push(
+      found.texts.push(
         `${describeAddress(at)}: line ${line} at position ${cut} has it, but it is counted as dead`,
       );
     }
@@ -104,10 +107,38 @@ function walkKept(operator: Operator, live: LiveSet, done: Done<LivenessAudit>):
   const touched = new TouchedBlocks(operator, end);
   walkMoments(operator, { roots, heads, touched, sink, onMoment: nothing }, (walked) => {
     for (const map of heads.values()) map.release();
-    const { faults, faultCount } = sink;
-    const outcome: Outcome<LivenessAudit> = walked.ok ? success({ faults, faultCount }) : walked;
+    const outcome: Outcome<LivenessAudit> = walked.ok
+      ? success(faultsOf(sink, (index) => isStillKept(operator, roots[index])))
+      : walked;
     done(outcome);
   });
+}
+
+function faultsOf(
+  { found }: DeadReferences,
+  isCounted: (moment: number) => boolean,
+): LivenessAudit {
+  const faults: string[] = [];
+  let faultCount = 0;
+  for (const [moment, { count, texts }] of found) {
+    if (!isCounted(moment)) continue;
+    faultCount += count;
+    faults.push(...texts.slice(0, livenessLimits.auditFaultsListedMax - faults.length));
+  }
+  return { faults, faultCount };
+}
+
+/** Asked for those moments only in which something was found. */
+function isStillKept(
+  { parts: { catalogue } }: Operator,
+  root: Pick<Root, 'kind' | 'moment'> | undefined,
+): boolean {
+  // The present was forked when the walk began.
+  if (root === undefined || root.kind === 'present') return true;
+  const { line, cut } = root.moment;
+  const kept = retentionOf(catalogue, []).find((each) => each.line === line);
+  if (kept === undefined) return false;
+  return kept.pins.includes(cut) || (kept.windowFrom <= cut && cut <= kept.windowTo);
 }
 
 function nothing(): void {}
