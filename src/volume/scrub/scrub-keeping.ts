@@ -110,7 +110,8 @@ export class ScrubKeeping {
       const blocks = check.slots - this.#slotsTold;
       this.#slotsTold = check.slots;
       if (!isFinished) return { blocks, isFinished, faults: [] };
-      this.#before = check.checked;
+      // The log may have gone on in one that was open: then it ends elsewhere by now.
+      this.#before = segment.isSealed ? check.checked : undefined;
       if (segment.isSealed) this.#collect(check, 'scrub');
       this.close();
       return { blocks, isFinished, faults: check.faults };
