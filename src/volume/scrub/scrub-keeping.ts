@@ -50,6 +50,8 @@ export class ScrubKeeping {
   #window: Uint8Array | undefined;
   #verifyWindow: Uint8Array | undefined;
   #check: Check | undefined;
+  /** Whether the segment was sealed when its check began. */
+  #isOfSealed = false;
   /** Slots of the check that were told. */
   #slotsTold = 0;
   #before: CheckedSegment | undefined;
@@ -110,9 +112,9 @@ export class ScrubKeeping {
       const blocks = check.slots - this.#slotsTold;
       this.#slotsTold = check.slots;
       if (!isFinished) return { blocks, isFinished, faults: [] };
-      // The log may have gone on in one that was open: then it ends elsewhere by now.
-      this.#before = segment.isSealed ? check.checked : undefined;
-      if (segment.isSealed) this.#collect(check, 'scrub');
+      // One that was open when the check began may have gone on, and be sealed by now: it ends elsewhere, and has no row here.
+      this.#before = this.#isOfSealed ? check.checked : undefined;
+      if (this.#isOfSealed) this.#collect(check, 'scrub');
       this.close();
       return { blocks, isFinished, faults: check.faults };
     } catch (thrown) {
@@ -179,6 +181,7 @@ export class ScrubKeeping {
     }
     this.#window ??= new Uint8Array(this.#disk.memory(mediumWindowBytes));
     this.#check = this.#open(segment, this.#window, this.#before);
+    this.#isOfSealed = segment.isSealed;
     this.#slotsTold = 0;
   }
 

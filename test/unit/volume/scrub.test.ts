@@ -209,4 +209,29 @@ describe('scrubber', () => {
     }
     expect((await running).findings).toEqual([]);
   });
+
+  it.each([
+    { where: 'behind what it has read', bytesPerSecond: 2 ** 21, ahead: 0, waitMs: 0 },
+    { where: 'in the segment that it is inside', bytesPerSecond: 2 ** 20, ahead: 1, waitMs: 100 },
+  ])('is not misled by a log that goes on $where', async ({ bytesPerSecond, ahead, waitMs }) => {
+    const pool = await filledPool();
+    const { scrubber } = pool;
+    const device = pool.volumeOpen('lun0');
+    const writeMore = async (value: number): Promise<void> => {
+      for (let block = 0; block < 40; block += 20) {
+        await write(pool, device, block * blockBytes, new Uint8Array(20 * blockBytes).fill(value));
+      }
+    };
+    await writeMore(1);
+    const running = pass(pool, bytesPerSecond);
+    for (let more = 2; more < 6; more += 1) {
+      const isThere = (): boolean =>
+        scrubber.status().state !== 'running' ||
+        scrubber.status().segmentsDone >= scrubber.status().segmentCount - ahead;
+      await expect.poll(isThere, { interval: 1, timeout: 4000 }).toBe(true);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await writeMore(more);
+    }
+    expect((await running).findings).toEqual([]);
+  });
 });
