@@ -5,7 +5,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { present } from '../../src/base/assert.ts';
 import { connectEngine, type EngineClient, EngineGoneError } from '../../src/engine/client.ts';
-import type { EngineMethod, EngineMethods } from '../../src/engine/protocol.ts';
+import type { EngineMethod, EngineMethods, IscsiWanted } from '../../src/engine/protocol.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { until } from '../support/run.ts';
 import type { DayTime } from './day-clock.ts';
@@ -33,6 +33,8 @@ export class DayAppliance {
   #child: ChildProcess | undefined;
   #client: EngineClient | undefined;
   #up = Promise.withResolvers<void>();
+  #iscsi: IscsiWanted | undefined;
+  #iscsiPort = 0;
   #isExpected = false;
   #isUp = false;
   /** What the engine ended with when nobody asked it to. */
@@ -52,6 +54,20 @@ export class DayAppliance {
 
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  /** Where the portal is; another port after every start. */
+  get iscsiPort(): number {
+    return this.#iscsiPort;
+  }
+
+  /** Opens a portal, now and after every start. */
+  async serveIscsi(iscsi: IscsiWanted): Promise<void> {
+    this.#iscsi = iscsi;
+    const answer = await this.call('iscsiConfigure', { iscsi });
+    const [portal] = answer.iscsi.portals;
+    if (portal?.fault !== undefined) throw new Error(portal.fault);
+    this.#iscsiPort = portal?.port ?? 0;
   }
 
   /** Returns when it serves. */
@@ -93,6 +109,7 @@ export class DayAppliance {
       return this.#client !== undefined;
     });
     await this.call('listen', { nbd: { socketPath: this.nbdSocket } });
+    if (this.#iscsi !== undefined) await this.serveIscsi(this.#iscsi);
     this.#isUp = true;
     this.#up.resolve();
   }

@@ -1,7 +1,8 @@
 /** The end of `bench day`: everything that must still be there is read and compared with the journals. */
 import type { KeptInfo } from '../../src/engine/protocol.ts';
+import { isMissing } from './day-errors.ts';
 import { faultOfExport, machineMs } from './day-moments.ts';
-import { type DaySchedule, type DayWorld, isMissing } from './day-schedule.ts';
+import type { DaySchedule, DayWorld } from './day-schedule.ts';
 import type { DayVolume } from './day-volumes.ts';
 
 export interface CheckPlan {

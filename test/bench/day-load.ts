@@ -156,7 +156,7 @@ export class DayLoad {
 
   #read(): void {
     const worker = this.#workers[below(this.#workers.length)];
-    if (worker === undefined) return;
+    if (worker?.volume.isReadable !== true) return;
     const { volume } = worker;
     const count = Math.random() < 0.8 ? 1 : 16;
     this.#track(volume.read(anywhere(volume.journal.blockCount, count)));

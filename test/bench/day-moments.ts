@@ -64,7 +64,7 @@ export async function faultOfView(
   }
 }
 
-interface Moment {
+export interface Moment {
   readonly at: string;
   readonly span: Span;
 }

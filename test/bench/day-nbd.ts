@@ -1,22 +1,7 @@
 /** A small NBD client for many connections in one process: reads, writes and trims of whole blocks, each a promise. */
 import net from 'node:net';
 import { infoData, optionBytes, requestBytes, u32 } from '../support/nbd-client.ts';
-
-/** The connection is gone: whether the request happened is not known. */
-export class ConnectionLost extends Error {
-  override readonly name = 'ConnectionLost';
-}
-
-/** The server answered with an error. */
-export class NbdRefusal extends Error {
-  override readonly name = 'NbdRefusal';
-  readonly code: number;
-
-  constructor(code: number) {
-    super(`the server answered with error ${code}`);
-    this.code = code;
-  }
-}
+import { ConnectionLost, type DayDisk, Refusal } from './day-disk.ts';
 
 interface Waiting {
   /** Bytes of data that follow a success. */
@@ -34,9 +19,12 @@ const replyErrorBit = 2 ** 31;
 const replyErrorShutdown = replyErrorBit + 7;
 const command = { read: 0, write: 1, disconnect: 2, trim: 4 } as const;
 const clientFlags = 3;
+/** Errors of NBD. */
+const noSpace = 28;
+const shuttingDown = 108;
 const noBytes: Buffer = Buffer.alloc(0);
 
-export class NbdSession {
+export class NbdSession implements DayDisk {
   readonly #socket: net.Socket;
   readonly #waiting = new Map<bigint, Waiting>();
   readonly #opened = Promise.withResolvers<void>();
@@ -154,7 +142,7 @@ export class NbdSession {
     if (whole === undefined) return false;
     this.#waiting.delete(cookie);
     if (error === 0) waiting.resolve(whole.subarray(replyBytes));
-    else waiting.reject(new NbdRefusal(error));
+    else waiting.reject(refusalOf(error));
     return true;
   }
 
@@ -182,4 +170,9 @@ export class NbdSession {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+function refusalOf(code: number): Refusal {
+  const reason = code === noSpace ? 'full' : code === shuttingDown ? 'stopping' : 'other';
+  return new Refusal(reason, `error ${code}`);
 }

@@ -1,6 +1,7 @@
 /**
  * Oracle of `bench day`: every block that is written holds a stamp of its own, and a journal per volume knows which stamp each
- * block may hold at which moment. A volume has one write under way at a time, so at any moment at most one is in doubt.
+ * block may hold at which moment. A volume has one write under way at a time, so at any moment at most one is in doubt. A
+ * rollback is a write of the whole volume.
  *
  *     journal   w0 ── w1 ── w2 ── w3 ···            w2: issued, not answered
  *     moment        └ answered before it: certain   issued before it was taken: either
@@ -66,6 +67,8 @@ export class Journal {
   readonly #counts: number[] = [];
   /** Of the first block; 0 = a trim. */
   readonly #stamps: number[] = [];
+  /** What rollbacks led to, by their place in the journal. */
+  readonly #states = new Map<number, Uint32Array>();
   readonly #issuedMs: number[] = [];
   readonly #answeredMs: number[] = [];
 
@@ -96,6 +99,17 @@ export class Journal {
   answered(): void {
     this.#apply(this.#present, this.#answeredMs.length);
     this.#answeredMs.push(Date.now());
+  }
+
+  /** A rollback goes out; until it is over nobody looks at the volume. */
+  issueRollback(): void {
+    this.issue(0, this.blockCount, 0);
+  }
+
+  /** The rollback that went out last is over, and the volume holds `state` now, which becomes the journal's. */
+  rolledBack(state: Uint32Array): void {
+    this.#states.set(this.#answeredMs.length, state);
+    this.answered();
   }
 
   /** What is certain now. To be completed with `until` when what is asked for has come. */
@@ -149,6 +163,17 @@ export class Journal {
     return found;
   }
 
+  /** Stamps of blocks in `data`, which holds whole ones. Throws when bytes are there that nobody wrote. */
+  stampsOf(data: Buffer): Uint32Array {
+    const stamps = new Uint32Array(data.length / blockBytes);
+    for (let at = 0; at < stamps.length; at += 1) {
+      const stamp = stampOf(data.subarray(at * blockBytes, (at + 1) * blockBytes));
+      if (stamp === undefined) throw new Error('bytes that nobody wrote');
+      stamps[at] = stamp;
+    }
+    return stamps;
+  }
+
   /** What is wrong with `data`, read at block `first` from `span`, whose certain state is `state`; undefined = nothing. */
   faultIn(
     data: Buffer,
@@ -171,10 +196,17 @@ export class Journal {
     const first = this.#firsts[index] ?? 0;
     const stamp = this.#stamps[index] ?? 0;
     if (block < first || block >= first + (this.#counts[index] ?? 0)) return undefined;
+    const whole = this.#states.get(index);
+    if (whole !== undefined) return whole[block];
     return stamp === 0 ? 0 : stamp + block - first;
   }
 
   #apply(state: Uint32Array, index: number): void {
+    const whole = this.#states.get(index);
+    if (whole !== undefined) {
+      state.set(whole);
+      return;
+    }
     const first = this.#firsts[index] ?? 0;
     const count = this.#counts[index] ?? 0;
     const stamp = this.#stamps[index] ?? 0;

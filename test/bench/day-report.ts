@@ -55,8 +55,8 @@ function summaryRows({
       `${counts.snapshotsMade}, ${counts.snapshotsDeleted}, ${last?.snapshotCount ?? 0}`,
     ],
     [
-      'views, clones, diffs, space reports',
-      `${counts.views}, ${counts.clones}, ${counts.diffs}, ${counts.reports}`,
+      'views, rollbacks (undone), clones, diffs, space reports',
+      `${counts.views}, ${counts.rollbacks} (${counts.undone}), ${counts.clones}, ${counts.diffs}, ${counts.reports}`,
     ],
     ['automatic pins at the end', String(last?.pinCount ?? 0)],
     [

@@ -2,9 +2,9 @@
  * `bench day`: a day of a busy appliance, in an hour or less. The engine is that of production, in a process of its own, on a
  * clock that goes faster (`day-engine.ts`); load, schedules and the oracle are here.
  *
- *     make volumes ─▶ fill ─▶ ┌ load: paced reads, writes, trims (day-load.ts)                     ┐ ─▶ verify and compare
- *                             ├ schedule: snapshots, views, clones, diffs, restarts (day-schedule.ts) │    ─▶ open again, compare
- *                             └ samples every few seconds (day-samples.ts)                           ┘
+ *     make volumes ─▶ fill ─▶ ┌ load: paced reads, writes, trims (day-load.ts), over NBD and iSCSI         ┐ ─▶ verify and compare
+ *                             ├ schedule: snapshots, views, rollbacks, clones, restarts (day-schedule.ts) │    ─▶ open again, compare
+ *                             └ samples every few seconds (day-samples.ts)                                ┘
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -12,8 +12,11 @@ import path from 'node:path';
 import { DayAppliance } from './day-appliance.ts';
 import { type CheckResult, checkDay } from './day-check.ts';
 import type { DayTime } from './day-clock.ts';
+import type { DayDisk } from './day-disk.ts';
+import { DayHost, IscsiDisk, iscsiWanted } from './day-iscsi.ts';
 import { DayLoad, type LoadRates } from './day-load.ts';
 import { faultOfExport } from './day-moments.ts';
+import { NbdSession } from './day-nbd.ts';
 import { blockBytes, Journal } from './day-oracle.ts';
 import { type DaySample, DaySampler } from './day-samples.ts';
 import { DaySchedule, type DayWorld, type ScheduleCounts } from './day-schedule.ts';
@@ -23,6 +26,8 @@ export interface DayOptions {
   readonly minutes: number;
   readonly hours: number;
   readonly volumes: number;
+  /** So many hosts have some of the volumes as LUNs; all others are used over NBD. */
+  readonly iscsiHosts: number;
   readonly volumeBytes: number;
   readonly poolBytes: number;
   readonly segmentSlots: number;
@@ -53,6 +58,8 @@ const hourMs = 3_600_000;
 const minuteMs = 60_000;
 const fillBlocks = 64;
 const atOnce = 8;
+/** Every so many-th volume is a LUN; odd, so that volumes of every kind are among them. */
+const iscsiEvery = 5;
 /** Half of the volumes keep their past as any volume does, half of them a short one: what they overwrite dies soon. */
 const shortPolicy = 'all:5m,1m:30m,1h:6h';
 
@@ -82,7 +89,7 @@ export async function runDay(options: DayOptions): Promise<DayResult> {
   try {
     await appliance.start();
     const load = new DayLoad(options.rates, () => appliance.isUp);
-    const volumes = await makeVolumes(appliance, totals, options);
+    const { volumes, hosts } = await makeVolumes(appliance, totals, options);
     const world: DayWorld = { appliance, time, load, totals, volumes };
     await fill(volumes, options);
     totals.reads.take();
@@ -94,6 +101,7 @@ export async function runDay(options: DayOptions): Promise<DayResult> {
     const { samples } = late.sampler;
     delete late.sampler;
     const check = await checkAll(world, schedule, options);
+    for (const host of hosts) host.close();
     if (appliance.fault !== undefined) totals.fault(appliance.fault);
     for (const line of appliance.errors()) totals.fault(line);
     const { counts, restartMs } = schedule;
@@ -130,17 +138,35 @@ async function checkAll(
 async function makeVolumes(
   appliance: DayAppliance,
   totals: DayTotals,
-  { volumes, volumeBytes }: DayOptions,
-): Promise<DayVolume[]> {
-  const blockCount = volumeBytes / blockBytes;
+  { volumes, volumeBytes, iscsiHosts }: DayOptions,
+): Promise<{ volumes: DayVolume[]; hosts: DayHost[] }> {
   const made: DayVolume[] = [];
+  const hosts: DayHost[] = [];
+  const lunsByHost: string[][] = [];
+  for (let host = 0; host < iscsiHosts; host += 1) {
+    hosts.push(new DayHost(host, () => appliance.iscsiPort));
+    lunsByHost.push([]);
+  }
   for (let index = 0; index < volumes; index += 1) {
     const name = `vol${String(index).padStart(3, '0')}`;
     const policy = index % 2 === 0 ? {} : { cdpPolicy: shortPolicy };
-    await appliance.call('volumeCreate', { name, sizeBytes: volumeBytes, ...policy });
-    made.push(new DayVolume(name, Journal.empty(blockCount), appliance, totals));
+    const { uuid } = await appliance.call('volumeCreate', {
+      name,
+      sizeBytes: volumeBytes,
+      ...policy,
+    });
+    const number = index % iscsiEvery === 0 ? (index / iscsiEvery) % iscsiHosts : Number.NaN;
+    const host = hosts[number];
+    const lun = (lunsByHost[number]?.push(uuid) ?? 0) - 1;
+    const connect = async (): Promise<DayDisk> =>
+      host === undefined
+        ? await NbdSession.open(appliance.nbdSocket, name)
+        : new IscsiDisk(await host.session(), lun);
+    const journal = Journal.empty(volumeBytes / blockBytes);
+    made.push(new DayVolume({ name, journal, appliance, totals, connect }));
   }
-  return made;
+  await appliance.serveIscsi(iscsiWanted(lunsByHost));
+  return { volumes: made, hosts };
 }
 
 /**
@@ -195,6 +221,7 @@ function schedulePlan({
     snapshotsKept,
     viewPauseMs: lengthMs / 400,
     diffPauseMs: lengthMs / 400,
+    rollbackPauseMs: lengthMs / 200,
     clonePauseMs: lengthMs / 60,
     cloneLifeMs: lengthMs / 60,
     reportPauseMs: lengthMs / 10,
@@ -207,6 +234,7 @@ function schedulePlan({
 
 /** The form that the lead of a release runs; shorter ones take parts of it. */
 export const longDay: Omit<DayOptions, 'minutes' | 'hours' | 'volumes' | 'poolBytes'> = {
+  iscsiHosts: 4,
   volumeBytes: 32 * 2 ** 20,
   segmentSlots: 8192,
   fillShare: 0.55,

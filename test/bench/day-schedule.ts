@@ -1,16 +1,18 @@
 /**
  * What an operator and the schedules do during `bench day`: snapshots made and deleted by the clock, views opened and dropped,
- * clones, differences, reports, and restarts in between. Each task goes round on its own; what a restart cuts off is settled
+ * rollbacks, clones, differences, reports, and restarts in between. Each task goes round on its own; what a restart cuts off is settled
  * after it, for then nobody knows whether it happened.
  */
 import { ErrorCode, OperationError } from '../../src/base/errors.ts';
 import { sleep } from '../support/run.ts';
 import type { DayAppliance } from './day-appliance.ts';
 import type { DayTime } from './day-clock.ts';
+import { isCutOff, isMissing } from './day-errors.ts';
 import type { DayLoad } from './day-load.ts';
-import { applianceMs, faultOfDiff, faultOfView, momentOf } from './day-moments.ts';
-import { ConnectionLost, NbdRefusal } from './day-nbd.ts';
+import { applianceMs, faultOfDiff, faultOfView, type Moment, momentOf } from './day-moments.ts';
+import { NbdSession } from './day-nbd.ts';
 import type { Span } from './day-oracle.ts';
+import { rollBack } from './day-rollback.ts';
 import { type DayTotals, DayVolume } from './day-volumes.ts';
 
 export interface DayWorld {
@@ -29,6 +31,7 @@ export interface SchedulePlan {
   /** Pauses by the machine. */
   readonly viewPauseMs: number;
   readonly diffPauseMs: number;
+  readonly rollbackPauseMs: number;
   readonly clonePauseMs: number;
   readonly cloneLifeMs: number;
   readonly reportPauseMs: number;
@@ -46,6 +49,8 @@ export interface ScheduleCounts {
   snapshotsDeleted: number;
   views: number;
   clones: number;
+  rollbacks: number;
+  undone: number;
   diffs: number;
   reports: number;
   kills: number;
@@ -57,18 +62,7 @@ export interface ScheduleCounts {
 const batch = 16;
 const pollMs = 20;
 const minuteMs = 60_000;
-
-/** Whether a restart got in between, or the pool was full. */
-function isCutOff(error: unknown): boolean {
-  if (error instanceof ConnectionLost || error instanceof NbdRefusal) return true;
-  if (!(error instanceof OperationError)) return false;
-  return error.code === ErrorCode.unavailable || error.code === ErrorCode.noSpace;
-}
-
-/** There is no such thing, or no such moment any more. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof OperationError && error.code === ErrorCode.notFound;
-}
+const undoneShare = 1 / 3;
 
 export class DaySchedule {
   readonly #world: DayWorld;
@@ -85,6 +79,8 @@ export class DaySchedule {
     snapshotsDeleted: 0,
     views: 0,
     clones: 0,
+    rollbacks: 0,
+    undone: 0,
     diffs: 0,
     reports: 0,
     kills: 0,
@@ -102,14 +98,26 @@ export class DaySchedule {
 
   /** Returns after `stop`, when nothing of it runs any more. */
   async run(): Promise<void> {
-    const { viewPauseMs, diffPauseMs, clonePauseMs, reportPauseMs } = this.#plan;
+    const { viewPauseMs, diffPauseMs, rollbackPauseMs, clonePauseMs, reportPauseMs } = this.#plan;
     await Promise.all([
       this.#snapshots(),
       this.#round(viewPauseMs, async () => {
-        await this.#view();
+        const volume = this.#any();
+        await volume.alone(async () => {
+          await this.#view(volume);
+        });
       }),
       this.#round(diffPauseMs, async () => {
-        await this.#diff();
+        const volume = this.#any();
+        await volume.alone(async () => {
+          await this.#diff(volume);
+        });
+      }),
+      this.#round(rollbackPauseMs, async () => {
+        const volume = this.#any();
+        await volume.alone(async () => {
+          await this.#rollback(volume);
+        });
       }),
       this.#round(clonePauseMs, async () => {
         await this.#clone();
@@ -169,8 +177,10 @@ export class DaySchedule {
         await this.#world.appliance.whenUp();
         await Promise.all(
           volumes.slice(first, first + batch).map(async (volume) => {
-            await this.#snapshot(volume, `every${turn}`);
-            await this.#thin(volume, snapshotsKept);
+            await volume.alone(async () => {
+              await this.#snapshot(volume, `every${turn}`);
+              await this.#thin(volume, snapshotsKept);
+            });
           }),
         );
       }
@@ -209,9 +219,8 @@ export class DaySchedule {
   }
 
   /** A view of a snapshot, or of a time inside the window; looked at, written to, dropped. */
-  async #view(): Promise<void> {
+  async #view(source: DayVolume): Promise<void> {
     const { appliance, totals } = this.#world;
-    const source = this.#any();
     const { journal } = source;
     const moment = this.#anyMoment(source);
     const name = this.#newName('view');
@@ -228,9 +237,8 @@ export class DaySchedule {
     }
   }
 
-  async #diff(): Promise<void> {
+  async #diff(volume: DayVolume): Promise<void> {
     const { appliance, totals } = this.#world;
-    const volume = this.#any();
     const moments = [this.#anyMoment(volume), this.#anyMoment(volume)];
     const [from, to] = moments.sort((left, right) => left.span.certain - right.span.certain);
     if (from === undefined || to === undefined || from.span.possible > to.span.certain) return;
@@ -244,25 +252,70 @@ export class DaySchedule {
     }
   }
 
+  /** Back to a moment while the volume's clients are connected; every third time back again. */
+  async #rollback(volume: DayVolume): Promise<void> {
+    const { appliance } = this.#world;
+    const { name, journal } = volume;
+    await volume.pause();
+    try {
+      const before = journal.now;
+      const { at, span } = this.#anyMoment(volume);
+      const isDone = await this.#rollBackTo(volume, span, async () => {
+        await appliance.call('volumeRollback', { name, to: at, disconnect: true });
+      });
+      if (isDone) this.counts.rollbacks += 1;
+      if (!isDone || Math.random() > undoneShare) return;
+      const isUndone = await this.#rollBackTo(volume, before, async () => {
+        await appliance.call('volumeUndoRollback', { name, disconnect: true });
+      });
+      if (isUndone) this.counts.undone += 1;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      this.counts.passed += 1;
+    } finally {
+      volume.resume();
+    }
+  }
+
+  async #rollBackTo(volume: DayVolume, wanted: Span, call: () => Promise<void>): Promise<boolean> {
+    const { appliance, totals } = this.#world;
+    const attempt = async (): Promise<boolean> => await this.#tolerant(call);
+    const { isDone, fault } = await rollBack({ appliance, volume, attempt, wanted });
+    if (fault !== undefined) totals.fault(`rollback of ${volume.name}: ${fault}`);
+    return isDone;
+  }
+
   /** A clone that works for a while like the others, and goes again. */
   async #clone(): Promise<void> {
-    const { appliance, load, totals } = this.#world;
-    const source = this.#any();
+    const { load } = this.#world;
     const name = this.#newName('clone');
     try {
-      await source.pause();
-      await appliance.call('volumeClone', { source: source.name, name });
-      const clone = new DayVolume(name, source.journal.fork(), appliance, totals);
-      source.resume();
+      const clone = await this.#cloneOf(this.#any(), name);
       load.add(clone);
       await this.#pause(this.#plan.cloneLifeMs);
       load.remove(clone);
       await clone.leave();
       this.counts.clones += 1;
     } finally {
-      source.resume();
       await this.#drop('volumeDelete', name);
     }
+  }
+
+  async #cloneOf(source: DayVolume, name: string): Promise<DayVolume> {
+    const { appliance, totals } = this.#world;
+    let journal = source.journal;
+    await source.alone(async () => {
+      await source.pause();
+      try {
+        await appliance.call('volumeClone', { source: source.name, name });
+        journal = source.journal.fork();
+      } finally {
+        source.resume();
+      }
+    });
+    const connect = async (): Promise<NbdSession> =>
+      await NbdSession.open(appliance.nbdSocket, name);
+    return new DayVolume({ name, journal, appliance, totals, connect });
   }
 
   /** Whether it is there or not, in the end it is not; restarts are waited for. */
@@ -305,7 +358,7 @@ export class DaySchedule {
     return volume;
   }
 
-  #anyMoment({ name, journal }: DayVolume): ReturnType<typeof momentOf> {
+  #anyMoment({ name, journal }: DayVolume): Moment {
     const kept = this.snapshots.get(name) ?? [];
     const snapshot = kept[Math.floor(Math.random() * kept.length)];
     if (snapshot !== undefined && Math.random() < 0.5) {

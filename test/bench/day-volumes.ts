@@ -1,9 +1,9 @@
-/** Volumes of `bench day`: what each writes and reads, over a connection of its own that comes back after every restart. */
+/** Volumes of `bench day`: what each writes and reads, over a connection that comes back after every restart. */
 
 import { sleep } from '../support/run.ts';
 import type { DayAppliance } from './day-appliance.ts';
+import { ConnectionLost, type DayDisk, Refusal } from './day-disk.ts';
 import { Latencies } from './day-latency.ts';
-import { ConnectionLost, NbdRefusal, NbdSession } from './day-nbd.ts';
 import { blockBytes, fillBlocks, type Journal, newStamps } from './day-oracle.ts';
 
 export interface Extent {
@@ -30,15 +30,19 @@ export class DayTotals {
 }
 
 const retryMs = 20;
-/** Errors of NBD. */
-const noSpace = 28;
-const shuttingDown = 108;
 
 /** A restart, or a pool that is full for a while. */
 function isPassing(error: unknown): boolean {
   if (error instanceof ConnectionLost) return true;
-  if (!(error instanceof NbdRefusal)) return false;
-  return error.code === noSpace || error.code === shuttingDown;
+  return error instanceof Refusal && error.reason !== 'other';
+}
+
+export interface DayVolumeParts {
+  readonly name: string;
+  readonly journal: Journal;
+  readonly appliance: DayAppliance;
+  readonly totals: DayTotals;
+  readonly connect: () => Promise<DayDisk>;
 }
 
 export class DayVolume {
@@ -46,20 +50,42 @@ export class DayVolume {
   readonly journal: Journal;
   readonly #appliance: DayAppliance;
   readonly #totals: DayTotals;
-  #session: Promise<NbdSession> | undefined;
+  readonly #connect: () => Promise<DayDisk>;
+  #disk: Promise<DayDisk> | undefined;
   #isWriting = false;
+  #readsRunning = 0;
   #isPaused = false;
   #isGone = false;
+  /** Ends when whoever has it for themselves has done with it. */
+  #turn: Promise<void> = Promise.resolve();
 
-  constructor(name: string, journal: Journal, appliance: DayAppliance, totals: DayTotals) {
+  constructor({ name, journal, appliance, totals, connect }: DayVolumeParts) {
     this.name = name;
     this.journal = journal;
     this.#appliance = appliance;
     this.#totals = totals;
+    this.#connect = connect;
   }
 
   get isFree(): boolean {
-    return !this.#isWriting && !this.#isPaused && !this.#isGone;
+    return !this.#isWriting && this.isReadable;
+  }
+
+  get isReadable(): boolean {
+    return !this.#isPaused && !this.#isGone;
+  }
+
+  /** What the schedule does with the volume, one after the other; reads and writes go on beside it. */
+  async alone(work: () => Promise<void>): Promise<void> {
+    const before = this.#turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turn = promise;
+    await before;
+    try {
+      await work();
+    } finally {
+      resolve();
+    }
   }
 
   /** Writes new stamps, or trims; the volume must be free. Returns when it was answered, whatever happens meanwhile. */
@@ -70,9 +96,9 @@ export class DayVolume {
     this.#isWriting = true;
     this.journal.issue(first, count, stamp);
     const offset = first * blockBytes;
-    await this.#untilDone(this.#totals.writes, async (session) => {
-      if (isTrim) await session.trim(offset, count * blockBytes);
-      else await session.write(offset, payload);
+    await this.#untilDone(this.#totals.writes, async (disk) => {
+      if (isTrim) await disk.trim(offset, count * blockBytes);
+      else await disk.write(offset, payload);
     });
     this.journal.answered();
     this.#isWriting = false;
@@ -85,20 +111,22 @@ export class DayVolume {
     const { journal } = this;
     const before = journal.now;
     const state = journal.state(before);
+    this.#readsRunning += 1;
     const data = await this.#untilDone(
       this.#totals.reads,
-      async (session) => await session.read(first * blockBytes, count * blockBytes),
+      async (disk) => await disk.read(first * blockBytes, count * blockBytes),
     );
+    this.#readsRunning -= 1;
     if (data === undefined) return;
     const fault = journal.faultIn(data, first, { span: journal.until(before), state });
     if (fault !== undefined) this.#totals.fault(`${this.name}: ${fault}`);
     this.#totals.readCount += 1;
   }
 
-  /** No write is under way when this returns, and none begins until `resume`. */
+  /** Nothing is under way when this returns, and nothing begins until `resume`. */
   async pause(): Promise<void> {
     this.#isPaused = true;
-    while (this.#isWriting) await sleep(1);
+    while (this.#isWriting || this.#readsRunning > 0) await sleep(1);
   }
 
   resume(): void {
@@ -109,14 +137,14 @@ export class DayVolume {
   async leave(): Promise<void> {
     await this.pause();
     this.#isGone = true;
-    const session = await this.#session?.catch(() => undefined);
-    session?.close();
+    const disk = await this.#disk?.catch(() => undefined);
+    disk?.close();
   }
 
   /** Repeats what a restart or a full pool cut off; undefined = the volume is gone. */
   async #untilDone<T>(
     latencies: Latencies,
-    request: (session: NbdSession) => Promise<T>,
+    request: (disk: DayDisk) => Promise<T>,
   ): Promise<T | undefined> {
     let isDisturbed = false;
     const startedMs = performance.now();
@@ -127,7 +155,7 @@ export class DayVolume {
         return result;
       } catch (error) {
         if (!isPassing(error)) throw error;
-        if (error instanceof NbdRefusal && error.code === noSpace) this.#totals.refusedCount += 1;
+        if (error instanceof Refusal && error.reason === 'full') this.#totals.refusedCount += 1;
         else if (!isDisturbed) this.#totals.interruptedCount += 1;
         isDisturbed = true;
         await this.#appliance.whenUp();
@@ -137,14 +165,14 @@ export class DayVolume {
     return undefined;
   }
 
-  async #connected(): Promise<NbdSession> {
-    const before = this.#session;
+  async #connected(): Promise<DayDisk> {
+    const before = this.#disk;
     const known = await before?.catch(() => undefined);
     if (known?.isGone === false) return known;
     // A read and a write may find out at once; one of them connects.
-    const now = this.#session;
+    const now = this.#disk;
     if (now !== undefined && now !== before) return await now;
-    this.#session = NbdSession.open(this.#appliance.nbdSocket, this.name);
-    return await this.#session;
+    this.#disk = this.#connect();
+    return await this.#disk;
   }
 }

@@ -23,6 +23,7 @@ it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
     minutes: 0.4,
     hours,
     volumes,
+    iscsiHosts: 2,
     volumeBytes: 8 * mebi,
     poolBytes: 256 * mebi,
     segmentSlots: 1024,
@@ -40,7 +41,8 @@ it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
   expect(check.snapshotsCompared).toBeGreaterThan(0);
   expect(check.momentsCompared).toBeGreaterThan(0);
   expect({ kills: counts.kills, stops: counts.stops }).toEqual({ kills: 1, stops: 1 });
-  for (const done of [counts.views, counts.diffs, counts.clones, counts.snapshotsDeleted]) {
+  const { views, diffs, rollbacks, clones, snapshotsDeleted } = counts;
+  for (const done of [views, diffs, rollbacks, clones, snapshotsDeleted]) {
     expect(done).toBeGreaterThan(0);
   }
   const pools = samples.flatMap(({ pool }) => (pool === undefined ? [] : [pool]));

@@ -35,6 +35,24 @@ export function compareAndWrite(lba: number, blockCount: number): Uint8Array {
   });
 }
 
+/** SBC-3 5.28.1. */
+export function unmap(parameterLength: number): Uint8Array {
+  return cdb(10, (view) => {
+    view.setUint8(0, 0x42);
+    view.setUint16(7, parameterLength);
+  });
+}
+
+/** SBC-3 5.28.2, with one block descriptor. */
+export function unmapParameters(lba: number, blockCount: number): Uint8Array {
+  return cdb(24, (view) => {
+    view.setUint16(0, 22);
+    view.setUint16(2, 16);
+    view.setBigUint64(8, BigInt(lba));
+    view.setUint32(16, blockCount);
+  });
+}
+
 export function testUnitReady(): Uint8Array {
   return new Uint8Array(6);
 }
