@@ -190,7 +190,7 @@ class Opening {
   }
 
   #create(): Superblock {
-    const { disk, random, clock } = this.#host;
+    const { disk, random, clock, logClock } = this.#host;
     const { name, settings, capacityBytes } = this.#options;
     const superblock: Superblock = {
       poolUuid: makeUuid(random),
@@ -211,6 +211,7 @@ class Opening {
       relogEpoch: 0,
       softPermille: 0,
       hardPermille: 0,
+      ageMs: Math.floor(logClock.wallMs()),
     };
     writeSuperblock(disk, superblock);
     disk.makeFolder(segmentFolder);

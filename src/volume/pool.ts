@@ -155,7 +155,7 @@ export class Pool {
       onBadRun,
     });
     this.history = new PoolHistory(this.#operator);
-    this.retention = new RetentionSteward(this.#operator);
+    this.retention = new RetentionSteward(this.#operator, this.settings);
     const { mark, packing } = this;
     this.cleaner = new Cleaner(parts, { mark, packing, space: () => this.#space.report() });
     maintenance.whenPublished((record) => {

@@ -32,6 +32,7 @@ function superblockOf(generation: number): Superblock {
     relogEpoch: 0,
     softPermille: 0,
     hardPermille: 0,
+    ageMs: 0,
     name: 'main',
   };
 }

@@ -79,6 +79,7 @@ const superblock = encodeSuperblock({
   relogEpoch: 0,
   softPermille: 850,
   hardPermille: 950,
+  ageMs: 1_800_000_000_000,
   name: 'main',
 });
 

@@ -1,8 +1,12 @@
-/** Pool settings: what is fixed in the superblock and an open pool may change: capacity, limits of use, whether it was closed in order. */
+/**
+ * Pool settings: what is fixed in the superblock and an open pool may change: capacity, limits of use, how old history is, whether
+ * it was closed in order.
+ */
 import { success } from '../../base/errors.ts';
 import { DiskError } from '../../base/ports.ts';
 import type { Superblock } from '../format/superblock.ts';
 import { writeSuperblock } from '../recovery/superblock-file.ts';
+import { retentionLimits } from '../retention/limits.ts';
 import { checkCapacity } from './checks.ts';
 import type { Done, Operator } from './operator.ts';
 import type { PoolParts } from './parts.ts';
@@ -17,11 +21,32 @@ export class PoolSettings {
   readonly #parts: PoolParts;
   readonly #operator: Operator;
   readonly #space: Space;
+  #ageMs: number;
+  /** The age that was written last, or that was tried. */
+  #notedMs: number;
 
   constructor(operator: Operator, space: Space) {
     this.#parts = operator.parts;
     this.#operator = operator;
     this.#space = space;
+    this.#ageMs = this.#parts.superblock.ageMs;
+    this.#notedMs = this.#ageMs;
+  }
+
+  /**
+   * How far the clock by which moments grow old has come. It is written now and then, and with everything else: the next opening
+   * goes on there, because of the newest time of the log nobody knows whether the wall clock was right.
+   */
+  aged(ageMs: number): void {
+    this.#ageMs = ageMs;
+    if (ageMs - this.#notedMs < retentionLimits.ageNotedEveryMs) return;
+    this.#notedMs = ageMs;
+    try {
+      this.#write({});
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown;
+      this.#parts.host.log.warn('how old history is was not noted', { error: thrown.message });
+    }
   }
 
   /** New capacity in bytes; durable when `done` runs. */
@@ -66,6 +91,7 @@ export class PoolSettings {
       durableThrough: writer?.log.durableThrough ?? superblock.durableThrough,
       hlcMsHighWater: Math.max(superblock.hlcMsHighWater, writer?.log.lastHlcMs ?? 0),
       segIdHighWater: writer?.supply.segIdHighWater ?? superblock.segIdHighWater,
+      ageMs: Math.max(superblock.ageMs, Math.floor(this.#ageMs)),
     };
     writeSuperblock(host.disk, next);
     this.#parts.superblock = next;

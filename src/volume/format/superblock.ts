@@ -41,8 +41,9 @@ const layout = {
   relogEpoch: u64(298),
   softPermille: u16(306),
   hardPermille: u16(308),
+  ageMs: u48(310),
 } as const;
-const usedBytes = 310;
+const usedBytes = 316;
 
 const flagClean = 1;
 
@@ -74,6 +75,8 @@ export interface Superblock {
   /** Limits of use in thousandths of the capacity; 0 = as they are by default. */
   readonly softPermille: number;
   readonly hardPermille: number;
+  /** The clock by which moments grow old had come so far when this was written; 0 = nobody has noted it yet. */
+  readonly ageMs: number;
 }
 
 /** One copy, 4096 bytes, the same for all four places (the pool's name and id are inside; the address is its generation). */
@@ -103,6 +106,7 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
   layout.relogEpoch.set(view, 0, block.relogEpoch);
   layout.softPermille.set(view, 0, block.softPermille);
   layout.hardPermille.set(view, 0, block.hardPermille);
+  layout.ageMs.set(view, 0, block.ageMs);
   seal(out, 0);
   return out;
 }
@@ -144,6 +148,7 @@ export function decodeSuperblock(copy: Uint8Array): Superblock {
     relogEpoch: layout.relogEpoch.get(view, 0),
     softPermille: layout.softPermille.get(view, 0),
     hardPermille: layout.hardPermille.get(view, 0),
+    ageMs: layout.ageMs.get(view, 0),
   };
 }
 

@@ -4,6 +4,8 @@ export const retentionLimits = {
   windowSteps: 32,
   /** Records of one frame may be later than its header says by 0.66 s, and the wall clock is ahead of the pool's by 2 ms at most. */
   anchorMarginMs: 5,
+  /** How old history is is written this often: after a crash it grows old ten times faster for the tenth part of that. */
+  ageNotedEveryMs: 3_600_000,
   segmentMarginMs: 700,
   /** Pins that are looked through at once (40 ns each, twice), and removed. Those of other volumes wait for the next look. */
   pinsLookedAtMax: 20_000,

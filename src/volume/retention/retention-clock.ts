@@ -1,7 +1,7 @@
 /**
  * The clock by which moments grow old. It follows the pool's time, and never goes back. Where that time jumps ahead (a wall
  * clock that was set wrong, or a machine that was off), it follows slowly: a wrong clock must not take history with it before
- * somebody has seen it.
+ * somebody has seen it. How far it has come is kept over restarts: the newest times of the log may be of a clock that was wrong.
  */
 import type { Clock } from '../../base/ports.ts';
 
@@ -17,7 +17,7 @@ export class RetentionClock {
   /** Whether it is behind by a jump that was told already. */
   isBehind = false;
 
-  /** `startMs`: the newest time of the log; 0 = there is none. */
+  /** `startMs`: how far it had come; 0 = nobody knows. */
   constructor(clock: Clock, startMs: number) {
     this.#clock = clock;
     this.#nowMs = startMs === 0 ? clock.wallMs() : startMs;

@@ -50,6 +50,11 @@ interface Plan {
   readonly moves: readonly HorizonMove[];
 }
 
+/** Who keeps how old history is over restarts. */
+interface AgeNotes {
+  aged(ageMs: number): void;
+}
+
 /** What is remembered of a volume. */
 interface Notes {
   readonly budget: ByteBudget;
@@ -60,6 +65,7 @@ interface Notes {
 export class RetentionSteward {
   readonly #operator: Operator;
   readonly #clock: RetentionClock;
+  readonly #age: AgeNotes;
   /** Snapshots that cannot be deleted. */
   readonly locks: SnapshotLocks;
   readonly #anchors = new Anchors();
@@ -72,10 +78,12 @@ export class RetentionSteward {
   #isUrgent = false;
   #isStopped = false;
 
-  constructor(operator: Operator) {
+  constructor(operator: Operator, age: AgeNotes) {
     this.#operator = operator;
+    this.#age = age;
     const { host, superblock, segmentById } = operator.parts;
-    this.#clock = new RetentionClock(host.logClock, superblock.hlcMsHighWater);
+    const { ageMs, hlcMsHighWater } = superblock;
+    this.#clock = new RetentionClock(host.logClock, ageMs === 0 ? hlcMsHighWater : ageMs);
     this.locks = new SnapshotLocks(operator, () => this.#times().ageMs);
     // What was written before the pool was opened is known as well as where segments begin; of many, as many as are remembered.
     const stride = Math.max(1, Math.ceil(segmentById.size / anchorsMax));
@@ -240,6 +248,7 @@ export class RetentionSteward {
     if (!this.#isDeciding) this.#isUrgent = isUrgent;
     const { parts, timeline } = this.#operator;
     const times = this.#times();
+    this.#age.aged(times.ageMs);
     const jumpMs = this.#clock.newJump(times.poolMs);
     if (jumpMs > 0) {
       parts.host.log.warn(

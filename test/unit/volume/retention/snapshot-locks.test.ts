@@ -69,6 +69,11 @@ describe('a locked snapshot', () => {
     await expect(remove()).rejects.toThrow('is locked until');
     await world.open();
     await expect(removeVolume()).rejects.toThrow('is locked until');
+    // Now the log, too, is of the wrong time.
+    await world.write('a', 2);
+    await world.open();
+    await expect(remove()).rejects.toThrow('is locked until');
+    await expect(removeVolume()).rejects.toThrow('is locked until');
   });
 
   it('is unlocked, or locked for less, only with force; locked for longer without', async () => {

@@ -4,7 +4,7 @@ import { formatMomentTime } from '../../../../src/base/moment.ts';
 import type { HorizonState } from '../../../../src/volume/catalogue/kept-moments.ts';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
 import { containing } from '../../../support/matching.ts';
-import { ask, isSound } from '../pool-world.ts';
+import { ask, close, isSound } from '../pool-world.ts';
 import { KeptWorld } from './kept-world.ts';
 
 const minute = 60_000;
@@ -353,6 +353,35 @@ describe('the clock', () => {
     // It is right after all: in days, not months, it is believed.
     for (let hours = 0; hours < 80; hours += 1) await world.pass(hour);
     await expect(world.valueAt('a', at)).rejects.toThrow('not kept any more');
+  });
+});
+
+describe('a clock that jumped ahead', () => {
+  async function jumped(): Promise<number[]> {
+    await world.create('a', 'all:2h,1m:1d');
+    const times = await writing('a', 5 * minute, 36);
+    world.wallOffsetMs = 30 * day;
+    await world.pass(minute);
+    await world.write('a', 99);
+    await world.pass(minute);
+    return times;
+  }
+
+  it('takes no history with it when the pool is opened again, however often, killed or closed', async () => {
+    const times = await jumped();
+    const { pins } = world.pool.volume('a');
+    for (const isClosed of [false, true, false]) {
+      if (isClosed) await close(world.pool);
+      await world.open();
+      await world.pass(minute);
+      await world.write('a', 100);
+      await world.pass(5 * minute);
+    }
+    world.wallOffsetMs = 0;
+    await world.open();
+    await world.pass(minute);
+    expect(await world.valueAt('a', formatMomentTime(times[30] ?? 0))).toBe(31);
+    expect(world.pool.volume('a').pins.slice(0, pins.length)).toEqual(pins);
   });
 });
 
