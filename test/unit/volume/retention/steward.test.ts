@@ -33,6 +33,17 @@ async function writing(name: string, everyMs: number, count: number): Promise<nu
   return times;
 }
 
+/** Three hours of changes, then the clock is wrong for two of them. */
+async function jumped(): Promise<number[]> {
+  await world.create('a', 'all:2h,1m:1d');
+  const times = await writing('a', 5 * minute, 36);
+  world.wallOffsetMs = 30 * day;
+  await world.pass(minute);
+  await world.write('a', 99);
+  await world.pass(minute);
+  return times;
+}
+
 /** Times at which minutes, hours ... end. */
 function endsOf(everyMs: number, fromMs: number, toMs: number): number[] {
   const ends: number[] = [];
@@ -357,16 +368,6 @@ describe('the clock', () => {
 });
 
 describe('a clock that jumped ahead', () => {
-  async function jumped(): Promise<number[]> {
-    await world.create('a', 'all:2h,1m:1d');
-    const times = await writing('a', 5 * minute, 36);
-    world.wallOffsetMs = 30 * day;
-    await world.pass(minute);
-    await world.write('a', 99);
-    await world.pass(minute);
-    return times;
-  }
-
   it('takes no history with it when the pool is opened again, however often, killed or closed', async () => {
     const times = await jumped();
     const { pins } = world.pool.volume('a');
