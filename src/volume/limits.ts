@@ -8,6 +8,10 @@ export interface StoreSettings {
   readonly readySegments: number;
   /** Bytes of log after which the whole catalogue is logged again. */
   readonly checkpointBytes: number;
+  /** Of one record of it, at most. */
+  readonly checkpointPartBytes: number;
+  /** Pieces of its text (`cataloguePieces`) that are made in one turn. */
+  readonly checkpointSlicePieces: number;
   /** Bytes of the slab where payloads wait. */
   readonly stagingBytes: number;
   /** Most RAM of checksum tables (32 KiB a segment). */
@@ -30,6 +34,8 @@ export const defaultSettings: Omit<StoreSettings, 'manifestPath'> = {
   segmentSlots: slotsPerSegmentMax,
   readySegments: 8,
   checkpointBytes: 2 ** 30,
+  checkpointPartBytes: 60_000,
+  checkpointSlicePieces: 250,
   stagingBytes: 64 * 2 ** 20,
   crcTableBytes: 256 * 2 ** 20,
   mapBytes: 2 ** 30,
@@ -100,8 +106,6 @@ export const limits = {
   writeBackFlushMs: 1000,
   /** Segment files open on the main thread. */
   openFilesMax: 512,
-  /** Bytes of one catalogue checkpoint record. */
-  checkpointPartBytes: 60_000,
   volumeSizeBytesMax: 2 ** 50,
   volumesMax: 4096,
   snapshotsMax: 200_000,

@@ -15,10 +15,11 @@ import { failure, success } from '../base/errors.ts';
 import type { BlockDevice, IoStatus } from '../device/block-device.ts';
 import type { Staging } from '../device/staging.ts';
 import type { SnapshotState, VolumeState } from './catalogue/catalogue.ts';
-import { catalogueText, checkpointParts } from './catalogue/checkpoint.ts';
+import { catalogueText } from './catalogue/catalogue-text.ts';
 import { AckMode, Provisioning } from './catalogue/records.ts';
 import type { CdpFields } from './catalogue/retention-records.ts';
 import { Cleaner } from './cleaner/cleaner.ts';
+import { Checkpointer } from './core/checkpointer.ts';
 import type { Maintenance } from './core/maintenance.ts';
 import type { MapBudget } from './core/map-budget.ts';
 import { openChangesDevice, openSnapshotDevice } from './core/moment-devices.ts';
@@ -105,7 +106,7 @@ export class Pool {
   readonly history: PoolHistory;
   /** How much of the past is kept. */
   readonly retention: RetentionSteward;
-  #bytesAtCheckpoint = 0;
+  readonly #checkpointer: Checkpointer;
   #isOpen = false;
   /** Why the pool is read-only; undefined = it is not. */
   readonly readOnlyReason: string | undefined;
@@ -163,7 +164,7 @@ export class Pool {
     });
     this.#operator.askForRoom(() => this.#space.admitsRecord());
     this.#space.relieveBy({ history: this.retention, cleaner: this.cleaner });
-    this.#bytesAtCheckpoint = -helpers.bytesSinceCheckpoint;
+    this.#checkpointer = new Checkpointer(this.#operator, helpers.bytesSinceCheckpoint);
     this.readOnlyReason = readOnly?.reason;
     this.isIncomplete = readOnly?.isIncomplete ?? false;
   }
@@ -422,12 +423,8 @@ export class Pool {
   /** The log opened another segment: time to look at space, and to log a checkpoint when one is due. */
   segmentOpened(): void {
     this.#space.segmentOpened();
-    const log = this.#parts.writer?.log;
     // What opening logs does not pass through the operator: until it is over the catalogue may be behind the log.
-    if (log === undefined || !this.#isOpen) return;
-    if (log.bytesLogged - this.#bytesAtCheckpoint < this.#parts.settings.checkpointBytes) return;
-    this.#bytesAtCheckpoint = log.bytesLogged;
-    this.checkpoint();
+    if (this.#isOpen) this.#checkpointer.look();
   }
 
   /** Opening is over: catalogue and log agree. */
@@ -440,23 +437,9 @@ export class Pool {
     this.cleaner.open();
   }
 
-  /** Logs the whole catalogue. */
+  /** Logs the whole catalogue, unless that is under way. */
   checkpoint(): void {
-    this.#operator.operate<undefined>(
-      (outcome) => {
-        if (!outcome.ok) {
-          this.#parts.host.log.warn('no checkpoint', { error: outcome.error.message });
-        }
-      },
-      (finish) => {
-        const parts = checkpointParts(this.#parts.catalogue);
-        parts.forEach((part, index) => {
-          this.#operator.commit([part], () => {
-            if (index === parts.length - 1) finish(success(undefined));
-          });
-        });
-      },
-    );
+    this.#checkpointer.run();
   }
 
   /**
@@ -465,6 +448,7 @@ export class Pool {
    */
   close(done: () => void): void {
     const { writer, keeper, files } = this.#parts;
+    this.#checkpointer.stop();
     this.#space.stop();
     this.#upkeep.stop();
     this.retention.stop();

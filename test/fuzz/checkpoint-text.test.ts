@@ -1,7 +1,8 @@
 /** Fuzz of the reader of checkpoints: whatever the text, a catalogue or FormatError. */
 import * as fc from 'fast-check';
 import { describe, it } from 'vitest';
-import { catalogueText, parseCatalogue } from '../../src/volume/catalogue/checkpoint.ts';
+import { catalogueText } from '../../src/volume/catalogue/catalogue-text.ts';
+import { parseCatalogue } from '../../src/volume/catalogue/checkpoint.ts';
 import { diceRolls, randomCatalogue } from '../support/random-catalogue.ts';
 import { tolerated } from './hostile-bytes.ts';
 

@@ -164,6 +164,9 @@ class Explorer {
       case 'flush':
         life.client.flush(step.volume);
         break;
+      case 'checkpoint':
+        life.process.pool.checkpoint();
+        break;
       case 'stepClock':
         life.process.stepWall(step.byMs);
         break;

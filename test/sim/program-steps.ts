@@ -14,6 +14,8 @@ export type Step =
   | { readonly kind: 'pack'; readonly every: number }
   /** Closes the pool in order and opens it again. */
   | { readonly kind: 'reopen' }
+  /** Begins to log the whole catalogue: several turns, and several records; what follows goes on beside it. */
+  | { readonly kind: 'checkpoint' }
   | { readonly kind: 'stepClock'; readonly byMs: number }
   /** How much of its past a volume keeps from now on. */
   | { readonly kind: 'policy'; readonly name: string; readonly policy: string }
@@ -34,6 +36,7 @@ export interface Program {
 export const block = 4096;
 export const wait: Step = { kind: 'wait' };
 export const reopen: Step = { kind: 'reopen' };
+export const checkpoint: Step = { kind: 'checkpoint' };
 
 export function op(stepOp: StepOp): Step {
   return { kind: 'op', op: stepOp };

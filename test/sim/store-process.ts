@@ -65,6 +65,9 @@ const smallSettings: StoreSettings = {
   segmentSlots: 64,
   readySegments: 2,
   checkpointBytes: 2 ** 18,
+  // Several turns, and several records, of catalogues of a few volumes.
+  checkpointPartBytes: 700,
+  checkpointSlicePieces: 1,
   stagingBytes: 2 ** 21,
   crcTableBytes: 2 ** 16,
   runFanOut: 2,

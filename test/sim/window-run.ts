@@ -340,7 +340,7 @@ class WindowRun {
     return new Map(
       pool
         .volumes()
-        .map(({ name, horizon, pins }) => [name, { horizon, lastPin: pins.at(-1)?.cut ?? 0 }]),
+        .map(({ name, horizon, pins }) => [name, { horizon, lastPin: pins.last()?.cut ?? 0 }]),
     );
   }
 
@@ -413,7 +413,7 @@ class WindowRun {
         if (!isHeld || nowMs - boundaryMs > tier.keepMs - slackMs) continue;
         const isKept =
           (horizon?.position ?? 0) <= position ||
-          pins.some(({ cut }) => cut >= position && cut < next.position);
+          [...pins].some(({ cut }) => cut >= position && cut < next.position);
         if (!isKept) throw new Violation(`${name} has lost its state of ${timeMs}, ${boundaryMs}`);
       }
     });
@@ -481,7 +481,7 @@ class WindowRun {
       position >= (horizon?.position ?? 0) ||
       position === undo ||
       snapshotByName.get('locked')?.cut === position ||
-      pins.some(({ cut }) => cut === position);
+      [...pins].some(({ cut }) => cut === position);
     if (isKept) return 'kept';
     const askedMs = this.#asked.get(`${name}:${position}`);
     if (askedMs === undefined) return 'given up';

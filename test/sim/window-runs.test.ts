@@ -10,7 +10,7 @@ const canaryRunsMax = 30;
 /** Stores that do not keep what they say. */
 const mistakes: Readonly<Record<string, (volume: VolumeState) => void>> = {
   'a pin is forgotten when another is made': ({ pins }) => {
-    if (pins.length > 2) pins.pop();
+    if (pins.length > 2) pins.remove(pins.cutAt(pins.length - 1));
   },
   'the horizon is lost': (volume) => {
     if (volume.horizon !== undefined) volume.horizon = undefined;

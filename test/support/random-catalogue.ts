@@ -129,7 +129,7 @@ function ofRetention(
   index: number,
 ): CatalogueRecord | undefined {
   const { uuid, line, pins, horizon } = volume;
-  const pin = pins[pick % Math.max(1, pins.length)];
+  const pin = pins.at(pick % Math.max(1, pins.length));
   const position = index * 8192 + pick;
   switch (kind) {
     case 12:

@@ -19,6 +19,7 @@ import {
   pinAt,
   removePin,
 } from './kept-moments.ts';
+import { PinList } from './pin-list.ts';
 import {
   type AckMode,
   type CatalogueRecord,
@@ -107,6 +108,8 @@ export interface CatalogueContents {
 export class Catalogue {
   readonly #volumeById = new Map<string, VolumeState>();
   readonly #volumeByName = new Map<string, VolumeState>();
+  /** By name order; undefined when names have changed since it was made. */
+  #sortedVolumes: readonly VolumeState[] | undefined;
   readonly #snapshotById = new Map<string, { volume: VolumeState; snapshot: SnapshotState }>();
   readonly #epochs: EpochState[] = [];
   readonly #lineById = new Map<number, LineState>();
@@ -149,11 +152,12 @@ export class Catalogue {
     return this.#snapshotById.size;
   }
 
-  /** By name order. */
-  volumes(): VolumeState[] {
-    return [...this.#volumeByName.values()].sort((left, right) =>
+  /** By name order. The list stays as it is when volumes come and go. */
+  volumes(): readonly VolumeState[] {
+    this.#sortedVolumes ??= [...this.#volumeByName.values()].sort((left, right) =>
       left.name < right.name ? -1 : left.name > right.name ? 1 : 0,
     );
+    return this.#sortedVolumes;
   }
 
   volume(name: string): VolumeState | undefined {
@@ -171,8 +175,9 @@ export class Catalogue {
     return line;
   }
 
-  lines(): LineState[] {
-    return [...this.#lineById.values()];
+  /** In the order in which they were made; an iteration that goes on later also finds those that were made meanwhile. */
+  lines(): IterableIterator<LineState> {
+    return this.#lineById.values();
   }
 
   /** Lines that volumes and views are in now. */
@@ -283,7 +288,7 @@ export class Catalogue {
       policy: record.policy ?? unlimitedCdp,
       isGuaranteed: record.isGuaranteed ?? false,
       horizon: undefined,
-      pins: [],
+      pins: new PinList(),
       luState: undefined,
       view:
         record.kind === 'view' ? { sourceUuid: record.sourceUuid, label: record.label } : undefined,
@@ -299,7 +304,7 @@ export class Catalogue {
       ],
     };
     this.#volumeById.set(key, volume);
-    this.#volumeByName.set(record.name, volume);
+    this.#nameSet(record.name, volume);
     this.#volumeByLine.set(record.line, volume);
     this.#lineCreate(record, record.kind === 'view' ? record : undefined, position);
   }
@@ -347,7 +352,7 @@ export class Catalogue {
       this.#volumeByLine.set(this.line(span.line).id, volume);
     }
     this.#volumeById.set(key, volume);
-    this.#volumeByName.set(volume.name, volume);
+    this.#nameSet(volume.name, volume);
     for (const snapshot of volume.snapshotByName.values()) {
       this.line(snapshot.line);
       const id = uuidText(snapshot.uuid);
@@ -384,14 +389,24 @@ export class Catalogue {
     const { name } = record;
     if (name === undefined) return;
     if (this.#volumeByName.has(name)) throw new FormatError(`volume ${name} is there already`);
-    this.#volumeByName.delete(volume.name);
+    this.#nameDelete(volume.name);
     volume.name = name;
+    this.#nameSet(name, volume);
+  }
+
+  #nameSet(name: string, volume: VolumeState): void {
     this.#volumeByName.set(name, volume);
+    this.#sortedVolumes = undefined;
+  }
+
+  #nameDelete(name: string): void {
+    this.#volumeByName.delete(name);
+    this.#sortedVolumes = undefined;
   }
 
   #volumeDelete(volume: VolumeState): void {
     this.#volumeById.delete(uuidText(volume.uuid));
-    this.#volumeByName.delete(volume.name);
+    this.#nameDelete(volume.name);
     for (const { line } of volume.history) this.#volumeByLine.delete(line);
     for (const snapshot of volume.snapshotByName.values()) {
       this.#snapshotById.delete(uuidText(snapshot.uuid));

@@ -1,11 +1,9 @@
 /**
- * Checkpoint: the whole catalogue as one text, cut into CHECKPOINT records. Logged at least once per GiB of log, so that
- * older segments can be given back later; until then a rebuild compares it with what replay has reached there.
+ * Checkpoint: the whole catalogue as one text, cut into CHECKPOINT records, and how it is read. Logged at least once per GiB
+ * of log, so that older segments can be given back later; until then a rebuild compares it with what replay has reached there.
  */
-import { formatCdpPolicy, parseCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
-import { toHex } from '../../base/uuid.ts';
+import { parseCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
 import { FormatError } from '../format/format-error.ts';
-import { limits } from '../limits.ts';
 import {
   Catalogue,
   type EpochState,
@@ -14,88 +12,12 @@ import {
   type SnapshotState,
   type VolumeState,
 } from './catalogue.ts';
-import type { HorizonState, KeptMoments, PinState } from './kept-moments.ts';
+import { catalogueText, textVersion } from './catalogue-text.ts';
+import type { HorizonState, KeptMoments } from './kept-moments.ts';
+import { PinList } from './pin-list.ts';
 import { AckMode, type CatalogueRecord, type CheckpointPart, Provisioning } from './records.ts';
 import { HorizonReason } from './retention-records.ts';
 import { readShape, type ShapeReader } from './shape-reader.ts';
-
-const textVersion = 1;
-const unlimitedText = formatCdpPolicy(unlimitedCdp);
-
-/** Canonical text of a catalogue: equal catalogues give equal texts. */
-export function catalogueText(catalogue: Catalogue): string {
-  return JSON.stringify({
-    version: textVersion,
-    lines: catalogue.lines(),
-    volumes: catalogue.volumes().map(volumeShape),
-    epochs: catalogue.epochs.map((epoch) => ({
-      epoch: epoch.epoch,
-      openId: toHex(epoch.openId),
-      nodeUuid: toHex(epoch.nodeUuid),
-      startPosition: epoch.startPosition,
-    })),
-  });
-}
-
-function volumeShape(volume: VolumeState): unknown {
-  return {
-    uuid: toHex(volume.uuid),
-    name: volume.name,
-    line: volume.line,
-    sizeBytes: volume.sizeBytes,
-    naa: toHex(volume.naa),
-    serial: volume.serial,
-    ack: volume.ack,
-    ...(volume.provisioning === Provisioning.thin ? {} : { provisioning: volume.provisioning }),
-    createdMs: volume.createdMs,
-    createdPosition: volume.createdPosition,
-    // Left out when there is none: checkpoints from before there were such states stay equal.
-    ...(volume.luState === undefined ? {} : { luState: toHex(volume.luState) }),
-    view:
-      volume.view === undefined
-        ? null
-        : { source: toHex(volume.view.sourceUuid), label: volume.view.label },
-    history: volume.history.map((span) => ({ ...span, leftAt: span.leftAt ?? null })),
-    snapshots: [...volume.snapshotByName.values()].sort(byCut).map(snapshotShape),
-    ...keptShape(volume),
-  };
-}
-
-/** Left out where everything is kept, as in checkpoints from before there were windows. */
-function keptShape({ policy, isGuaranteed, horizon, pins }: KeptMoments): object {
-  const text = formatCdpPolicy(policy);
-  return {
-    ...(text === unlimitedText ? {} : { policy: text }),
-    ...(isGuaranteed ? { guarantee: 1 } : {}),
-    ...(horizon === undefined ? {} : { horizon }),
-    ...(pins.length === 0 ? {} : { pins: pinNumbers(pins) }),
-  };
-}
-
-/** Cut and time of each as what they add to those before: there may be very many, and this is their text. */
-function pinNumbers(pins: readonly PinState[]): number[] {
-  let [cut, timeMs] = [0, 0];
-  return pins.flatMap((pin) => {
-    const added = [pin.cut - cut, pin.timeMs - timeMs];
-    ({ cut, timeMs } = pin);
-    return added;
-  });
-}
-
-function snapshotShape(snapshot: SnapshotState): unknown {
-  return {
-    uuid: toHex(snapshot.uuid),
-    name: snapshot.name,
-    line: snapshot.line,
-    cut: snapshot.cut,
-    createdMs: snapshot.createdMs,
-    sizeBytes: snapshot.sizeBytes,
-    ...(snapshot.lockedUntilMs === 0 ? {} : { lockedUntilMs: snapshot.lockedUntilMs }),
-    ...(snapshot.past === undefined
-      ? {}
-      : { momentTicks: snapshot.past.ticks, label: snapshot.past.label }),
-  };
-}
 
 /**
  * The catalogue that a text says, as it was behind `position`: inverse of `catalogueText`, field by field in the same order.
@@ -167,7 +89,7 @@ function readVolume(item: ShapeReader): VolumeState {
     policy: readPolicy(item),
     isGuaranteed: item.has('guarantee') && item.choice('guarantee', [0, 1]) === 1,
     horizon: item.has('horizon') ? item.optional('horizon', readHorizon) : undefined,
-    pins: item.has('pins') ? readPins(item.numbers('pins')) : [],
+    pins: readPins(item.has('pins') ? item.numbers('pins') : []),
   };
 }
 
@@ -186,15 +108,17 @@ function readHorizon(item: ShapeReader): HorizonState {
   };
 }
 
-function readPins(numbers: readonly number[]): PinState[] {
+function readPins(numbers: readonly number[]): PinList {
   if (numbers.length % 2 !== 0) throw new FormatError('checkpoint: a pin is cut short');
+  const pins = new PinList(numbers.length / 2);
   let [cut, timeMs] = [0, 0];
-  return Array.from({ length: numbers.length / 2 }, (_, index) => {
-    if (numbers[index * 2] === 0) throw new FormatError('checkpoint: two pins of one state');
-    cut += numbers[index * 2] ?? 0;
-    timeMs += numbers[index * 2 + 1] ?? 0;
-    return { cut, timeMs };
-  });
+  for (let index = 0; index < numbers.length; index += 2) {
+    if (numbers[index] === 0) throw new FormatError('checkpoint: two pins of one state');
+    cut += numbers[index] ?? 0;
+    timeMs += numbers[index + 1] ?? 0;
+    pins.add({ cut, timeMs });
+  }
+  return pins;
 }
 
 function readSpan(item: ShapeReader): LineSpan {
@@ -229,22 +153,6 @@ function byName(snapshots: readonly SnapshotState[]): Map<string, SnapshotState>
   const found = new Map(snapshots.map((snapshot) => [snapshot.name, snapshot]));
   if (found.size === snapshots.length) return found;
   throw new FormatError('checkpoint: two snapshots of one volume have one name');
-}
-
-function byCut(left: SnapshotState, right: SnapshotState): number {
-  return left.cut - right.cut || (left.name < right.name ? -1 : 1);
-}
-
-/** The catalogue as records, to be logged one behind the other. */
-export function checkpointParts(catalogue: Catalogue): CheckpointPart[] {
-  const bytes = new TextEncoder().encode(catalogueText(catalogue));
-  const partCount = Math.ceil(bytes.length / limits.checkpointPartBytes);
-  return Array.from({ length: partCount }, (_, part) => ({
-    kind: 'checkpoint' as const,
-    part,
-    partCount,
-    bytes: bytes.slice(part * limits.checkpointPartBytes, (part + 1) * limits.checkpointPartBytes),
-  }));
 }
 
 /** Collects checkpoints from the records of a log; feed it every record, in order. */

@@ -67,7 +67,7 @@ export class Maintenance {
   /** A catalogue record was published. */
   recordPublished(record: ManifestRecord): void {
     this.#onPublished(record.record);
-    this.#records.push(record);
+    this.#records.push(withoutText(record));
     this.#scheduleManifest();
   }
 
@@ -398,4 +398,11 @@ function rebuildFailed(message: string): OperationError {
     `rebuild stopped: ${message}`,
     'Run "tidemark pool verify" to see what is damaged.',
   );
+}
+
+/** Of checkpoints the manifest wants to know where they are: there may be megabytes of text, which would be copied at once. */
+function withoutText(placed: ManifestRecord): ManifestRecord {
+  const { record, position } = placed;
+  if (record.kind !== 'checkpoint') return placed;
+  return { record: { ...record, bytes: new Uint8Array() }, position };
 }

@@ -7,13 +7,12 @@
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { formatMomentTime, type MomentSpec, momentRule, parseMoment } from '../../base/moment.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import { indexOfPin } from '../catalogue/kept-moments.ts';
 import type { Moment } from '../core/moment-maps.ts';
 import { type Done, type Operator, operationError } from '../core/operator.ts';
 import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import { ticksOf, ticksPerMs } from '../log/hybrid-clock.ts';
-import { isKept, notKept, pinOfTime } from '../retention/kept.ts';
+import { isKept, notKept } from '../retention/kept.ts';
 import { volumeAt } from './volume-at.ts';
 
 export interface ResolvedMoment {
@@ -175,7 +174,7 @@ function resolveCut(
 /** Before the horizon of a volume the time of one of its automatic pins names the pin. */
 function pinnedCut(volumes: readonly VolumeState[], timeMs: number): ResolvedCut | undefined {
   for (const volume of volumes) {
-    const cut = pinOfTime(volume, timeMs)?.cut;
+    const cut = volume.pins.ofTime(timeMs)?.cut;
     if (cut !== undefined && cut < (volume.horizon?.position ?? 0)) {
       return { label: `position:${cut}`, cut, timeMs };
     }
@@ -185,7 +184,7 @@ function pinnedCut(volumes: readonly VolumeState[], timeMs: number): ResolvedCut
 
 /** A time that will name a pin one day, which may differ by what was written in the same millisecond, is no lasting name. */
 function timeLabel(volumes: readonly VolumeState[], timeMs: number, cut: number): string {
-  const isPinned = volumes.some((volume) => pinOfTime(volume, timeMs) !== undefined);
+  const isPinned = volumes.some(({ pins }) => pins.ofTime(timeMs) !== undefined);
   return isPinned ? `position:${cut}` : formatMomentTime(timeMs);
 }
 
@@ -202,7 +201,7 @@ function positionCut(
   }
   const label = `position:${position}`;
   for (const { pins } of volumes) {
-    const pin = pins[indexOfPin(pins, position)];
+    const pin = pins.at(pins.indexOf(position));
     if (pin !== undefined) return { label, cut: position, timeMs: pin.timeMs };
   }
   const ticks = timeline.ticksBefore(position) ?? 0;

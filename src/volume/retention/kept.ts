@@ -7,7 +7,7 @@
 import { ErrorCode, OperationError } from '../../base/errors.ts';
 import { formatMomentTime } from '../../base/moment.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import { indexOfPin, type PinState } from '../catalogue/kept-moments.ts';
+import type { PinState } from '../catalogue/pin-list.ts';
 import { ticksPerMs } from '../log/hybrid-clock.ts';
 
 /** A moment that is kept whatever becomes of those beside it. */
@@ -22,28 +22,21 @@ export interface KeptMoment {
 /** Whether the volume's state at `cut` can be opened. Cheap. */
 export function isKept(volume: VolumeState, cut: number): boolean {
   const { horizon, pins, history, snapshotByName } = volume;
-  if (horizon === undefined || cut >= horizon.position || indexOfPin(pins, cut) >= 0) return true;
+  if (horizon === undefined || cut >= horizon.position || pins.indexOf(cut) >= 0) return true;
   if (history.findLast(({ leftAt }) => leftAt !== undefined)?.leftAt?.position === cut) return true;
   for (const snapshot of snapshotByName.values()) if (snapshot.cut === cut) return true;
   return false;
 }
 
-/** The automatic pin of exactly this time. */
-export function pinOfTime(volume: VolumeState, timeMs: number): PinState | undefined {
-  const { pins } = volume;
-  let low = 0;
-  let high = pins.length - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if ((pins[middle]?.timeMs ?? 0) <= timeMs) low = middle;
-    else high = middle - 1;
-  }
-  return pins[low]?.timeMs === timeMs ? pins[low] : undefined;
-}
-
 /** What is kept before the horizon, and the horizon itself, in order; without a horizon everything is kept and this is empty. */
 export function keptMoments(volume: VolumeState): KeptMoment[] {
-  const { horizon, pins, snapshotByName } = volume;
+  return momentsOf(volume, volume.pins);
+}
+
+function momentsOf(
+  { horizon, snapshotByName }: VolumeState,
+  pins: Iterable<PinState>,
+): KeptMoment[] {
   if (horizon === undefined) return [];
   const found: KeptMoment[] = [{ kind: 'window', cut: horizon.position, ...timeAndLabel(horizon) }];
   for (const pin of pins) {
@@ -68,7 +61,9 @@ function timeAndLabel({
 
 /** The refusal of a moment that is not kept: it names those beside it that are. */
 export function notKept(volume: VolumeState, label: string, cut: number): OperationError {
-  const kept = keptMoments(volume);
+  const { pins } = volume;
+  const nearest = [pins.before(cut), pins.behind(cut)].filter((pin) => pin !== undefined);
+  const kept = momentsOf(volume, nearest);
   const before = kept.findLast((moment) => moment.cut < cut);
   const after = kept.find((moment) => moment.cut > cut);
   const beside = [

@@ -11,7 +11,7 @@
 import type { CdpPolicy } from '../../base/cdp-policy.ts';
 import { type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import type { PinState } from '../catalogue/kept-moments.ts';
+import { PinList, type PinState } from '../catalogue/pin-list.ts';
 import type { Operator } from '../core/operator.ts';
 import { isChange, linesOf } from '../history/changes.ts';
 import { eachSegment } from '../history/sliced.ts';
@@ -35,7 +35,7 @@ interface PastWanted {
 
 /** States of a volume at the ends of cells of the finest tier, from its changes in log order. */
 class CellEnds {
-  readonly #found: PinState[] = [];
+  readonly #found = new PinList();
   readonly #wanted: PastWanted;
   readonly #everyMs: number;
   #lastMs: number | undefined;
@@ -59,21 +59,19 @@ class CellEnds {
   finish(end: number): readonly PinState[] {
     this.#held(end, this.#wanted.times.poolMs);
     this.#thin();
-    return this.#found.slice(-limits.pastPinsMax);
+    return [...this.#found].slice(-limits.pastPinsMax);
   }
 
   /** What the last change led to was there until `timeMs`, and is everything before `cut`. */
   #held(cut: number, timeMs: number): void {
     if (this.#lastMs === undefined) return;
     const endMs = (Math.floor(this.#lastMs / this.#everyMs) + 1) * this.#everyMs;
-    if (endMs <= timeMs) this.#found.push({ cut, timeMs: endMs });
+    if (endMs <= timeMs) this.#found.add({ cut, timeMs: endMs });
   }
 
   #thin(): void {
     const { policy, times } = this.#wanted;
-    const old = new Set(expiredPins(this.#found, policy, times.ageMs));
-    const kept = this.#found.filter((pin) => !old.has(pin));
-    this.#found.splice(0, this.#found.length, ...kept);
+    this.#found.removeAll(expiredPins(this.#found, policy, times.ageMs));
     this.#thinAt = Math.max(2 * limits.pastPinsMax, 2 * this.#found.length);
   }
 }

@@ -38,6 +38,8 @@ export interface LineRetention {
 interface Building {
   /** In any order, and perhaps more than once. */
   readonly pins: number[];
+  /** The same, many at once. */
+  readonly lists: Float64Array[];
   windowFrom: number;
   windowTo: number;
 }
@@ -66,18 +68,15 @@ function keepVolume(kept: KeptLines, volume: VolumeState): void {
   if (left?.leftAt !== undefined) kept.pin(left.line, left.leftAt.position);
 }
 
-function keepPins(kept: KeptLines, { pins, history, line }: VolumeState): void {
-  let span = 0;
-  let cuts: number[] | undefined;
-  for (const { cut } of pins) {
-    // The line in which the volume was before the cut: both lists are in order.
-    while ((history[span + 1]?.fromPosition ?? cut) < cut) {
-      span += 1;
-      cuts = undefined;
-    }
-    cuts ??= kept.pinsOf(history[span]?.line ?? line);
-    cuts.push(cut);
-  }
+function keepPins(kept: KeptLines, { pins, history }: VolumeState): void {
+  let from = 0;
+  history.forEach((span, index) => {
+    // Those up to where the volume left the line: both lists are in order.
+    const next = history[index + 1]?.fromPosition;
+    const end = next === undefined ? pins.length : pins.countUpTo(next);
+    if (end > from) kept.pinAll(span.line, pins.cuts(from, end).slice());
+    from = end;
+  });
 }
 
 class KeptLines {
@@ -87,9 +86,9 @@ class KeptLines {
     this.#of(line).pins.push(cut);
   }
 
-  /** Where more pins of a line go. */
-  pinsOf(line: number): number[] {
-    return this.#of(line).pins;
+  /** Takes the cuts over. */
+  pinAll(line: number, cuts: Float64Array): void {
+    this.#of(line).lists.push(cuts);
   }
 
   /** A line belongs to one volume, and to one stretch of its history: it has one window. */
@@ -106,8 +105,8 @@ class KeptLines {
     // A line has a greater id than the one that it began in: from the last one on, all children come before their parent.
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
       const { parentLine, forkPosition } = catalogue.line(id);
-      const { pins, windowFrom, windowTo } = this.#of(id);
-      const cuts = ascending(pins);
+      const { pins, lists, windowFrom, windowTo } = this.#of(id);
+      const cuts = ascending([...lists, Float64Array.from(pins)]);
       found.push({ line: id, parentLine, forkPosition, pins: cuts, windowFrom, windowTo });
       if (parentLine === 0) continue;
       if (!this.#byLine.has(parentLine)) insert(open, parentLine);
@@ -119,23 +118,36 @@ class KeptLines {
   #of(line: number): Building {
     const known = this.#byLine.get(line);
     if (known !== undefined) return known;
-    const building = { pins: [], windowFrom: 0, windowTo: -1 };
+    const building = { pins: [], lists: [], windowFrom: 0, windowTo: -1 };
     this.#byLine.set(line, building);
     return building;
   }
 }
 
-/** Each once, in order. There may be hundreds of thousands, and they are nearly in order: this takes 10 ns each. */
-function ascending(numbers: readonly number[]): Float64Array {
-  const sorted = new Float64Array(numbers);
-  if (sorted.some((number, index) => number < (sorted[index - 1] ?? number))) sorted.sort();
+/** Each once, in order. There may be hundreds of thousands, nearly always in order: a walk of 10 ns each. */
+function ascending(lists: readonly Float64Array[]): Float64Array {
+  const sorted = new Float64Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    sorted.set(list, at);
+    at += list.length;
+  }
+  if (!isAscending(sorted)) sorted.sort();
   let count = 0;
-  for (const number of sorted) {
+  for (let index = 0; index < sorted.length; index += 1) {
+    const number = sorted[index] ?? 0;
     if (count > 0 && sorted[count - 1] === number) continue;
     sorted[count] = number;
     count += 1;
   }
-  return sorted.slice(0, count);
+  return count === sorted.length ? sorted : sorted.slice(0, count);
+}
+
+function isAscending(numbers: Float64Array): boolean {
+  for (let index = 1; index < numbers.length; index += 1) {
+    if ((numbers[index] ?? 0) < (numbers[index - 1] ?? 0)) return false;
+  }
+  return true;
 }
 
 /** Into ascending numbers. */

@@ -18,7 +18,8 @@ import { present } from '../../base/assert.ts';
 import { success } from '../../base/errors.ts';
 import type { Timer } from '../../base/ports.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
-import type { HorizonState, PinState } from '../catalogue/kept-moments.ts';
+import type { HorizonState } from '../catalogue/kept-moments.ts';
+import type { PinState } from '../catalogue/pin-list.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import {
   type CdpFields,
@@ -163,7 +164,7 @@ export class RetentionSteward {
       const { uuid, line, horizon, pins } = volume;
       const oldest = horizon?.position ?? volume.createdPosition + 1;
       // What the steward did meanwhile counts.
-      const [first] = pins;
+      const first = pins.at(0);
       const isOpen = ({ cut, timeMs }: PinState): boolean =>
         cut >= oldest && (first === undefined || (cut < first.cut && timeMs <= first.timeMs));
       const open = past
@@ -219,10 +220,8 @@ export class RetentionSteward {
     this.#operator.operate(done, (finish) => {
       const volume = this.#operator.volume(name);
       const { ageMs } = this.#times();
-      const old = volume.pins.filter(({ timeMs }) => ageMs - timeMs > keepMs);
-      const pins = old
-        .slice(0, limits.unpinsAtOnceMax)
-        .map(({ cut }) => this.#stateAt(volume, cut));
+      const old = Math.min(volume.pins.countBefore(ageMs - keepMs), limits.unpinsAtOnceMax);
+      const pins = Array.from(volume.pins.cuts(0, old), (cut) => this.#stateAt(volume, cut));
       if (pins.length === 0 || volume.isGuaranteed) {
         finish(success(0));
         return;
@@ -326,7 +325,7 @@ export class RetentionSteward {
       }
       room -= pins.length;
       const old = expiredPins(pins, policy, times.ageMs);
-      unpinned.push(...old.map(({ cut }) => this.#stateAt(volume, cut)));
+      for (const cut of old) unpinned.push(this.#stateAt(volume, cut));
       if (isFinal || old.length === 0) {
         notes.thinMs = times.ageMs + Math.max(this.#stepMs, policy.tiers[0]?.everyMs ?? 0);
       }
@@ -336,7 +335,7 @@ export class RetentionSteward {
 
   /** Whether the volume gets a pin now. */
   #isPinned(volume: VolumeState, { poolMs }: RetentionTimes): boolean {
-    const last = volume.pins.at(-1);
+    const last = volume.pins.last();
     const isDue = isPinDue(volume.policy, last?.timeMs ?? volume.createdMs, poolMs);
     return isDue && this.#hasChanged(volume, last?.cut);
   }
@@ -394,7 +393,7 @@ export class RetentionSteward {
 
   #records({ pinned, unpinned, moves }: Plan, { poolMs }: RetentionTimes): CatalogueRecord[] {
     const newestMs = pinned.reduce(
-      (most, { pins }) => Math.max(most, pins.at(-1)?.timeMs ?? 0),
+      (most, { pins }) => Math.max(most, pins.last()?.timeMs ?? 0),
       poolMs,
     );
     const lines = pinned.map(({ line }) => line);

@@ -11,7 +11,7 @@
  * A pin that is not kept is of no use later either: the ends of cells that it tells of only grow older.
  */
 import type { CdpPolicy } from '../../base/cdp-policy.ts';
-import type { PinState } from '../catalogue/kept-moments.ts';
+import type { PinList } from '../catalogue/pin-list.ts';
 
 /** Whether a volume whose newest pin is of `lastMs` (or that was made then) is to be pinned at `nowMs`, if it changed since. */
 export function isPinDue({ tiers }: CdpPolicy, lastMs: number, nowMs: number): boolean {
@@ -21,19 +21,35 @@ export function isPinDue({ tiers }: CdpPolicy, lastMs: number, nowMs: number): b
   return Math.floor(nowMs / everyMs) > Math.floor(lastMs / everyMs);
 }
 
-/** Pins that the policy does not keep any more at `nowMs`, in order. `pins` in order. */
-export function expiredPins(
-  pins: readonly PinState[],
-  { tiers }: CdpPolicy,
-  nowMs: number,
-): PinState[] {
-  return pins.filter(({ timeMs }, index) => {
-    const next = pins[index + 1];
-    // The newest one is what the volume holds, or nearly.
-    if (next === undefined) return tiers.length === 0;
-    return !tiers.some(({ everyMs, keepMs }) => {
-      const lastEndMs = (Math.ceil(next.timeMs / everyMs) - 1) * everyMs;
-      return lastEndMs >= timeMs && nowMs - lastEndMs <= keepMs;
+/** Cuts of the pins that the policy does not keep any more at `nowMs`, in order. */
+export function expiredPins(pins: PinList, { tiers }: CdpPolicy, nowMs: number): number[] {
+  const expired: number[] = [];
+  const last = pins.length - 1;
+  for (let index = 0; index < last; index += 1) {
+    const isKept = isKeptBy(tiers, {
+      fromMs: pins.timeAt(index),
+      toMs: pins.timeAt(index + 1),
+      nowMs,
     });
-  });
+    if (!isKept) expired.push(pins.cutAt(index));
+  }
+  // The newest one is what the volume holds, or nearly.
+  if (last >= 0 && tiers.length === 0) expired.push(pins.cutAt(last));
+  return expired;
+}
+
+/** Whether a cell of a tier ends while the volume held what a pin tells: from its own time to that of the next one. */
+function isKeptBy(
+  tiers: CdpPolicy['tiers'],
+  {
+    fromMs,
+    toMs,
+    nowMs,
+  }: { readonly fromMs: number; readonly toMs: number; readonly nowMs: number },
+): boolean {
+  for (const { everyMs, keepMs } of tiers) {
+    const lastEndMs = (Math.ceil(toMs / everyMs) - 1) * everyMs;
+    if (lastEndMs >= fromMs && nowMs - lastEndMs <= keepMs) return true;
+  }
+  return false;
 }

@@ -291,7 +291,7 @@ export interface Look {
 
 /** Lines at positions, and what replay says of them. */
 export function looksAt(log: History, wanted: readonly (readonly [number, number])[]): Look[] {
-  const lines = log.catalogue.lines();
+  const lines = [...log.catalogue.lines()];
   return wanted.flatMap(([pick, share]) => {
     const line = lines[pick % lines.length];
     if (line === undefined) return [];

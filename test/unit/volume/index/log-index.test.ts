@@ -44,7 +44,7 @@ describe('log index', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tidemark-index-'));
     try {
       const { log, index, reader, runs, disk, bad, meanwhile } = worldOf(folder, steps, 0, false);
-      const id = log.catalogue.lines()[0]?.id ?? 0;
+      const [{ id } = { id: 0 }] = log.catalogue.lines();
       const used = { level: 1, firstSegId: 2 };
       expect(runs.isKnown(used)).toBe(true);
       meanwhile.push(() => {

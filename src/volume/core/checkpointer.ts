@@ -1,0 +1,98 @@
+/**
+ * Checkpointer: logs the whole catalogue whenever enough was logged since the last time.
+ *
+ *     operate ─▶ text, a slice at a time ─▶ part ─▶ durable ─▶ part ─▶ durable ─▶ ... ─▶ the next operation
+ *                └── clients' I/O goes on between slices, and its frames between parts ──┘
+ *
+ * Invariants
+ * 1. It is an operation like any other, so nothing changes the catalogue from the first slice to the last part: the text is
+ *    what the records before the last part add up to.
+ * 2. One that is cut short, by a crash or by the end of the pool, is none: whoever reads the log passes over its parts.
+ */
+import { success } from '../../base/errors.ts';
+import { CheckpointBuilder } from '../catalogue/checkpoint-builder.ts';
+import type { CheckpointPart } from '../catalogue/records.ts';
+import type { Operator } from './operator.ts';
+
+export class Checkpointer {
+  readonly #operator: Operator;
+  /** Of the log; less than zero for what was logged before it was opened. */
+  #bytesAtLast: number;
+  #isRunning = false;
+  #isStopped = false;
+  /** Ends the operation while no part of it is in the log. */
+  #abandon: (() => void) | undefined;
+
+  /** `bytesBefore`: of the recovered log, behind its newest checkpoint. */
+  constructor(operator: Operator, bytesBefore: number) {
+    this.#operator = operator;
+    this.#bytesAtLast = -bytesBefore;
+  }
+
+  /** Begins one when it is due. */
+  look(): void {
+    const { writer, settings } = this.#operator.parts;
+    if (writer === undefined || this.#isRunning) return;
+    const { bytesLogged } = writer.log;
+    if (bytesLogged - this.#bytesAtLast < settings.checkpointBytes) return;
+    this.#bytesAtLast = bytesLogged;
+    this.run();
+  }
+
+  /** Begins one now, unless one is under way. */
+  run(): void {
+    if (this.#isRunning || this.#isStopped) return;
+    this.#isRunning = true;
+    const { parts } = this.#operator;
+    this.#operator.operate<undefined>(
+      (outcome) => {
+        this.#isRunning = false;
+        if (!outcome.ok) parts.host.log.warn('no checkpoint', { error: outcome.error.message });
+      },
+      (finish) => {
+        const end = (): void => {
+          this.#abandon = undefined;
+          finish(success(undefined));
+        };
+        if (this.#isStopped) {
+          end();
+          return;
+        }
+        this.#abandon = end;
+        const { checkpointPartBytes } = parts.settings;
+        this.#build(new CheckpointBuilder(parts.catalogue, checkpointPartBytes), end);
+      },
+    );
+  }
+
+  /** Begins none any more, and ends one that is under way; what waits for it goes on inside the call, or when a part is durable. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#abandon?.();
+  }
+
+  #build(builder: CheckpointBuilder, end: () => void): void {
+    const { host, settings } = this.#operator.parts;
+    host.timers.defer(() => {
+      if (this.#isStopped) return;
+      if (!builder.step(settings.checkpointSlicePieces)) {
+        this.#build(builder, end);
+        return;
+      }
+      this.#abandon = undefined;
+      this.#log(builder.parts(), 0, end);
+    });
+  }
+
+  /** One part at a time: a client's write waits for one of them, not for all. */
+  #log(parts: readonly CheckpointPart[], index: number, end: () => void): void {
+    const part = parts[index];
+    if (part === undefined || this.#isStopped) {
+      end();
+      return;
+    }
+    this.#operator.commit([part], () => {
+      this.#log(parts, index + 1, end);
+    });
+  }
+}
