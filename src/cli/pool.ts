@@ -136,7 +136,7 @@ function hintText({ hint }: NonNullable<Operation['error']>): string {
 
 function poolText(pool: Pool, nowMs: number): string {
   const { recovery, engine, nbd } = pool;
-  const usedPercent = ((pool.usedBytes / pool.capacityBytes) * 100).toFixed(1);
+  const usedPercent = ((pool.usedBytes / pool.effectiveCapacityBytes) * 100).toFixed(1);
   const state = pool.stateReason === undefined ? pool.state : `${pool.state}: ${pool.stateReason}`;
   const before = recovery.wasClean
     ? 'after a clean stop'
@@ -145,13 +145,13 @@ function poolText(pool: Pool, nowMs: number): string {
   const pairs: [string, string][] = [
     ['pool', pool.name],
     ['state', state],
-    ['capacity', formatSize(pool.capacityBytes)],
+    ['capacity', capacityText(pool)],
     ['used', `${formatSize(pool.usedBytes)} (${usedPercent} %)`],
     ['stored', storedText(pool.stored)],
     ['writes', writesText(pool)],
   ];
   if (pool.reservedBytes > 0) {
-    pairs.push(['reserved', `${formatSize(pool.reservedBytes)} for thick volumes`]);
+    pairs.push(['reserved', reservedText(pool)]);
   }
   for (const { volume, bytesPerSecond } of pool.throttled) {
     pairs.push(['slowed down', `${volume}, to ${formatSize(bytesPerSecond)}/s`]);
@@ -182,6 +182,22 @@ function poolText(pool: Pool, nowMs: number): string {
     ['uuid', pool.uuid],
   );
   return facts(pairs);
+}
+
+function capacityText({
+  capacityBytes,
+  effectiveCapacityBytes,
+  fileSystemFreeBytes,
+}: Pool): string {
+  const text = formatSize(capacityBytes);
+  if (effectiveCapacityBytes >= capacityBytes) return text;
+  return `${text}, effectively ${formatSize(effectiveCapacityBytes)}: the file system has ${formatSize(fileSystemFreeBytes)} free`;
+}
+
+function reservedText({ reservedBytes, uncoveredBytes }: Pool): string {
+  const text = `${formatSize(reservedBytes)} for thick volumes`;
+  if (uncoveredBytes === 0) return text;
+  return `${text}, of which the file system has not ${formatSize(uncoveredBytes)}`;
 }
 
 function storedText({ segmentBytes, packBytes, runBytes, manifestBytes }: Pool['stored']): string {

@@ -10,7 +10,10 @@ export const Pool = Type.Object({
   state: Type.Union([Type.Literal('online'), Type.Literal('read-only')]),
   /** Why it is read-only, in a sentence. */
   stateReason: Type.Optional(Type.String()),
+  /** As it was set. */
   capacityBytes: Type.Number(),
+  /** What of it the file system has: all limits are parts of that. */
+  effectiveCapacityBytes: Type.Number(),
   /** Bytes of the capacity that the pool takes on disk, with what waits to be written. */
   usedBytes: Type.Number(),
   /** What is written, by kind of file. */
@@ -26,7 +29,9 @@ export const Pool = Type.Object({
   writeLimitBytes: Type.Number(),
   /** Kept for what thick volumes have not written yet. */
   reservedBytes: Type.Number(),
-  /** What was done about too little space, oldest first. */
+  /** What of that the file system does not have; else 0. */
+  uncoveredBytes: Type.Number(),
+  /** What was done about too little space, and what the file system has not, oldest first. */
   relief: Type.Array(
     Type.Object({
       step: Type.String(),

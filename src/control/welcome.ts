@@ -14,7 +14,7 @@ export function welcomeText(settings: Settings, pool: Pool, volumes: readonly Vo
   const opened = pool.epoch === 1 ? 'new' : before;
   const lines = [
     '',
-    `tidemark serves pool ${pool.name}: ${formatSize(pool.usedBytes)} of ${formatSize(pool.capacityBytes)} used, ` +
+    `tidemark serves pool ${pool.name}: ${formatSize(pool.usedBytes)} of ${formatSize(pool.effectiveCapacityBytes)} used, ` +
       `${opened}, open in ${Math.round(recovery.durationMs)} ms`,
     `data in ${settings.dataDir}`,
     '',

@@ -362,11 +362,13 @@ function poolStatus(parts: EngineParts): PoolStatus {
     state: pool.readOnlyReason === undefined ? 'online' : 'read-only',
     ...(pool.readOnlyReason === undefined ? {} : { stateReason: pool.readOnlyReason }),
     capacityBytes: space.capacityBytes,
+    effectiveCapacityBytes: space.effectiveCapacityBytes,
     usedBytes: space.usedBytes,
     stored: space.stored,
     softLimitBytes: space.softLimitBytes,
     writeLimitBytes: space.writeLimitBytes,
     reservedBytes: space.reservedBytes,
+    uncoveredBytes: space.uncoveredBytes,
     relief: space.relief,
     untouched: untouchedOf(pool),
     throttled: space.throttled.map(({ line, ...lane }) => ({

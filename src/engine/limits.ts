@@ -1,6 +1,6 @@
 /** Thresholds and waits of the engine. */
 
-/** Share of the pool's capacity by which use must fall below the soft limit until hosts are told again that space runs short
+/** Share of the pool's effective capacity by which use must fall below the soft limit until hosts are told again that space runs short
  *  (SCSI 38/07): a pool that hovers at the limit does not tell them every minute. */
 export const SPACE_RECOVERED_SHARE = 0.02;
 /** How often that is looked at. */

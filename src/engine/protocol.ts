@@ -160,7 +160,10 @@ export interface PoolStatus {
   readonly state: 'online' | 'read-only';
   /** Why it is read-only, in a sentence; absent when online. */
   readonly stateReason?: string;
+  /** As it was set. */
   readonly capacityBytes: number;
+  /** What of it the file system has: all limits are parts of that. */
+  readonly effectiveCapacityBytes: number;
   /** Bytes of the capacity that the pool takes on disk, with what waits to be written; `stored` is what is written. */
   readonly usedBytes: number;
   readonly stored: StoredBytes;
@@ -170,7 +173,9 @@ export interface PoolStatus {
   readonly writeLimitBytes: number;
   /** Kept for what thick volumes have not written yet. */
   readonly reservedBytes: number;
-  /** What was done about too little space, oldest first. */
+  /** What of that the file system does not have; else 0. */
+  readonly uncoveredBytes: number;
+  /** What was done about too little space, and what the file system has not, oldest first. */
   readonly relief: readonly ReliefEvent[];
   /** Volumes and views of whose past relief takes nothing, by name, and why: their windows are guaranteed, or endless. */
   readonly untouched: readonly {

@@ -4,7 +4,8 @@ import { SPACE_CHECK_MS, SPACE_RECOVERED_SHARE } from './limits.ts';
 
 interface WatchedSpace {
   readonly usedBytes: number;
-  readonly capacityBytes: number;
+  /** What the limits are parts of. */
+  readonly effectiveCapacityBytes: number;
   readonly softLimitBytes: number;
 }
 
@@ -38,15 +39,18 @@ export class SpaceWatch {
   }
 
   #look(): void {
-    const { usedBytes, capacityBytes, softLimitBytes } = this.#host.space();
-    const recoveredBytes = softLimitBytes - capacityBytes * SPACE_RECOVERED_SHARE;
+    const { usedBytes, effectiveCapacityBytes, softLimitBytes } = this.#host.space();
+    const recoveredBytes = softLimitBytes - effectiveCapacityBytes * SPACE_RECOVERED_SHARE;
     if (!this.#isLow && usedBytes >= softLimitBytes) {
       this.#isLow = true;
-      this.#host.log.warn('space runs short: hosts are told', { usedBytes, capacityBytes });
+      this.#host.log.warn('space runs short: hosts are told', {
+        usedBytes,
+        effectiveCapacityBytes,
+      });
       this.#listener.spaceLow();
     } else if (this.#isLow && usedBytes < recoveredBytes) {
       this.#isLow = false;
-      this.#host.log.info('there is space again', { usedBytes, capacityBytes });
+      this.#host.log.info('there is space again', { usedBytes, effectiveCapacityBytes });
       this.#listener.spaceRecovered();
     }
     this.#timer = this.#host.timers.after(SPACE_CHECK_MS, () => {

@@ -56,6 +56,12 @@ export const limits = {
   fileSystemLastSegments: 2,
   /** Look at the file system's free space this often. */
   freeSpaceCheckMs: 1000,
+  /** What was free below counts for so long after it is not any more: files that are being made and removed are in no count. */
+  fileSystemSettleMs: 5000,
+  /** History is given up only for what is missing for so long: a file that somebody else has for less costs none. */
+  fileSystemSteadyMs: 60_000,
+  /** The capacity counts as available again when so much more than it is: a part of it. */
+  fileSystemMarginShare: 0.01,
   /** Between the limits of space a block of a volume is due so much after the one before, half-way between the limits, if the
    *  volume does all the replacing: 40 MiB/s. There, beside clients, the cleaner copies 64 MiB/s, and 1.5 blocks for each that
    *  is written (write amplification 2.5 at 90 % with hot and cold data apart): it keeps up with 43 MiB/s. */

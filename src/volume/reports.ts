@@ -88,8 +88,15 @@ export interface StoredBytes {
   readonly manifestBytes: number;
 }
 
-/** What a pool that fills up does. */
-export type ReliefStep = 'cleaner' | 'windows' | 'pins' | 'throttle' | 'refuse';
+/** What a pool that fills up does; and (the first two) what the file system below it does not have. */
+export type ReliefStep =
+  | 'file-system'
+  | 'reserves'
+  | 'cleaner'
+  | 'windows'
+  | 'pins'
+  | 'throttle'
+  | 'refuse';
 
 /** A step that was taken. */
 export interface ReliefEvent {

@@ -79,7 +79,7 @@ export class DaySampler {
     }
     this.#last = { copiedBytes, reclaimedBytes };
     return {
-      fillShare: status.usedBytes / status.capacityBytes,
+      fillShare: status.usedBytes / status.effectiveCapacityBytes,
       segmentCount: status.segmentCount,
       packCount: cleaner.packCount,
       runBytes: stored.runBytes,

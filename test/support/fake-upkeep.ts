@@ -83,11 +83,13 @@ export function fakeDifference(
 
 type UseField =
   | 'capacityBytes'
+  | 'effectiveCapacityBytes'
   | 'usedBytes'
   | 'stored'
   | 'softLimitBytes'
   | 'writeLimitBytes'
   | 'reservedBytes'
+  | 'uncoveredBytes'
   | 'relief'
   | 'untouched'
   | 'throttled'
@@ -97,11 +99,13 @@ type UseField =
 export function fakeUse({ capacityBytes, limits, volumes }: FakeState): Pick<PoolStatus, UseField> {
   return {
     capacityBytes,
+    effectiveCapacityBytes: capacityBytes,
     usedBytes: 32 * 1024 ** 2,
     stored: { segmentBytes: 33_554_432, packBytes: 0, runBytes: 4096, manifestBytes: 8192 },
     softLimitBytes: Math.trunc((capacityBytes * limits.softPermille) / 1000),
     writeLimitBytes: Math.trunc((capacityBytes * limits.hardPermille) / 1000),
     reservedBytes: 0,
+    uncoveredBytes: 0,
     relief: [],
     untouched: volumes.map(({ name, cdp }) => ({
       volume: name,

@@ -7,11 +7,21 @@
  *                             pins ...............................    automatic pins go, the oldest tiers first
  *            throttle ............................................    writes are slowed down, more and more
  *                                                         refuse      thin volumes take no new data
+ *
+ * Beside these it is told when the file system has less than the capacity, or less than was promised to thick volumes.
  */
 import type { Clock, Log } from '../../base/ports.ts';
 import type { ReliefEvent, ReliefStep } from '../reports.ts';
 
 const texts: Readonly<Record<ReliefStep, readonly [string, string]>> = {
+  'file-system': [
+    'the file system has less than the capacity of the pool',
+    'the file system has the whole capacity of the pool again',
+  ],
+  reserves: [
+    'the file system has less than what is kept for thick volumes',
+    'the file system has what is kept for thick volumes again',
+  ],
   cleaner: ['cleaning goes harder', 'cleaning goes on as usual'],
   windows: ['windows become shorter', 'windows grow again'],
   pins: ['automatic pins are given up', 'automatic pins are kept again'],

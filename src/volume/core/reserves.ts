@@ -40,7 +40,7 @@ export class Reserves {
   readonly #reserveByLine = new Map<number, Reserve>();
   readonly #countByLine = new Map<number, LineCount>();
   #claimBytes = 0;
-  #freeBefore = 0;
+  #usedBefore: number | undefined;
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
@@ -61,14 +61,17 @@ export class Reserves {
     return this.#reserveByLine.get(line.id)?.claimBytes ?? 0;
   }
 
-  /** Finds claims again. `freeBytes`: what thick volumes may still take. */
-  look(freeBytes: number): void {
+  /**
+   * Finds claims again. `usedBytes`: what is used; `freeBytes`: what thick volumes may still take. That may become less without
+   * anybody having taken it, and nobody pays for that.
+   */
+  look({ usedBytes, freeBytes }: { readonly usedBytes: number; readonly freeBytes: number }): void {
     const wantedBytes = this.#findReserves();
     if (this.isAny) {
-      this.#charge(Math.max(0, this.#freeBefore - freeBytes));
+      this.#charge(Math.max(0, usedBytes - (this.#usedBefore ?? usedBytes)));
       this.#forgive(Math.max(0, wantedBytes - freeBytes));
     }
-    this.#freeBefore = freeBytes;
+    this.#usedBefore = usedBytes;
     this.#claimBytes = 0;
     for (const reserve of this.#reserveByLine.values()) {
       reserve.claimBytes = Math.floor(Math.max(0, reserve.claimBytes - reserve.overdraftBytes));

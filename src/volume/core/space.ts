@@ -1,9 +1,10 @@
 /**
  * Space: how full the pool is, what it does about it, and whether it takes new data. Nothing reserves blocks on the file
- * system, so both the pool's capacity and the file system's free space count. Reads, flushes, deletes and restarts work
- * whatever this says, trims and zeros until their reserve is used up.
+ * system, so all limits are parts of the effective capacity: what the operator gave the pool, or less where the file system has
+ * less. Reads, flushes, deletes and restarts work whatever this says, trims and zeros until their reserve is used up.
  *
  *     every second, and at each new segment:
+ *       capacity, FileSystemSpace ─▶ effective capacity ─▶ SpaceLimits
  *       StoredCount ─▶ used ─▶ SpaceLimits ─▶ Relief: steps that are taken     Throttle: how fast volumes may write
  *     each write:
  *       admits ─▶ used + staged against the limit of its kind of volume        holds ─▶ its turn in the throttle
@@ -12,7 +13,7 @@
  *
  * Invariant: once thin volumes are refused they stay so until a margin is free, so a pool at its limit does not flap.
  */
-import { DiskError, type Timer } from '../../base/ports.ts';
+import type { Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
 import type { IoRequest } from '../../device/block-device.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
@@ -22,6 +23,7 @@ import type { WriteGate } from '../io/devices.ts';
 import type { Line } from '../io/line.ts';
 import { limits } from '../limits.ts';
 import type { Growth, ReliefEvent, StoredBytes } from '../reports.ts';
+import { FileSystemSpace } from './file-system-space.ts';
 import { GrowthRecord } from './growth.ts';
 import { type HistoryKeeper, HistoryRelief } from './history-relief.ts';
 import type { Done } from './operator.ts';
@@ -34,7 +36,10 @@ import { type LaneReport, Throttle } from './throttle.ts';
 import { TrimReserve } from './trim-reserve.ts';
 
 export interface SpaceReport {
+  /** As the operator has set it. */
   readonly capacityBytes: number;
+  /** Less than that when the file system has not so much: all limits are parts of it. */
+  readonly effectiveCapacityBytes: number;
   /** On disk, with what waits to be logged. */
   readonly usedBytes: number;
   readonly stored: StoredBytes;
@@ -48,6 +53,8 @@ export interface SpaceReport {
   readonly cleanerLimitBytes: number;
   /** Kept for thick volumes. */
   readonly reservedBytes: number;
+  /** What of that is not there, because the file system has less than the capacity. */
+  readonly uncoveredBytes: number;
   readonly fileSystemFreeBytes: number;
   /** Why new writes are refused; undefined = they are not. */
   readonly fullReason: string | undefined;
@@ -56,6 +63,9 @@ export interface SpaceReport {
   readonly relief: readonly ReliefEvent[];
   readonly throttled: readonly LaneReport[];
 }
+
+/** So much is used before it is looked whether it may be. */
+const toleratedSegments = 2;
 
 /** Who makes room. */
 export interface ReliefDoors {
@@ -72,12 +82,15 @@ export class Space implements WriteGate {
   readonly #throttle: Throttle;
   readonly #growth: GrowthRecord;
   readonly #trims = new TrimReserve();
+  readonly #fileSystem: FileSystemSpace;
+  /** The file system has less than the capacity, and is not a margin beyond it again. */
+  #isCapacityShort = false;
+  /** What of the reserves of thick volumes the file system does not have. */
+  #uncoveredBytes = 0;
   #limits: SpaceLimits;
   #doors: ReliefDoors | undefined;
   #history: HistoryRelief | undefined;
   #timer: Timer | undefined;
-  #isFileSystemFull = false;
-  #fileSystemFreeBytes = 0;
   /** Thin volumes are refused. */
   #isFull = false;
   /** Use has passed the soft limit, and is not a margin below it again. */
@@ -97,7 +110,8 @@ export class Space implements WriteGate {
     this.#reserves = new Reserves(parts);
     this.#relief = new Relief(parts.host);
     this.#throttle = new Throttle(parts, release);
-    this.#limits = this.#limitsNow();
+    this.#fileSystem = new FileSystemSpace(parts);
+    this.#limits = this.limitsOf(this.#capacityBytes);
     this.check();
     this.#growth = new GrowthRecord(parts, this.#stored.total);
     this.#schedule();
@@ -122,11 +136,12 @@ export class Space implements WriteGate {
 
   /** Whether the pool takes new data of the line now. Cheap: called for each write. */
   admits(line: Line): boolean {
-    if (this.#isFileSystemFull) return false;
+    if (this.#fileSystem.isFull) return false;
     const usedBytes = this.#usedBytes;
     if (this.#reserves.isAny) {
       const claim = this.#reserves.claimOf(line);
-      const others = this.#reserves.claimBytes - claim;
+      // What others would keep of space that is not there is of use to nobody.
+      const others = this.#uncoveredBytes > 0 ? 0 : this.#reserves.claimBytes - claim;
       if (claim > 0) return usedBytes + others < this.#limits.thickBytes;
     }
     if (!this.#isFull && this.#excessBytes(usedBytes) < 0) return true;
@@ -136,11 +151,8 @@ export class Space implements WriteGate {
 
   /** Whether the pool takes a trim or a zero now. Cheap: called for each of them. */
   admitsRecord(): boolean {
-    if (
-      this.#isFileSystemFull &&
-      this.#roomBytes < limits.fileSystemLastSegments * this.#segmentBytes
-    )
-      return false;
+    const { isFull, roomBytes } = this.#fileSystem;
+    if (isFull && roomBytes < limits.fileSystemLastSegments * this.#segmentBytes) return false;
     const wasUsedUp = this.#trims.isUsedUp;
     if (this.#admitsTrim()) return true;
     // What was given back since the last look may be enough.
@@ -172,7 +184,6 @@ export class Space implements WriteGate {
 
   /** The capacity or its limits are others than before. */
   limitsChanged(): void {
-    this.#limits = this.#limitsNow();
     this.check();
   }
 
@@ -205,7 +216,8 @@ export class Space implements WriteGate {
     this.check();
     const { capacityBytes, softBytes, hardBytes, marginBytes, cleanerBytes } = this.#limits;
     return {
-      capacityBytes,
+      capacityBytes: this.#capacityBytes,
+      effectiveCapacityBytes: capacityBytes,
       cleanerLimitBytes: cleanerBytes,
       usedBytes: this.#usedBytes,
       stored: this.#stored.parts,
@@ -213,7 +225,8 @@ export class Space implements WriteGate {
       writeLimitBytes: hardBytes,
       shortBytes: this.#isFull ? this.#excessBytes(this.#usedBytes) + 2 * marginBytes : 0,
       reservedBytes: this.#reserves.claimBytes,
-      fileSystemFreeBytes: this.#fileSystemFreeBytes,
+      uncoveredBytes: this.#uncoveredBytes,
+      fileSystemFreeBytes: this.#fileSystem.freeBytes,
       fullReason: this.#fullReason(),
       segmentCount: this.#parts.segmentById.size,
       readySegmentCount: this.#parts.writer?.supply.readyCount ?? 0,
@@ -229,15 +242,14 @@ export class Space implements WriteGate {
 
   /** Looks at everything; called every second and at each new segment. */
   check(): void {
-    this.#checkFileSystem();
     this.#stored.count();
+    this.#fileSystem.look(this.#stored.total);
+    this.#limits = this.limitsOf(Math.min(this.#capacityBytes, this.#fileSystem.availableBytes));
     this.#look();
   }
 
-  /** What the log can still go on in, as of the last look at the file system. */
-  get #roomBytes(): number {
-    const readyCount = this.#parts.writer?.supply.readyCount ?? 0;
-    return this.#fileSystemFreeBytes + readyCount * this.#segmentBytes;
+  get #capacityBytes(): number {
+    return this.#parts.superblock.capacityBytes;
   }
 
   get #usedBytes(): number {
@@ -246,8 +258,8 @@ export class Space implements WriteGate {
   }
 
   /** How far thin volumes are beyond what they may take; below 0 = they are not. */
-  #excessBytes(usedBytes: number): number {
-    const { hardBytes, thickBytes } = this.#limits;
+  #excessBytes(usedBytes: number, of = this.#limits): number {
+    const { hardBytes, thickBytes } = of;
     const claimed = usedBytes + this.#reserves.claimBytes - thickBytes;
     return Math.max(usedBytes - hardBytes, claimed);
   }
@@ -255,19 +267,39 @@ export class Space implements WriteGate {
   #look(): void {
     const { thickBytes, marginBytes } = this.#limits;
     const usedBytes = this.#usedBytes;
-    this.#reserves.look(thickBytes - usedBytes);
+    this.#reserves.look({ usedBytes, freeBytes: thickBytes - usedBytes });
+    this.#lookAtCover(usedBytes);
     const excessBytes = this.#excessBytes(usedBytes);
     this.#isFull = excessBytes >= (this.#isFull ? -marginBytes : 0);
     if (this.#parts.writer === undefined) return;
     this.#relieve({ usedBytes, capacityBytes: this.#limits.capacityBytes });
   }
 
+  /** Whether the file system has what the operator gave the pool, and what was promised to thick volumes. */
+  #lookAtCover(usedBytes: number): void {
+    const { availableBytes, freeBytes } = this.#fileSystem;
+    const margin = this.#isCapacityShort ? limits.fileSystemMarginShare : 0;
+    this.#isCapacityShort = availableBytes < this.#capacityBytes * (1 + margin);
+    const { thickBytes, marginBytes } = this.#limits;
+    const { claimBytes } = this.#reserves;
+    const missingBytes = claimBytes === 0 ? 0 : usedBytes + claimBytes - thickBytes;
+    // Thin volumes go a little too far before they are refused: that is nothing to tell anybody.
+    const tolerated = Math.max(marginBytes, toleratedSegments * this.#segmentBytes);
+    const isMissing = missingBytes > (this.#uncoveredBytes > 0 ? 0 : tolerated);
+    this.#uncoveredBytes = this.#isCapacityShort && isMissing ? missingBytes : 0;
+    if (this.#parts.writer === undefined) return;
+    const fields = { availableBytes, capacityBytes: this.#capacityBytes, freeBytes };
+    this.#relief.set('file-system', this.#isCapacityShort, fields);
+    this.#relief.set('reserves', this.#uncoveredBytes > 0, { ...fields, claimBytes });
+  }
+
   #relieve(fields: Readonly<Record<string, unknown>>): void {
     const { softBytes, marginBytes } = this.#limits;
     const { total } = this.#stored;
-    const pressure = this.#isFull ? 1 : pressureAt(total, this.#limits);
+    const isFull = this.#isFull || this.#fileSystem.isFull;
+    const pressure = isFull ? 1 : pressureAt(total, this.#limits);
     // What began at the soft limit goes on until there is a margin: a pool that hovers there does not flap.
-    this.#isShort = total >= softBytes - (this.#isShort ? marginBytes : 0) || this.#isFull;
+    this.#isShort = total >= softBytes - (this.#isShort ? marginBytes : 0) || isFull;
     this.#throttle.look(pressureAt(total, this.#limits), (line) => this.#isThick(line));
     const wasSlow = this.#relief.isOn('throttle');
     this.#cleanerPressure = cleanerPressure(pressure, this.#isShort, this.#cleanerPressure);
@@ -278,7 +310,7 @@ export class Space implements WriteGate {
     this.#relief.set('windows', this.#history?.areWindowsShort === true, fields);
     this.#relief.set('pins', this.#history?.arePinsExpired === true, fields);
     this.#relief.set('throttle', this.#throttle.isOn || (wasSlow && this.#isShort), fields);
-    this.#relief.set('refuse', this.#isFull, fields);
+    this.#relief.set('refuse', isFull, fields);
   }
 
   /** A thick volume whose reserve lasts. */
@@ -286,55 +318,34 @@ export class Space implements WriteGate {
     return this.#reserves.claimOf(line) > 0;
   }
 
-  #limitsNow(): SpaceLimits {
-    return this.limitsOf(this.#parts.superblock.capacityBytes);
-  }
-
-  #checkFileSystem(): void {
-    const { host, writer } = this.#parts;
-    try {
-      this.#fileSystemFreeBytes = host.disk.freeBytes();
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError)) throw thrown;
-      host.log.warn('free space of the file system is unknown', { error: thrown.message });
-      return;
-    }
-    const reserve = limits.fileSystemReserveSegments;
-    // One segment of margin: what is short stays so until there is more than what made it short.
-    const wanted = this.#isFileSystemFull ? reserve + 1 : reserve;
-    const isShort = this.#fileSystemFreeBytes < wanted * this.#segmentBytes;
-    if (isShort) writer?.supply.pause();
-    else writer?.supply.resume();
-    // Segments that are ready take data whatever the file system says; the last ones are for deletes and trims.
-    const isFull = isShort && (writer?.supply.readyCount ?? 0) <= reserve;
-    if (isFull === this.#isFileSystemFull) return;
-    this.#isFileSystemFull = isFull;
-    if (isFull) {
-      host.log.warn('the file system is full: new writes are refused', {
-        freeBytes: this.#fileSystemFreeBytes,
-      });
-    } else {
-      host.log.info('the file system has space again: writes are taken');
-    }
-  }
-
   #schedule(): void {
     this.#timer = this.#parts.host.timers.after(limits.freeSpaceCheckMs, () => {
       if (this.#isStopped) return;
       this.check();
       const { total } = this.#stored;
-      this.#history?.look(this.#isFull ? 1 : pressureAt(total, this.#limits), total);
+      this.#history?.look(this.#steadyPressure, total);
       this.#growth.note(total);
       this.#schedule();
     });
   }
 
+  /** As though the file system had what it had at any time of the last minute: nothing is given up for what is short for a moment. */
+  get #steadyPressure(): number {
+    const { total } = this.#stored;
+    const steady = this.limitsOf(Math.min(this.#capacityBytes, this.#fileSystem.steadyBytes));
+    const isFull =
+      this.#isFull && this.#excessBytes(this.#usedBytes, steady) >= -steady.marginBytes;
+    return isFull ? 1 : pressureAt(total, steady);
+  }
+
   #fullReason(): string | undefined {
-    if (this.#isFileSystemFull) {
-      return `the file system has only ${formatSize(this.#fileSystemFreeBytes)} left`;
-    }
+    const freeText = formatSize(this.#fileSystem.freeBytes);
+    if (this.#fileSystem.isFull) return `the file system has only ${freeText} left`;
     if (!this.#isFull) return undefined;
     const { capacityBytes, hardBytes } = this.#limits;
+    if (capacityBytes < this.#capacityBytes) {
+      return `the file system has only ${freeText} left, so the pool can take ${formatSize(capacityBytes)} of its ${formatSize(this.#capacityBytes)}, which are used but for what is kept`;
+    }
     const claimBytes = this.#reserves.claimBytes;
     const kept = claimBytes === 0 ? '' : `; ${formatSize(claimBytes)} are kept for thick volumes`;
     const share = Math.round((hardBytes / capacityBytes) * 100);

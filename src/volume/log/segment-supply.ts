@@ -47,6 +47,10 @@ export class SegmentSupply {
   /** Highest id that the log has taken. */
   #takenHighWater = 0;
   #isOrdered = false;
+  /** The file that the order makes ready was there before. */
+  #isRecycling = false;
+  /** The file of the segment that was taken last was made ahead. */
+  #isTakenPrepared = false;
   /** Segments taken within the last second. */
   #recentTakes = 0;
   #isPaused = false;
@@ -61,6 +65,16 @@ export class SegmentSupply {
 
   get readyCount(): number {
     return this.#ready.length;
+  }
+
+  /** Files on disk for segments to come: ready, or to be used again. */
+  get fileCount(): number {
+    return this.#ready.length + this.#leftovers.length + (this.#isRecycling ? 1 : 0);
+  }
+
+  /** Whether the file of the segment that was taken last has its full length since then. */
+  get isTakenPrepared(): boolean {
+    return this.#isTakenPrepared;
   }
 
   /** One more than every id given out. */
@@ -107,6 +121,7 @@ export class SegmentSupply {
     const ready = this.#ready.shift();
     const segId = ready ?? this.#nextSegId++;
     this.#takenHighWater = segId;
+    this.#isTakenPrepared = ready !== undefined;
     this.#recentTakes += 1;
     this.#options.timers.after(rateWindowMs, () => {
       this.#recentTakes -= 1;
@@ -119,6 +134,7 @@ export class SegmentSupply {
   /** The keeper finished an order. */
   prepared(segId: number): void {
     this.#isOrdered = false;
+    this.#isRecycling = false;
     if (segId > this.#takenHighWater) {
       this.#ready.push(segId);
       this.#refillLater();
@@ -130,6 +146,7 @@ export class SegmentSupply {
   /** The keeper could not carry out an order (no space). */
   failed(): void {
     this.#isOrdered = false;
+    this.#isRecycling = false;
     this.#isPaused = true;
   }
 
@@ -150,6 +167,7 @@ export class SegmentSupply {
   #order(recycledPath: string | undefined): void {
     if (this.#isStopped) return;
     this.#isOrdered = true;
+    this.#isRecycling = recycledPath !== undefined;
     const segId = this.#nextSegId++;
     this.#options.order({ segId, recycledPath });
   }

@@ -16,9 +16,13 @@ it('hosts are told once each time that the pool passes 85 %, and again only afte
     warn: (): void => undefined,
     error: (): void => undefined,
   };
-  const space = (): { usedBytes: number; capacityBytes: number; softLimitBytes: number } => ({
+  const space = (): {
+    usedBytes: number;
+    effectiveCapacityBytes: number;
+    softLimitBytes: number;
+  } => ({
     usedBytes,
-    capacityBytes: 100,
+    effectiveCapacityBytes: 100,
     softLimitBytes: 85,
   });
   const watch = new SpaceWatch({ space, timers: time, log }, listener);
