@@ -6,6 +6,9 @@
  *     life: ops until full ── more of them ── crash, recovery crashed, too ── recovered: contents, rebuild, thick or thin
  *            ├─ now and then: trims without end, one at a time ───────────────┤
  *            └─ now and then: made larger, or cleaned, until it takes writes ─┘
+ *
+ * In some runs it is the file system that is small, and others use it, too: they take space and give it back while the pool
+ * works, but the last segments.
  */
 import type { Outcome } from '../../src/base/errors.ts';
 import { toHex } from '../../src/base/uuid.ts';
@@ -38,6 +41,9 @@ export interface FullRunResult {
   /** Volumes of which a full pool took some of the past, and of which it might not. */
   readonly shortened: number;
   readonly guaranteed: number;
+  /** How often others took space of the file system, and how often the pool was full for it and had it back. */
+  readonly taken: number;
+  readonly returned: number;
 }
 
 const eventsMax = 400_000;
@@ -46,6 +52,10 @@ const queueDepthMax = 4;
 /** So often horizons move. */
 const retentionStepMs = 10_000;
 const segmentBytes = 64 * pageSizeBytes;
+/** Others leave the pool so much, as they do not know that it is about to take more. */
+const othersLeaveSegments = 5;
+/** So long after space is back it counts. */
+const settleMs = 2000;
 /** All that is kept for others than the cleaner. */
 const reserveShare = 0.015;
 const tenMinutes = {
@@ -75,11 +85,21 @@ class FullRun {
   #cleaned = 0;
   #shortened = 0;
   #guaranteed = 0;
+  #taken = 0;
+  #returned = 0;
+  /** The file system, not the capacity, is what is small. */
+  readonly #isDiskSmall: boolean;
+  /** What others leave of the file system when they take nothing. */
+  readonly #diskBytes: number;
 
   constructor(options: FullRunOptions) {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 9);
-    this.#capacityBytes = this.#random.between(16, 60) * segmentBytes;
+    this.#diskBytes = this.#random.between(24, 60) * segmentBytes;
+    this.#isDiskSmall = this.#random.chance(0.4);
+    this.#capacityBytes = this.#isDiskSmall
+      ? 1024 * segmentBytes
+      : this.#random.between(16, 60) * segmentBytes;
     this.#workload = new Workload(this.#random.fork(5), {
       largestWriteBlocks: 48,
       hasRagged: false,
@@ -91,6 +111,7 @@ class FullRun {
   run(): FullRunResult {
     try {
       let machine = new Machine();
+      if (this.#isDiskSmall) machine.image.capacityBytes = this.#diskBytes;
       const lives = this.#random.between(2, 5);
       while (this.#lives < lives) machine = this.#life(machine);
     } catch (thrown) {
@@ -105,7 +126,8 @@ class FullRun {
       this.#cleaned,
     ];
     const [shortened, guaranteed] = [this.#shortened, this.#guaranteed];
-    return { lives, full, relieved, cleaned, shortened, guaranteed };
+    const [taken, returned] = [this.#taken, this.#returned];
+    return { lives, full, relieved, cleaned, shortened, guaranteed, taken, returned };
   }
 
   #at(where: string): void {
@@ -134,6 +156,7 @@ class FullRun {
     this.#operate(process, client, this.#random.between(20, 250));
     if (isFull(process)) {
       this.#full += 1;
+      if (this.#isDiskSmall && this.#random.chance(0.4)) this.#return(process, client);
       if (this.#random.chance(0.4)) this.#flood(process, client);
       if (this.#random.chance(0.3)) this.#starve(process, client);
       if (this.#random.chance(0.5)) this.#clean(process, client);
@@ -160,8 +183,39 @@ class FullRun {
         process.runSome(random.below(6));
         if (random.chance(0.02)) this.#provision(process);
         if (random.chance(0.02)) process.passTime(random.between(1, 3000));
+        if (this.#isDiskSmall && random.chance(0.05)) this.#others(process.machine);
       },
     });
+  }
+
+  /** Others take space, or give it back. */
+  #others({ image }: Machine): void {
+    const leastBytes = image.usedBytes() + othersLeaveSegments * segmentBytes;
+    const share = this.#random.pick([0, 0.3, 0.6, 1]);
+    const mostBytes = Math.max(leastBytes, this.#diskBytes);
+    image.capacityBytes = Math.floor(leastBytes + share * (mostBytes - leastBytes));
+    this.#taken += 1;
+    this.#options.trace?.(`  others: ${image.capacityBytes - image.usedBytes()} are free`);
+  }
+
+  /** A pool that is full for lack of space below takes writes again when that is back, whoever else had it. */
+  #return(process: StoreProcess, client: Client): void {
+    this.#settle(process, client);
+    this.#at('space of the file system returns');
+    const { effectiveCapacityBytes, capacityBytes } = process.pool.space();
+    if (effectiveCapacityBytes >= capacityBytes) throw new Violation('full, and nobody says why');
+    this.#giveBack(process);
+    this.#returned += 1;
+    this.#operate(process, client, this.#random.between(5, 40));
+  }
+
+  #giveBack(process: StoreProcess): void {
+    const { usedBytes, reservedBytes } = process.pool.space();
+    const { image } = process.machine;
+    const freeBytes = usedBytes + reservedBytes + 40 * segmentBytes;
+    image.capacityBytes = Math.max(image.capacityBytes, image.usedBytes() + freeBytes);
+    process.passTime(settleMs);
+    if (isFull(process)) throw new Violation('a pool with space below takes no writes');
   }
 
   #settle(process: StoreProcess, client: Client): void {
@@ -225,10 +279,11 @@ class FullRun {
       client.submit({ ...trim, noHole: false }, this.#workload.nextSequence());
       this.#settle(process, client);
     }
-    const { usedBytes, cleanerLimitBytes, capacityBytes } = process.pool.space();
+    const { usedBytes, cleanerLimitBytes, effectiveCapacityBytes } = process.pool.space();
     this.#options.trace?.(`  flood of ${count}: ${before.usedBytes} before, ${usedBytes} now`);
     // Thick volumes may be beyond the part of trims, runs and packs that are on their way as well.
-    const most = Math.max(before.usedBytes, cleanerLimitBytes) + capacityBytes * reserveShare;
+    const most =
+      Math.max(before.usedBytes, cleanerLimitBytes) + effectiveCapacityBytes * reserveShare;
     if (usedBytes > most) throw new Violation(`trims took ${usedBytes} bytes, more than ${most}`);
   }
 
@@ -273,6 +328,11 @@ class FullRun {
   #relieve(process: StoreProcess, client: Client): void {
     this.#settle(process, client);
     this.#at('more space');
+    if (this.#isDiskSmall) {
+      this.#giveBack(process);
+      this.#relieved += 1;
+      return;
+    }
     // Twice what is used, and what thick volumes may claim.
     const { usedBytes, reservedBytes } = process.pool.space();
     const capacityBytes = 2 * (usedBytes + reservedBytes) + 40 * segmentBytes;
@@ -301,6 +361,10 @@ class FullRun {
       isLost ||= how.kind === 'loss';
       this.#at(describeCrash(how));
       machine = crashed(machine, how);
+      const { image } = machine;
+      // What opening takes is there.
+      const leastBytes = image.usedBytes() + othersLeaveSegments * segmentBytes;
+      image.capacityBytes = Math.max(image.capacityBytes, leastBytes);
     };
     for (let tries = this.#random.below(3); tries > 0; tries -= 1) {
       crash();

@@ -11,18 +11,26 @@ describe('full pools', () => {
     let cleanedCount = 0;
     let shortenedCount = 0;
     let guaranteedCount = 0;
+    let takenCount = 0;
+    let returnedCount = 0;
     for (let seed = 1; seed <= runs; seed += 1) {
-      const { full, relieved, cleaned, shortened, guaranteed } = fullRun({ seed });
+      const { full, relieved, cleaned, shortened, guaranteed, taken, returned } = fullRun({
+        seed,
+      });
       fullCount += full;
       relievedCount += relieved;
       cleanedCount += cleaned;
       shortenedCount += shortened;
       guaranteedCount += guaranteed;
+      takenCount += taken;
+      returnedCount += returned;
     }
     expect(fullCount).toBeGreaterThan(runs / 2);
     expect(shortenedCount).toBeGreaterThan(runs / 8);
     expect(guaranteedCount).toBeGreaterThan(runs / 8);
     expect(relievedCount).toBeGreaterThan(runs / 10);
+    expect(takenCount).toBeGreaterThan(runs);
+    expect(returnedCount).toBeGreaterThan(runs / 20);
     // In half of all lives the cleaner works by itself, and has left nothing to do.
     expect(cleanedCount).toBeGreaterThan(runs / 20);
   });

@@ -271,6 +271,7 @@ export class Cleaner {
     const segmentBytes = this.#parts.settings.segmentSlots * slotSizeBytes;
     // Where even the reserve is used up, one segment at a time: only the file system can refuse that.
     const spareBytes = Math.max(cleanerLimitBytes - usedBytes, segmentBytes);
+    const logBytes = space.readySegmentCount > 0 ? 0 : segmentBytes;
     return nextBatch({
       ...found,
       headSegId: live.endSegId,
@@ -278,7 +279,8 @@ export class Cleaner {
       // What is kept for thick volumes is as good as used: others are refused as early.
       use: { ...space, usedBytes: usedBytes + space.reservedBytes },
       pressure: this.#pressureOf(pass),
-      spareBytes: Math.min(spareBytes, fileSystemFreeBytes),
+      // What the log goes on in is not the cleaner's.
+      spareBytes: Math.min(spareBytes, fileSystemFreeBytes - logBytes),
     });
   }
 

@@ -151,14 +151,12 @@ export class Space implements WriteGate {
 
   /** Whether the pool takes a trim or a zero now. Cheap: called for each of them. */
   admitsRecord(): boolean {
-    const { isFull, roomBytes } = this.#fileSystem;
-    if (isFull && roomBytes < limits.fileSystemLastSegments * this.#segmentBytes) return false;
     const wasUsedUp = this.#trims.isUsedUp;
     if (this.#admitsTrim()) return true;
-    // What was given back since the last look may be enough.
-    this.#stored.count();
+    // What was given back since the last look, here or below, may be enough.
+    this.check();
     const isTaken = this.#admitsTrim();
-    if (!isTaken && !wasUsedUp) {
+    if (this.#trims.isUsedUp && !wasUsedUp) {
       this.#parts.host.log.warn('space is short: what is kept for trims is used up', {
         usedBytes: this.#stored.total,
       });
@@ -167,6 +165,8 @@ export class Space implements WriteGate {
   }
 
   #admitsTrim(): boolean {
+    const { isFull, roomBytes } = this.#fileSystem;
+    if (isFull && roomBytes < limits.fileSystemLastSegments * this.#segmentBytes) return false;
     const loggedBytes = this.#parts.writer?.log.bytesLogged ?? 0;
     return this.#trims.admits({ storedBytes: this.#stored.total, loggedBytes }, this.#limits);
   }
