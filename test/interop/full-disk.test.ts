@@ -117,7 +117,7 @@ describeWith(['qemu-utils', 'mount', 'e2fsprogs'], 'a full file system', () => {
     await take(path.join(mountPoint, 'others'), takenBytes);
     await until('the pool is short', 30_000, async () => {
       const pool = await appliance?.pool();
-      return pool?.relief.some(({ step }) => step === 'cleaner') === true;
+      return pool?.relief.some((event) => event.step === 'cleaner') === true;
     });
     expect(await io(`write -P 4 ${4 * step}M 4M`)).not.toMatch(/failed|error|No space/i);
     await until('there is room', 90_000, async () => {

@@ -24,6 +24,14 @@ export interface Moment {
   readonly sizeBytes: number;
 }
 
+/** Moments that stay readable while somebody looks at all of them, one after the other. */
+export interface MomentsLease {
+  /** It took too long: since then any of them may have been given up. */
+  isOver(): boolean;
+  /** Gives them back; once or more often. */
+  release(): void;
+}
+
 export interface OpenMoment {
   readonly map: BlockMap;
   /** Gives it back; once. */
@@ -51,6 +59,8 @@ export class MomentMaps {
   readonly #cached = new Map<string, CachedMap>();
   /** Moments that somebody asked for, in the order in which that ends. */
   readonly #leased = new Map<string, Moment & { readonly untilMs: number }>();
+  /** Many moments at once, and until when. */
+  readonly #groups = new Set<{ readonly moments: readonly Moment[]; readonly untilMs: number }>();
   /** Moments that were given back since `watchLeases`; undefined = nobody asks. */
   #givenBack: Moment[] | undefined;
 
@@ -164,6 +174,22 @@ export class MomentMaps {
     if (oldest !== undefined) this.#leased.delete(oldest);
   }
 
+  /**
+   * Whoever looks at all of these can rely on what he finds until he gives them back, but no longer than a lease lasts: nobody
+   * holds space for ever. They must be kept now.
+   */
+  leaseAll(moments: readonly Moment[]): MomentsLease {
+    const { clock } = this.#parts.host;
+    const group = { moments, untilMs: clock.monotonicMs() + limits.momentLeaseMs };
+    this.#groups.add(group);
+    return {
+      isOver: () => group.untilMs <= clock.monotonicMs(),
+      release: () => {
+        this.#groups.delete(group);
+      },
+    };
+  }
+
   /** Whether it is among the `leases`, now and until the next time that somebody asks. */
   isLeased(moment: Moment): boolean {
     const key = keyOf(moment);
@@ -182,6 +208,9 @@ export class MomentMaps {
       else this.#leased.delete(key);
     }
     for (const cached of this.#cached.values()) if (cached.holders > 0) found.push(cached);
+    for (const { moments, untilMs } of this.#groups) {
+      if (untilMs > nowMs) for (const moment of moments) found.push(moment);
+    }
     return found.map(({ line, cut, sizeBytes }) => ({ line, cut, sizeBytes }));
   }
 

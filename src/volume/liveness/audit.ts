@@ -18,7 +18,7 @@ import { livenessLimits } from './limits.ts';
 import type { LiveSet } from './live-set.ts';
 import type { LivenessMark } from './mark.ts';
 import { forkHeads, type ReferenceSink, walkMoments } from './moment-walk.ts';
-import { inWalkOrder, type Root, rootsOf } from './roots.ts';
+import { inWalkOrder, keptStill, type Root, rootsOf } from './roots.ts';
 import { TouchedBlocks } from './touched.ts';
 
 interface LivenessAudit {
@@ -107,9 +107,12 @@ function walkKept(operator: Operator, live: LiveSet, done: Done<LivenessAudit>):
   const touched = new TouchedBlocks(operator, end);
   walkMoments(operator, { roots, heads, touched, sink, onMoment: nothing }, (walked) => {
     for (const map of heads.values()) map.release();
-    const outcome: Outcome<LivenessAudit> = walked.ok
-      ? success(faultsOf(sink, (index) => isStillKept(operator, roots[index])))
-      : walked;
+    const isKept = keptStill(catalogue);
+    const isCounted = (index: number): boolean => {
+      const root = roots[index];
+      return root === undefined || isKept(root);
+    };
+    const outcome: Outcome<LivenessAudit> = walked.ok ? success(faultsOf(sink, isCounted)) : walked;
     done(outcome);
   });
 }
@@ -126,19 +129,6 @@ function faultsOf(
     faults.push(...texts.slice(0, livenessLimits.auditFaultsListedMax - faults.length));
   }
   return { faults, faultCount };
-}
-
-/** Asked for those moments only in which something was found. */
-function isStillKept(
-  { parts: { catalogue } }: Operator,
-  root: Pick<Root, 'kind' | 'moment'> | undefined,
-): boolean {
-  // The present was forked when the walk began.
-  if (root === undefined || root.kind === 'present') return true;
-  const { line, cut } = root.moment;
-  const kept = retentionOf(catalogue, []).find((each) => each.line === line);
-  if (kept === undefined) return false;
-  return kept.pins.includes(cut) || (kept.windowFrom <= cut && cut <= kept.windowTo);
 }
 
 function nothing(): void {}

@@ -9,6 +9,7 @@
  */
 import type { Catalogue, VolumeState } from '../catalogue/catalogue.ts';
 import type { Moment } from '../core/moment-maps.ts';
+import { type LineRetention, retentionOf } from '../retention/retention.ts';
 
 export type RootKind = 'present' | 'snapshot' | 'undo';
 
@@ -45,6 +46,19 @@ function rootsOfVolume(volume: VolumeState, end: number): Root[] {
     roots.push({ kind: 'undo', volume, name: '', createdMs, moment });
   }
   return roots;
+}
+
+/** Tells whether states that were kept a while ago are kept still, as of when it is asked first. */
+export function keptStill(catalogue: Catalogue): (root: Pick<Root, 'kind' | 'moment'>) => boolean {
+  let byLine: Map<number, LineRetention> | undefined;
+  return ({ kind, moment: { line, cut } }) => {
+    // The present was forked when the walk began.
+    if (kind === 'present') return true;
+    byLine ??= new Map(retentionOf(catalogue, []).map((kept) => [kept.line, kept]));
+    const kept = byLine.get(line);
+    if (kept === undefined) return false;
+    return kept.pins.includes(cut) || (kept.windowFrom <= cut && cut <= kept.windowTo);
+  };
 }
 
 interface WithMoment {

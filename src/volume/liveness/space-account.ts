@@ -5,15 +5,17 @@
  *                               └ each block once, whoever shares it ┘     │          └ nothing refers to it any more
  *                                                                          └ only past moments of a volume refer to it
  *
- *     1. heads forked, catalogue and end of the log noted: all at one instant; I/O goes on
+ *     1. heads forked, catalogue and end of the log noted: all at one instant; I/O goes on. What is looked at is leased: it stays
+ *        readable, whatever is deleted meanwhile, for as long as a lease lasts
  *     2. the walk over all moments that hold blocks (see MomentWalk) gives each block its set of holders
  *     3. the log's records say which of the other blocks some past of a volume that exists refers to, as far as the mark
  *        (see LivenessMark) does not call them dead: past moments of which nothing is kept any more hold nothing
  *
  * Memory: 4 bytes a block of log, at most `holderTableBytes`; a larger log is looked at in several passes.
  */
-import { failure, type Outcome, success } from '../../base/errors.ts';
+import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import type { MomentsLease } from '../core/moment-maps.ts';
 import { momentUnreadable } from '../core/open-moments.ts';
 import type { Done, Operator } from '../core/operator.ts';
 import { addressOf, frameAddressOf, slotSizeBytes } from '../format/address.ts';
@@ -29,7 +31,7 @@ import { livenessLimits } from './limits.ts';
 import type { LiveSet } from './live-set.ts';
 import type { LivenessMark } from './mark.ts';
 import { forkHeads, walkMoments } from './moment-walk.ts';
-import { type Root, rootsOf } from './roots.ts';
+import { keptStill, type Root, rootsOf } from './roots.ts';
 import { TouchedBlocks } from './touched.ts';
 
 /** So many blocks are held by exactly these moments (numbers of roots). */
@@ -94,6 +96,7 @@ class Accounting {
   readonly #computedMs: number;
   readonly #end: number;
   readonly #roots: readonly Root[];
+  readonly #lease: MomentsLease;
   readonly #touched: TouchedBlocks;
   readonly #volumes: readonly VolumeState[];
   readonly #heads: ReadonlyMap<number, BlockMap>;
@@ -126,6 +129,7 @@ class Accounting {
     this.#end = frameAddressOf(endPosition);
     this.#touched = new TouchedBlocks(operator, endPosition);
     this.#roots = rootsOf(catalogue, endPosition);
+    this.#lease = operator.moments.leaseAll(this.#roots.map(({ moment }) => moment));
     this.#volumes = catalogue.volumes();
     this.#segIds = [...segmentById.keys()].filter((segId) => addressOf(segId, 0) < this.#end);
     this.#pastBlocks = this.#volumes.map(() => 0);
@@ -164,8 +168,15 @@ class Accounting {
 
   #finish(outcome: Outcome<undefined>): void {
     for (const map of this.#heads.values()) map.release();
+    const isOver = this.#lease.isOver();
+    this.#lease.release();
     if (!outcome.ok) {
       this.#done(outcome);
+      return;
+    }
+    const isKept = keptStill(this.#operator.parts.catalogue);
+    if (isOver && !this.#roots.every(isKept)) {
+      this.#done(failure(tookTooLong()));
       return;
     }
     const last = this.#roots.length - 1;
@@ -339,4 +350,12 @@ class Accounting {
     this.#dataBlocks += kept ?? 0;
     return kept === undefined;
   }
+}
+
+function tookTooLong(): OperationError {
+  return new OperationError(
+    ErrorCode.conflict,
+    'counting took so long that something was deleted meanwhile whose blocks could not be kept for it any more',
+    'Ask again when less is going on.',
+  );
 }

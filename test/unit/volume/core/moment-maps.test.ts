@@ -53,6 +53,20 @@ describe('MomentMaps', () => {
     expect(moments.isLeased(past)).toBe(false);
   });
 
+  it('holds all moments of somebody who looks at many, until they are given back or it takes too long', async () => {
+    const other = { line: 2, cut: 500, sizeBytes: 4096 };
+    const first = moments.leaseAll([past, other]);
+    const second = moments.leaseAll([other]);
+    expect(moments.leases()).toEqual([past, other, other]);
+    first.release();
+    first.release();
+    expect(moments.leases()).toEqual([other]);
+    expect(second.isOver()).toBe(false);
+    await time.pass(limits.momentLeaseMs);
+    expect(second.isOver()).toBe(true);
+    expect(moments.leases()).toEqual([]);
+  });
+
   it('counts as held what was given back since somebody watches', () => {
     opened('open').release();
     moments.watchLeases();
