@@ -11,7 +11,8 @@ import { positionOf } from '../../src/volume/format/address.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import { FormatError } from '../../src/volume/format/format-error.ts';
 import { EntryKind, IndexEntry } from '../../src/volume/index/entry.ts';
-import { EntryBlockReader, isEntryBlock } from '../../src/volume/index/entry-block.ts';
+import { EntryBlockReader, isRunBlock } from '../../src/volume/index/entry-block.ts';
+import { type LookupSteps, runNow } from '../../src/volume/index/lookup-steps.ts';
 import {
   decodeRunHeader,
   type RunPlace,
@@ -21,6 +22,7 @@ import { RunCursor } from '../../src/volume/index/run-merge.ts';
 import { RunSegments } from '../../src/volume/index/run-segments.ts';
 import { type RunTables, readRunTables } from '../../src/volume/index/run-tables.ts';
 import { RunWriter } from '../../src/volume/index/run-writer.ts';
+import { unpagedRun } from '../support/unpaged-run.ts';
 
 const poolUuid = Uint8Array.from({ length: 16 }, (_, index) => index * 3 + 1);
 const seeds = new Seeds(poolUuid);
@@ -146,12 +148,30 @@ function rowOf(entry: IndexEntry): Row {
   return { line, level, node, within, blockCount, position, address, kind, ticks };
 }
 
+/** Looks at every byte of the run. */
 function readAll(bytes: Uint8Array, runPlace: RunPlace = place): Row[] {
   const cursor = new RunCursor(new MemoryFile(bytes), runPlace, seeds);
   const entry = new IndexEntry();
   const rows: Row[] = [];
   while (cursor.next(entry)) rows.push(rowOf(entry));
+  for (const row of rows) cursor.seek(row);
+  expect(cursor.segments().count).toBe(2);
   return rows;
+}
+
+/** As a run that is not paged. */
+function unpaged(bytes: Uint8Array, runPlace: RunPlace = place): Uint8Array {
+  return unpagedRun(bytes, runPlace, { poolUuid, seeds });
+}
+
+/** A few entries fill one block; with bytes enough for `count` blocks every fence is looked at. */
+function blockOf(bytes: Uint8Array): (block: number) => LookupSteps<Uint8Array, never> {
+  // biome-ignore lint/correctness/useYield: the block is there.
+  return function* found(block) {
+    const part = bytes.slice(block * runBlockBytes, (block + 1) * runBlockBytes);
+    if (!isRunBlock(part, place, block, seeds)) throw new FormatError('damaged block');
+    return part;
+  };
 }
 
 /** Undefined when it threw FormatError; anything else it throws fails the test. */
@@ -164,12 +184,16 @@ function tolerated<T>(decode: () => T): T | undefined {
   }
 }
 
-function lookAround(tables: RunTables): void {
+function lookAround(tables: RunTables, bytes: Uint8Array): void {
   for (const leaf of [0, 1, 511, 2 ** 29 - 1]) {
     tables.hasLeaf(1, leaf);
     tables.hasLeaves(1, leaf, 1024);
-    tables.blocksOf(1, 0, leaf);
-    tables.blocksOf(2 ** 32 - 1, 9, leaf);
+    for (const [line, level] of [
+      [1, 0],
+      [2 ** 32 - 1, 9],
+    ] as const) {
+      tolerated(() => runNow(tables.blocksOf({ line, level, node: leaf }, blockOf(bytes))));
+    }
   }
 }
 
@@ -177,13 +201,16 @@ describe('index run', () => {
   it('gives back the entries that were written, and knows every leaf that they touch', () => {
     fc.assert(
       fc.property(rowsOf, (rows) => {
-        const bytes = written(rows);
-        expect(readAll(bytes)).toEqual(rows);
-        const tables = readRunTables(new MemoryFile(bytes), place, seeds);
-        for (const { line, level, node } of rows) {
-          expect(level > 0 || tables.hasLeaf(line, node)).toBe(true);
-          expect(tables.levels(line) & (1 << level)).not.toBe(0);
-          expect(tables.blocksOf(line, level, node)).toBeDefined();
+        const paged = written(rows);
+        for (const bytes of [paged, unpaged(paged)]) {
+          expect(readAll(bytes)).toEqual(rows);
+          const tables = readRunTables(new MemoryFile(bytes), place, seeds);
+          for (const row of rows) {
+            const { line, level, node } = row;
+            expect(level > 0 || tables.hasLeaf(line, node)).toBe(true);
+            expect(tables.levels(line) & (1 << level)).not.toBe(0);
+            expect(runNow(tables.blocksOf(row, blockOf(bytes)))).toBeDefined();
+          }
         }
       }),
       { numRuns: 150 },
@@ -196,8 +223,8 @@ describe('index run', () => {
       fc.integer({ min: 1, max: 255 }),
     );
     fc.assert(
-      fc.property(rowsOf, change, (rows, [share, flip]) => {
-        const bytes = written(rows);
+      fc.property(rowsOf, change, fc.boolean(), (rows, [share, flip], isPaged) => {
+        const bytes = isPaged ? written(rows) : unpaged(written(rows));
         const at = Math.floor(share * (bytes.length - 1));
         const changed = bytes.slice();
         changed[at] = (changed[at] ?? 0) ^ flip;
@@ -218,13 +245,13 @@ describe('index run', () => {
       { minLength: 1, maxLength: 6 },
     );
     fc.assert(
-      fc.property(rowsOf, changes, (rows, list) => {
-        const bytes = written(rows);
+      fc.property(rowsOf, changes, fc.boolean(), (rows, list, isPaged) => {
+        const bytes = isPaged ? written(rows) : unpaged(written(rows));
         for (const [at, value] of list) bytes[at] = value;
         const seed = seeds.run(place.level, place.firstSegId, 0, 0);
         viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4, runBlockBytes), seed), true);
         const tables = tolerated(() => readRunTables(new MemoryFile(bytes), place, seeds));
-        if (tables !== undefined) lookAround(tables);
+        if (tables !== undefined) lookAround(tables, bytes);
         tolerated(() => readAll(bytes));
       }),
       { numRuns: 300 },
@@ -238,8 +265,9 @@ describe('index run', () => {
       fc.integer({ min: 1, max: 255 }),
     );
     fc.assert(
-      fc.property(rowsOf, change, (rows, [share, flip]) => {
-        const bytes = written(rows, thinned);
+      fc.property(rowsOf, change, fc.boolean(), (rows, [share, flip], isPaged) => {
+        const paged = written(rows, thinned);
+        const bytes = isPaged ? paged : unpaged(paged, thinned);
         expect(readAll(bytes, thinned)).toEqual(rows);
         const { header } = readRunTables(new MemoryFile(bytes), thinned, seeds);
         expect([header.generation, header.keptThrough]).toEqual([3, 77]);
@@ -250,7 +278,7 @@ describe('index run', () => {
         for (const other of [place, { ...place, generation: 2 }, { ...place, generation: 4 }]) {
           expect(decodeRunHeader(bytes, other, seeds)).toBeUndefined();
           const block = bytes.subarray(runBlockBytes, 2 * runBlockBytes);
-          expect(rows.length > 0 && isEntryBlock(block, other, 1, seeds)).toBe(false);
+          expect(rows.length > 0 && isRunBlock(block, other, 1, seeds)).toBe(false);
           // Its head before blocks of another file.
           const mixed = written(rows, other);
           mixed.set(bytes.subarray(0, runBlockBytes));
@@ -263,7 +291,7 @@ describe('index run', () => {
 
   it('with an unknown incompatible flag needs a newer version', () => {
     const bytes = written([]);
-    bytes[12] = 2;
+    bytes[12] = 4;
     const seed = seeds.run(place.level, place.firstSegId, 0, 0);
     viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4, runBlockBytes), seed), true);
     expect(() => decodeRunHeader(bytes, place, seeds)).toThrow(/newer tidemark/u);

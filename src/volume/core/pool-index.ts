@@ -1,11 +1,11 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { LogIndex } from '../index/log-index.ts';
-import type { RunHeader, RunPlace } from '../index/run-format.ts';
+import type { RunPlace } from '../index/run-format.ts';
 import { runFolder, runPlaceOf } from '../index/run-path.ts';
 import { RunReader } from '../index/run-reader.ts';
-import type { RunSegments } from '../index/run-segments.ts';
 import { RunSet } from '../index/run-set.ts';
+import type { RunTables } from '../index/run-tables.ts';
 import { limits } from '../limits.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
@@ -33,7 +33,7 @@ export function openPoolIndex(
   const reader = new RunReader({
     disk: host.disk,
     seeds,
-    isOurs: (header, segments) => isOfSegments(parts, header, segments),
+    isOurs: (tables) => isOfSegments(parts, tables),
     tableBytes: limits.runTableBytes,
     blockBytes: limits.runBlockBytes,
     openFiles: limits.runFilesOpenMax,
@@ -63,11 +63,12 @@ export function openPoolIndex(
 }
 
 /** Whether a run was made of exactly the segments that the pool has in its range. */
-function isOfSegments(parts: PoolParts, header: RunHeader, segments: RunSegments): boolean {
+function isOfSegments(parts: PoolParts, tables: RunTables): boolean {
   const { segmentById, settings } = parts;
+  const { header } = tables;
   const span = settings.runFanOut ** header.level;
   if (!wasDurable(parts, frameAddressOf(header.keptThrough))) return false;
   if (header.endSegId - header.firstSegId !== span) return false;
   const ours = segmentById.sealedIn(header.firstSegId, header.endSegId);
-  return ours !== undefined && segments.areThese(ours);
+  return ours !== undefined && tables.isOf(ours);
 }

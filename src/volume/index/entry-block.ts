@@ -128,8 +128,7 @@ export class EntryBlockWriter {
     layout.count.set(this.#view, 0, this.#count);
     layout.used.set(this.#view, 0, this.#at);
     this.bytes.fill(0, this.#at);
-    const seed = runSeed(this.#origin, block, this.#seeds);
-    layout.crc.set(this.#view, 0, crc32c(this.bytes.subarray(4), seed));
+    sealBlock(this.bytes, this.#origin, block, this.#seeds);
   }
 
   clear(): void {
@@ -146,8 +145,13 @@ function unzigzag(value: number): number {
   return value % 2 === 1 ? -(value + 1) / 2 : value / 2;
 }
 
+/** Puts the checksum of block number `block` of the run, of whatever kind, before what it is of. */
+export function sealBlock(bytes: Uint8Array, place: RunPlace, block: number, seeds: Seeds): void {
+  layout.crc.set(viewOf(bytes), 0, crc32c(bytes.subarray(4), runSeed(place, block, seeds)));
+}
+
 /** Whether `bytes` are block number `block` of the run. */
-export function isEntryBlock(
+export function isRunBlock(
   bytes: Uint8Array,
   place: RunPlace,
   block: number,

@@ -7,24 +7,29 @@
 import { DiskError, type DiskFile } from '../../base/ports.ts';
 
 /** Bytes that a lookup needs to go on: it is told how many were there. `target` is its own. */
-interface DiskRead {
-  readonly file: DiskFile;
+interface DiskRead<F> {
+  readonly file: F;
   readonly target: Uint8Array;
   readonly position: number;
 }
 
 /** Throws DiskError where a read fails. */
-export type LookupSteps<T> = Generator<DiskRead, T, number>;
-type Step<T> = IteratorResult<DiskRead, T>;
+export type LookupSteps<T, F = DiskFile> = Generator<DiskRead<F>, T, number>;
+type Step<T, F = DiskFile> = IteratorResult<DiskRead<F>, T>;
+/** A file that is read in place. */
+type Readable = Pick<DiskFile, 'read'>;
 
 /** Throws what the steps throw. */
-export function runNow<T>(steps: LookupSteps<T>): T {
+export function runNow<T>(steps: LookupSteps<T, Readable>): T {
   let step = steps.next();
   while (step.done !== true) step = readNow(steps, step.value);
   return step.value;
 }
 
-function readNow<T>(steps: LookupSteps<T>, { file, target, position }: DiskRead): Step<T> {
+function readNow<T>(
+  steps: LookupSteps<T, Readable>,
+  { file, target, position }: DiskRead<Readable>,
+): Step<T, Readable> {
   let bytesRead: number;
   try {
     bytesRead = file.read(target, position);

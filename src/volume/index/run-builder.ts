@@ -19,7 +19,7 @@ import { describeRun, isThinned, type RunPlace, type RunSegment } from './run-fo
 import { type EntrySource, RunCursor, RunMerge } from './run-merge.ts';
 import { runFolder, runPath, unfinishedRunPath } from './run-path.ts';
 import { RunSegments } from './run-segments.ts';
-import { verifyRun } from './run-verify.ts';
+import { type VerifiedRun, verifyRun } from './run-verify.ts';
 import { type RunSummary, RunWriter } from './run-writer.ts';
 import { SegmentIndex } from './segment-index.ts';
 
@@ -130,8 +130,7 @@ export class RunBuilder {
       if (Buffer.compare(cursor.tables.digest, input.digest) !== 0) {
         throw new FormatError(`run ${describeRun(input)}: not the one that was looked at`);
       }
-      merged.push(cursor.tables.segments);
-      cursor.tables.forgetSegments();
+      merged.push(cursor.segments());
       keptThrough = Math.max(keptThrough, cursor.tables.header.keptThrough);
       isThin ||= isThinned(input);
     }
@@ -192,7 +191,10 @@ export class RunBuilder {
   #finish({ plan, place, file, writer }: Build): BuiltRun {
     const { disk, poolUuid } = this.#options;
     const summary = writer.finish(poolUuid);
-    if (plan.isRebuild && this.#isThere(plan, summary)) {
+    if (
+      plan.isRebuild &&
+      this.#isThere(plan, { ...summary, entriesDigest: writer.entriesDigest })
+    ) {
       this.abandon();
       return { summary, wasEqual: true };
     }
@@ -203,11 +205,14 @@ export class RunBuilder {
     return { summary, wasEqual: false };
   }
 
-  /** Whether the run is there, whole, with the same digest. */
-  #isThere(plan: RunPlan, { digest }: RunSummary): boolean {
+  /** Whether the run is there, whole, with the same digest; one from before paging with the same entries. */
+  #isThere(plan: RunPlan, made: Pick<VerifiedRun, 'digest' | 'entriesDigest'>): boolean {
     const { disk, seeds } = this.#options;
     try {
-      return Buffer.compare(verifyRun(disk, plan, seeds), digest) === 0;
+      const found = verifyRun(disk, plan, seeds);
+      return found.isPaged
+        ? Buffer.compare(found.digest, made.digest) === 0
+        : Buffer.compare(found.entriesDigest, made.entriesDigest) === 0;
     } catch (thrown) {
       if (thrown instanceof FormatError) return false;
       throw thrown;

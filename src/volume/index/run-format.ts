@@ -4,10 +4,13 @@
  *
  *     runs/L-SSSSSSSS.run         level L from 1 on, first segment id in hex; covers fanOut^L segment ids
  *     runs/L-SSSSSSSS.G.run       the same, thinned for the G-th time: without entries that no kept state can see
- *     [header, 4 KiB][blocks of entries, 4 KiB each][fences][lines][bitmap pages][segments][trailer, 64 B]
+ *     [header, 4 KiB][blocks, 4 KiB each: entries · fences · segments][top][trailer, 64 B]
+ *     top:            [first fence of each block of fences][lines][numbers of bitmap pages][their bits][last segment]
+ *     before paging:  [header][blocks of entries][fences][lines][bitmap pages][segments][trailer]
  *
- * A block is decoded by itself. A fence is the node of a block's first entry. A bitmap page has one bit for each of 512
- * leaves (1 GiB of a volume) that level 0 entries of a line touch.
+ * A block is verified and decoded by itself. A fence is the node of an entry block's first entry. A bitmap page has one bit for
+ * each of 512 leaves (1 GiB of a volume) that level 0 entries of a line touch. A lookup keeps the top in memory, and reads the few
+ * blocks that it needs: fences of a log of many TiB are too many to be loaded, its segments too many to be compared.
  */
 import { crc32c } from '../../base/crc32c.ts';
 import { bytes, u8, u16, u32, u48, u64, viewOf } from '../../base/fields.ts';
@@ -21,6 +24,8 @@ const headerUsedBytes = 108;
 const thinnedUsedBytes = 120;
 /** Bit of `incompatible`: the run was thinned. A version that does not know that would take it for all there was. */
 const thinnedBit = 1;
+/** Fences and segments lie in blocks. A run without the bit was made before that. */
+const pagedBit = 2;
 export const runTrailerBytes = 64;
 const magic = 0x4e52_4d54; // "TMRN"
 const trailerMagic = 0x4552_4d54; // "TMRE"
@@ -58,11 +63,14 @@ export const lineLayout = {
   line: u32(0),
   levels: u32(4),
   pageCount: u32(8),
+  /** How many pages the lines before have; 0 in a run that is not paged. */
+  firstPage: u32(12),
   entryCount: u64(16),
 } as const;
 export const lineBytes = 24;
-export const pageLayout = { page: u32(0), bits: bytes(4, bitmapPageBytes) } as const;
-export const pageBytes = 4 + bitmapPageBytes;
+export const pageNumberBytes = 4;
+/** Of a bitmap page with its number, which lie together in a run that is not paged. */
+export const pageBytes = pageNumberBytes + bitmapPageBytes;
 export const segmentLayout = {
   segId: u64(0),
   epoch: u64(8),
@@ -73,6 +81,10 @@ export const segmentLayout = {
   maxHlcMs: u48(62),
 } as const;
 export const segmentBytes = 72;
+/** Where records begin in a block of fences or segments, behind its checksum; and how many fit. */
+export const blockRecordsAt = 4;
+export const fencesPerBlock = Math.floor((runBlockBytes - blockRecordsAt) / fenceBytes);
+export const segmentsPerBlock = Math.floor((runBlockBytes - blockRecordsAt) / segmentBytes);
 
 const trailerLayout = {
   crc: u32(0),
@@ -104,6 +116,7 @@ export interface RunPlace {
 
 export interface RunHeader extends RunPlace {
   readonly generation: number;
+  readonly isPaged: boolean;
   /** What was kept when the log ended at this position can be seen in it; 0 = it was not thinned. */
   readonly keptThrough: number;
   readonly fanOut: number;
@@ -122,20 +135,42 @@ export interface RunHeader extends RunPlace {
   readonly tablesCrc: number;
 }
 
-export function tableBytesOf(
-  header: Pick<RunHeader, 'blockCount' | 'lineCount' | 'pageCount' | 'segmentCount'>,
-): number {
+type RunCounts = Pick<
+  RunHeader,
+  'isPaged' | 'blockCount' | 'lineCount' | 'pageCount' | 'segmentCount'
+>;
+
+/** Blocks of fences behind those of entries. */
+export function fenceBlocksOf({ isPaged, blockCount }: RunCounts): number {
+  return isPaged ? Math.ceil(blockCount / fencesPerBlock) : 0;
+}
+
+/** Blocks of segments behind those of fences. */
+export function segmentBlocksOf({ isPaged, segmentCount }: RunCounts): number {
+  return isPaged ? Math.ceil(segmentCount / segmentsPerBlock) : 0;
+}
+
+/** Blocks of all kinds. */
+export function runBlocksOf(counts: RunCounts): number {
+  return counts.blockCount + fenceBlocksOf(counts) + segmentBlocksOf(counts);
+}
+
+/** Bytes between the blocks and the trailer: the top, or all tables. */
+export function tableBytesOf(counts: RunCounts): number {
+  const { isPaged, blockCount, lineCount, pageCount, segmentCount } = counts;
+  const fenceCount = isPaged ? fenceBlocksOf(counts) : blockCount;
+  const rowCount = isPaged ? 1 : segmentCount;
   return (
-    header.blockCount * fenceBytes +
-    header.lineCount * lineBytes +
-    header.pageCount * pageBytes +
-    header.segmentCount * segmentBytes
+    fenceCount * fenceBytes +
+    lineCount * lineBytes +
+    pageCount * pageBytes +
+    rowCount * segmentBytes
   );
 }
 
 /** Bytes of the whole file. */
 export function runBytesOf(header: RunHeader): number {
-  return runBlockBytes * (1 + header.blockCount) + tableBytesOf(header) + runTrailerBytes;
+  return runBlockBytes * (1 + runBlocksOf(header)) + tableBytesOf(header) + runTrailerBytes;
 }
 
 export function encodeRunHeader(
@@ -150,7 +185,11 @@ export function encodeRunHeader(
   headerLayout.version.set(view, 0, runVersion);
   const isThin = isThinned(header);
   headerLayout.length.set(view, 0, isThin ? thinnedUsedBytes : headerUsedBytes);
-  headerLayout.incompatible.set(view, 0, isThin ? thinnedBit : 0);
+  headerLayout.incompatible.set(
+    view,
+    0,
+    (isThin ? thinnedBit : 0) | (header.isPaged ? pagedBit : 0),
+  );
   headerLayout.generation.set(view, 0, header.generation);
   headerLayout.keptThrough.set(view, 0, header.keptThrough);
   headerLayout.level.set(view, 0, header.level);
@@ -183,10 +222,12 @@ export function decodeRunHeader(
   const seed = runSeed(place, 0, seeds);
   if (!isSealed(head.subarray(0, runBlockBytes), magic, seed)) return undefined;
   const view = viewOf(head);
-  refuseNewer(view, runVersion, `run ${describeRun(place)}`, thinnedBit);
-  const isThin = (headerLayout.incompatible.get(view, 0) & thinnedBit) !== 0;
+  refuseNewer(view, runVersion, `run ${describeRun(place)}`, thinnedBit | pagedBit);
+  const bits = headerLayout.incompatible.get(view, 0);
+  const isThin = (bits & thinnedBit) !== 0;
   const header: RunHeader = {
     generation: isThin ? headerLayout.generation.get(view, 0) : 0,
+    isPaged: (bits & pagedBit) !== 0,
     keptThrough: isThin ? headerLayout.keptThrough.get(view, 0) : 0,
     level: headerLayout.level.get(view, 0),
     fanOut: headerLayout.fanOut.get(view, 0),

@@ -7,9 +7,11 @@ import type { DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { compareEntries, IndexEntry } from './entry.ts';
-import { EntryBlockReader, isEntryBlock } from './entry-block.ts';
+import { EntryBlockReader, isRunBlock } from './entry-block.ts';
+import { type LookupSteps, runNow } from './lookup-steps.ts';
 import { describeRun, runBlockBytes } from './run-format.ts';
-import { type RunTables, readRunTables } from './run-tables.ts';
+import type { RunSegments } from './run-segments.ts';
+import { type Nodes, type RunTables, readRunSegments, readRunTables } from './run-tables.ts';
 import type { RunWriter } from './run-writer.ts';
 
 export interface EntrySource {
@@ -61,10 +63,27 @@ export class RunCursor implements EntrySource {
     }
   }
 
-  /** Goes on with the first entry of block number `block` (from 1 on). */
-  seek(block: number): void {
-    this.#next = block;
+  /** The segments that the run was made of. Throws DiskError, FormatError. */
+  segments(): RunSegments {
+    return readRunSegments(this.#file, this.tables, this.#seeds);
+  }
+
+  /** Goes on with the block that has the first entry of the node, if any has; else with the first one. Throws as `next`. */
+  seek(node: Nodes): void {
+    const range = runNow(this.tables.blocksOf(node, (block) => this.#block(block)));
+    this.#next = range?.first ?? 1;
     this.#isOpen = false;
+  }
+
+  *#block(block: number): LookupSteps<Uint8Array> {
+    const { header } = this.tables;
+    const target = new Uint8Array(runBlockBytes);
+    const position = block * runBlockBytes;
+    const bytesRead = yield { file: this.#file, target, position };
+    if (bytesRead === runBlockBytes && isRunBlock(target, header, block, this.#seeds)) {
+      return target;
+    }
+    throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
   }
 
   #fill(): void {
@@ -75,7 +94,7 @@ export class RunCursor implements EntrySource {
     for (let index = 0; index < count; index += 1) {
       const block = bytes.subarray(index * runBlockBytes, (index + 1) * runBlockBytes);
       const isThere = (index + 1) * runBlockBytes <= bytesRead;
-      if (isThere && isEntryBlock(block, header, this.#next + index, this.#seeds)) continue;
+      if (isThere && isRunBlock(block, header, this.#next + index, this.#seeds)) continue;
       throw new FormatError(`run ${describeRun(header)}: damaged block ${this.#next + index}`);
     }
     this.#first = this.#next;

@@ -11,39 +11,24 @@ import type { Disk } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { entryValue, IndexEntry, leavesOf, nodeOf } from './entry.ts';
-import { EntryBlockReader, isEntryBlock } from './entry-block.ts';
+import { EntryBlockReader, isRunBlock } from './entry-block.ts';
 import { type Stretch, setBits } from './leaf-changes.ts';
 import type { LeafPainter } from './leaf-painter.ts';
 import type { LookupSteps } from './lookup-steps.ts';
 import { RunFiles } from './run-files.ts';
-import {
-  describeRun,
-  pageLeavesOfBitmap,
-  type RunHeader,
-  type RunPlace,
-  runBlockBytes,
-} from './run-format.ts';
+import { describeRun, pageLeavesOfBitmap, type RunPlace, runBlockBytes } from './run-format.ts';
 import { runName } from './run-path.ts';
-import type { RunSegments } from './run-segments.ts';
-import { type RunTables, runTableSteps } from './run-tables.ts';
+import { type Nodes, type RunTables, runTableSteps } from './run-tables.ts';
 
 export interface RunReaderOptions {
   readonly disk: Disk;
   readonly seeds: Seeds;
-  /** Whether a run is of these very segments; one of another history of the pool is not used. */
-  readonly isOurs: (header: RunHeader, segments: RunSegments) => boolean;
+  /** Whether a run is of the pool's own segments; one of another history of the pool is not used. */
+  readonly isOurs: (tables: RunTables) => boolean;
   /** RAM of tables, and of blocks. */
   readonly tableBytes: number;
   readonly blockBytes: number;
   readonly openFiles: number;
-}
-
-/** Nodes of one level, from `node` to `lastNode`, or only that one. */
-interface Nodes {
-  readonly line: number;
-  readonly level: number;
-  readonly node: number;
-  readonly lastNode?: number;
 }
 
 interface Found {
@@ -110,10 +95,9 @@ export class RunReader {
     // Somebody else may have waited for them, too.
     const known = this.knownTables(place);
     if (known !== undefined) return known;
-    if (!this.#options.isOurs(tables.header, tables.segments)) {
+    if (!this.#options.isOurs(tables)) {
       throw new FormatError(`run ${describeRun(place)}: of other segments`);
     }
-    tables.forgetSegments();
     this.#tables.set(name, tables);
     this.#tableBytes += tables.bytes;
     for (const [oldest, { bytes }] of this.#tables) {
@@ -141,10 +125,11 @@ export class RunReader {
     const levels = tables.levels(line);
     if (levels === 0) return;
     const wide = levels > 1 ? yield* this.#wideEntries(tables, line, leaf) : [];
-    const range = tables.hasLeaf(line, leaf) ? tables.blocksOf(line, 0, leaf) : undefined;
+    const nodes = { line, level: 0, node: leaf };
+    const range = tables.hasLeaf(line, leaf) ? yield* this.#blocksOf(tables, nodes) : undefined;
     const first = range?.first ?? 1;
     for (let block = range?.last ?? 0; block >= first && !painter.isDone; block -= 1) {
-      const found = yield* this.#entriesOf(tables, block, { line, level: 0, node: leaf });
+      const found = yield* this.#entriesOf(tables, block, nodes);
       for (const entry of found.toReversed()) {
         if (entry.position >= before) continue;
         if (wide.length > 0) paintWide(painter, wide, { downTo: entry.position, before });
@@ -159,10 +144,11 @@ export class RunReader {
     const wide: Found[] = [];
     const levels = tables.levels(line);
     for (let level = 1; levels >>> level !== 0; level += 1) {
-      const node = nodeOf(leaf, level);
-      const range = (levels & (1 << level)) === 0 ? undefined : tables.blocksOf(line, level, node);
+      if ((levels & (1 << level)) === 0) continue;
+      const nodes = { line, level, node: nodeOf(leaf, level) };
+      const range = yield* this.#blocksOf(tables, nodes);
       for (let block = range?.first ?? 1; block <= (range?.last ?? 0); block += 1) {
-        wide.push(...(yield* this.#entriesOf(tables, block, { line, level, node })));
+        wide.push(...(yield* this.#entriesOf(tables, block, nodes)));
       }
     }
     return wide.sort((left, right) => left.position - right.position);
@@ -180,12 +166,12 @@ export class RunReader {
     const levels = tables.levels(line);
     const firstLeaf = page * pageLeavesOfBitmap;
     for (let level = 1; levels >>> level !== 0; level += 1) {
-      const first = nodeOf(firstLeaf, level);
-      const last = nodeOf(firstLeaf + pageLeavesOfBitmap - 1, level);
-      const range = tables.blocksOf(line, level, first, last);
+      if ((levels & (1 << level)) === 0) continue;
+      const lastNode = nodeOf(firstLeaf + pageLeavesOfBitmap - 1, level);
+      const nodes = { line, level, node: nodeOf(firstLeaf, level), lastNode };
+      const range = yield* this.#blocksOf(tables, nodes);
       for (let block = range?.first ?? 1; block <= (range?.last ?? 0); block += 1) {
-        const wanted = { line, level, node: first, lastNode: last };
-        const entries = yield* this.#entriesOf(tables, block, wanted);
+        const entries = yield* this.#entriesOf(tables, block, nodes);
         const inside = entries.filter(({ position }) => position >= from && position < to);
         for (const { node } of inside) {
           const { leaf, count } = leavesOf(level, node);
@@ -195,10 +181,14 @@ export class RunReader {
     }
   }
 
+  #blocksOf(tables: RunTables, nodes: Nodes): ReturnType<RunTables['blocksOf']> {
+    return tables.blocksOf(nodes, (block) => this.#block(tables, block));
+  }
+
   /** Entries of nodes in one block, in order: those of one node oldest first. */
   *#entriesOf(tables: RunTables, block: number, wanted: Nodes): LookupSteps<Found[]> {
     const reader = new EntryBlockReader(tables.header);
-    reader.open(this.#knownBlock(tables, block) ?? (yield* this.#readBlock(tables, block)));
+    reader.open(yield* this.#block(tables, block));
     const entry = this.#entry;
     const found: Found[] = [];
     while (reader.next(entry)) {
@@ -210,6 +200,10 @@ export class RunReader {
       found.push({ node, position, within, blockCount, value });
     }
     return found;
+  }
+
+  *#block(tables: RunTables, block: number): LookupSteps<Uint8Array> {
+    return this.#knownBlock(tables, block) ?? (yield* this.#readBlock(tables, block));
   }
 
   #knownBlock({ header }: RunTables, block: number): Uint8Array | undefined {
@@ -232,7 +226,7 @@ export class RunReader {
       this.#files.release(open);
       this.#requireVersion(version);
     }
-    if (bytesRead < runBlockBytes || !isEntryBlock(bytes, header, block, this.#options.seeds)) {
+    if (bytesRead < runBlockBytes || !isRunBlock(bytes, header, block, this.#options.seeds)) {
       throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
     }
     this.#blocks.set(`${runName(header)}/${block}`, bytes);

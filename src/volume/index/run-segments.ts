@@ -7,7 +7,7 @@ import { digestTagBytes } from '../format/segment-rows.ts';
 import { type RunSegment, segmentBytes, segmentLayout } from './run-format.ts';
 
 /** Sealed segments of the log, ascending; parallel lists. */
-interface SegmentColumns {
+export interface SegmentColumns {
   readonly segIds: ArrayLike<number>;
   readonly epochs: ArrayLike<number>;
   /** The first bytes of the digest of each, `digestTagBytes` of them. */

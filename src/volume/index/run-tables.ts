@@ -1,181 +1,249 @@
 /**
- * The tables of a run in memory: which leaves of which lines it touches, and which blocks hold them.
+ * The tables of a run in memory: which leaves of which lines it touches, and where the fences lie that tell which blocks hold
+ * them. As the bytes of the run's top: nothing is decoded before it is asked for.
+ *
+ *     top:   [first fence of each block of fences][lines][numbers of bitmap pages][their bits][last segment]
+ *
+ * Of a run that is not paged the top is made of its tables, and all its fences stay in memory.
  */
 import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
-import type { LookupSteps } from './lookup-steps.ts';
+import { isRunBlock } from './entry-block.ts';
+import { type LookupSteps, runNow } from './lookup-steps.ts';
 import {
   bitmapPageBytes,
+  blockRecordsAt,
   decodeRunHeader,
   decodeRunTrailer,
   describeRun,
+  fenceBlocksOf,
   fenceBytes,
   fenceLayout,
+  fencesPerBlock,
   lineBytes,
   lineLayout,
   pageBytes,
-  pageLayout,
   pageLeavesOfBitmap,
+  pageNumberBytes,
   type RunHeader,
   type RunPlace,
   runBlockBytes,
+  runBlocksOf,
   runBytesOf,
   runTablesCrc,
   runTrailerBytes,
+  segmentBlocksOf,
+  segmentBytes,
+  segmentsPerBlock,
   tableBytesOf,
 } from './run-format.ts';
-import { RunSegments } from './run-segments.ts';
-
-interface LineTable {
-  readonly levels: number;
-  /** Numbers of its bitmap pages, ascending. */
-  readonly pages: Uint32Array;
-  readonly bits: Uint8Array;
-}
+import { RunSegments, type SegmentColumns } from './run-segments.ts';
 
 /** A range of block numbers (from 1 on), the last one included. */
-export interface BlockRange {
+interface BlockRange {
   readonly first: number;
   readonly last: number;
+}
+
+/** Nodes of one level, from `node` to `lastNode`, or only that one. */
+export interface Nodes {
+  readonly line: number;
+  readonly level: number;
+  readonly node: number;
+  readonly lastNode?: number;
+}
+
+/** Reads and verifies a block of the run, by its number. */
+type ReadBlock = (block: number) => LookupSteps<Uint8Array>;
+
+/** Where the record of a line lies in the top, and its bitmap pages. */
+interface LineAt {
+  readonly levels: number;
+  readonly firstPage: number;
+  readonly pageCount: number;
 }
 
 export class RunTables {
   readonly header: RunHeader;
   readonly digest: Uint8Array;
-  #segments: RunSegments;
-  readonly #fenceLines: Uint32Array;
-  readonly #fenceLevels: Uint8Array;
-  readonly #fenceNodes: Uint32Array;
-  readonly #lines = new Map<number, LineTable>();
+  readonly #top: Uint8Array;
+  readonly #view: DataView;
+  readonly #linesAt: number;
+  readonly #pagesAt: number;
+  readonly #bitsAt: number;
+  /** All fences, of a run that is not paged. */
+  readonly #fences: Uint8Array | undefined;
 
-  /** `tables` were verified, and are kept until its segments are forgotten. Throws FormatError when they contradict the header. */
-  constructor(header: RunHeader, digest: Uint8Array, tables: Uint8Array) {
+  /** `top` was verified, and is kept, as `fences` are. Throws FormatError when it contradicts the header. */
+  constructor(
+    header: RunHeader,
+    digest: Uint8Array,
+    { top, fences }: { readonly top: Uint8Array; readonly fences?: Uint8Array | undefined },
+  ) {
     this.header = header;
     this.digest = digest;
-    const { blockCount, lineCount, pageCount } = header;
-    const view = viewOf(tables);
-    this.#fenceLines = new Uint32Array(blockCount);
-    this.#fenceLevels = new Uint8Array(blockCount);
-    this.#fenceNodes = new Uint32Array(blockCount);
-    for (let block = 0; block < blockCount; block += 1) {
-      const at = block * fenceBytes;
-      this.#fenceLines[block] = fenceLayout.line.get(view, at);
-      this.#fenceLevels[block] = fenceLayout.level.get(view, at);
-      this.#fenceNodes[block] = fenceLayout.node.get(view, at);
+    this.#top = top;
+    this.#view = viewOf(top);
+    this.#fences = fences;
+    this.#linesAt = fenceBlocksOf(header) * fenceBytes;
+    this.#pagesAt = this.#linesAt + header.lineCount * lineBytes;
+    this.#bitsAt = this.#pagesAt + header.pageCount * pageNumberBytes;
+    for (let index = 0, pages = 0; index < header.lineCount; index += 1) {
+      const { firstPage, pageCount } = this.#lineAt(index);
+      pages += pageCount;
+      if (firstPage === pages - pageCount && pages <= header.pageCount) continue;
+      throw new FormatError(`run ${describeRun(header)}: pages out of range`);
     }
-    const linesAt = blockCount * fenceBytes;
-    const pagesAt = linesAt + lineCount * lineBytes;
-    let pagesUsed = 0;
-    for (let index = 0; index < lineCount; index += 1) {
-      const at = linesAt + index * lineBytes;
-      const count = lineLayout.pageCount.get(view, at);
-      if (pagesUsed + count > pageCount) {
-        throw new FormatError(`run ${describeRun(header)}: pages out of range`);
-      }
-      const pages = new Uint32Array(count);
-      const bits = new Uint8Array(count * bitmapPageBytes);
-      for (let page = 0; page < count; page += 1) {
-        const pageAt = pagesAt + (pagesUsed + page) * pageBytes;
-        pages[page] = pageLayout.page.get(view, pageAt);
-        bits.set(pageLayout.bits.get(tables, pageAt), page * bitmapPageBytes);
-      }
-      pagesUsed += count;
-      this.#lines.set(lineLayout.line.get(view, at), {
-        levels: lineLayout.levels.get(view, at),
-        pages,
-        bits,
-      });
-    }
-    this.#segments = new RunSegments(tables.subarray(pagesAt + pageCount * pageBytes));
-  }
-
-  /** The segments whose records it has. */
-  get segments(): RunSegments {
-    return this.#segments;
-  }
-
-  /** Lookups do without them once they were compared: of a run of 262,144 segments they take 19 MB. */
-  forgetSegments(): void {
-    this.#segments = RunSegments.of([]);
   }
 
   /** RAM, about. */
   get bytes(): number {
-    return tableBytesOf({ ...this.header, segmentCount: this.#segments.count }) + 512;
+    return this.#top.length + (this.#fences?.length ?? 0) + 512;
+  }
+
+  /**
+   * Whether the run is of exactly the segments in `columns`, all sealed ones in its range. The digest of a segment is of its header,
+   * too, which has the digest of the one before: when the last one is the same and there are as many, all are.
+   */
+  isOf({ segIds, epochs, tags }: SegmentColumns): boolean {
+    const { segmentCount } = this.header;
+    if (segIds.length !== segmentCount) return false;
+    const last = segmentCount - 1;
+    if (last < 0) return true;
+    const tagBytes = tags.length / segmentCount;
+    return new RunSegments(this.#top.subarray(this.#top.length - segmentBytes)).areThese({
+      segIds: [segIds[last] ?? 0],
+      epochs: [epochs[last] ?? 0],
+      tags: tags.subarray(last * tagBytes),
+    });
   }
 
   /** Bit k: the line has entries of level k. */
   levels(line: number): number {
-    return this.#lines.get(line)?.levels ?? 0;
+    return this.#line(line)?.levels ?? 0;
   }
 
   /** Whether level 0 entries of the line touch the leaf. */
   hasLeaf(lineId: number, leaf: number): boolean {
-    const line = this.#lines.get(lineId);
-    if (line === undefined) return false;
-    const index = lowerBound(line.pages, Math.floor(leaf / pageLeavesOfBitmap));
-    if (line.pages[index] !== Math.floor(leaf / pageLeavesOfBitmap)) return false;
+    const at = this.#bitsOf(lineId, Math.floor(leaf / pageLeavesOfBitmap));
+    if (at < 0) return false;
     const bit = leaf % pageLeavesOfBitmap;
-    const byte = line.bits[index * bitmapPageBytes + (bit >>> 3)] ?? 0;
-    return (byte & (1 << (bit & 7))) !== 0;
+    return ((this.#top[at + (bit >>> 3)] ?? 0) & (1 << (bit & 7))) !== 0;
   }
 
   /** Whether any entry of the line may touch leaves [first, first + count); true may be wrong. */
   hasLeaves(lineId: number, first: number, count: number): boolean {
-    const line = this.#lines.get(lineId);
+    const line = this.#line(lineId);
     if (line === undefined) return false;
     if (line.levels > 1) return true;
-    const index = lowerBound(line.pages, Math.floor(first / pageLeavesOfBitmap));
-    const page = line.pages[index];
-    return page !== undefined && page * pageLeavesOfBitmap < first + count;
+    const index = this.#firstPage(line, Math.floor(first / pageLeavesOfBitmap));
+    const isThere = index < line.firstPage + line.pageCount;
+    return isThere && this.#pageAt(index) * pageLeavesOfBitmap < first + count;
   }
 
   /** Adds the leaves of a bitmap page that level 0 entries of the line touch to `bits`. */
   addLeaves(lineId: number, page: number, bits: Uint8Array): void {
-    const line = this.#lines.get(lineId);
-    const index = line === undefined ? -1 : lowerBound(line.pages, page);
-    if (line?.pages[index] !== page) return;
+    const at = this.#bitsOf(lineId, page);
+    if (at < 0) return;
     for (let byte = 0; byte < bitmapPageBytes; byte += 1) {
-      bits[byte] = (bits[byte] ?? 0) | (line.bits[index * bitmapPageBytes + byte] ?? 0);
+      bits[byte] = (bits[byte] ?? 0) | (this.#top[at + byte] ?? 0);
     }
   }
 
-  /** Blocks that hold the entries of nodes from `node` to `lastNode`, if any does. */
-  blocksOf(line: number, level: number, node: number, lastNode = node): BlockRange | undefined {
+  /** Blocks that hold the entries of the nodes, if any does. Throws what `read` throws. */
+  *blocksOf(nodes: Nodes, read: ReadBlock): LookupSteps<BlockRange | undefined> {
     const { blockCount } = this.header;
+    const { line, level, node, lastNode = node } = nodes;
     // The first fence that is not before the nodes, and the first that is behind them.
-    const from = this.#firstFence(line, level, node);
-    const behind = this.#firstFence(line, level, lastNode + 1);
+    const from = yield* this.#firstFence({ line, level, node }, read);
+    const behind = yield* this.#firstFence({ line, level, node: lastNode + 1 }, read);
     const first = Math.max(1, from);
     const last = Math.min(blockCount, behind);
     return first > last ? undefined : { first, last };
   }
 
-  /** Index of the first fence that is not before (line, level, node). */
-  #firstFence(line: number, level: number, node: number): number {
+  /** Index of the first fence that is not before a node. */
+  *#firstFence(node: Nodes, read: ReadBlock): LookupSteps<number> {
+    const { blockCount } = this.header;
+    if (this.#fences !== undefined) return lowerFence(viewOf(this.#fences), 0, blockCount, node);
+    // Blocks of fences that begin before it: it is in the last of them, or the first of the next.
+    const begun = lowerFence(this.#view, 0, fenceBlocksOf(this.header), node);
+    if (begun === 0) return 0;
+    const first = (begun - 1) * fencesPerBlock;
+    const count = Math.min(fencesPerBlock, blockCount - first);
+    // The only one of its block is in the top.
+    if (count === 1) return first + 1;
+    const bytes = yield* read(blockCount + begun);
+    return first + lowerFence(viewOf(bytes), blockRecordsAt, count, node);
+  }
+
+  #lineAt(index: number): LineAt {
+    const at = this.#linesAt + index * lineBytes;
+    return {
+      levels: lineLayout.levels.get(this.#view, at),
+      firstPage: lineLayout.firstPage.get(this.#view, at),
+      pageCount: lineLayout.pageCount.get(this.#view, at),
+    };
+  }
+
+  #line(lineId: number): LineAt | undefined {
     let low = 0;
-    let high = this.header.blockCount;
+    let high = this.header.lineCount;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const order =
-        (this.#fenceLines[middle] ?? 0) - line ||
-        (this.#fenceLevels[middle] ?? 0) - level ||
-        (this.#fenceNodes[middle] ?? 0) - node;
-      if (order < 0) low = middle + 1;
+      const line = lineLayout.line.get(this.#view, this.#linesAt + middle * lineBytes);
+      if (line === lineId) return this.#lineAt(middle);
+      if (line < lineId) low = middle + 1;
+      else high = middle;
+    }
+    return undefined;
+  }
+
+  #pageAt(index: number): number {
+    return this.#view.getUint32(this.#pagesAt + index * pageNumberBytes, true);
+  }
+
+  /** Index of the line's first bitmap page that is not before `page`. */
+  #firstPage({ firstPage, pageCount }: LineAt, page: number): number {
+    let low = firstPage;
+    let high = firstPage + pageCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#pageAt(middle) < page) low = middle + 1;
       else high = middle;
     }
     return low;
   }
+
+  /** Where the bits of a line's bitmap page lie in the top; -1 = nowhere. */
+  #bitsOf(lineId: number, page: number): number {
+    const line = this.#line(lineId);
+    if (line === undefined) return -1;
+    const index = this.#firstPage(line, page);
+    const isThere = index < line.firstPage + line.pageCount && this.#pageAt(index) === page;
+    return isThere ? this.#bitsAt + index * bitmapPageBytes : -1;
+  }
 }
 
-function lowerBound(numbers: Uint32Array, wanted: number): number {
+/** Index of the first of `count` fences from byte `from` on that is not before a node. */
+function lowerFence(
+  fences: DataView,
+  from: number,
+  count: number,
+  { line, level, node }: Nodes,
+): number {
   let low = 0;
-  let high = numbers.length;
+  let high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((numbers[middle] ?? 0) < wanted) low = middle + 1;
+    const at = from + middle * fenceBytes;
+    const order =
+      fenceLayout.line.get(fences, at) - line ||
+      fenceLayout.level.get(fences, at) - level ||
+      fenceLayout.node.get(fences, at) - node;
+    if (order < 0) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -186,23 +254,47 @@ type Readable = Pick<DiskFile, 'read' | 'size'>;
 
 /** Reads and verifies header, tables and trailer of a run. Throws DiskError, and FormatError when it is not whole. */
 export function readRunTables(file: Readable, place: RunPlace, seeds: Seeds): RunTables {
-  const head = new Uint8Array(runBlockBytes);
-  const header = headerOf(head, file.read(head, 0), place, seeds);
-  const { bytes, position } = tableRead(file, header);
-  return tablesOf({ header, bytes, bytesRead: file.read(bytes, position) }, place, seeds);
+  return runNow(runTableSteps(file, place, seeds));
 }
 
 /** As `readRunTables`; `file` stays open meanwhile. */
-export function* runTableSteps(
-  file: DiskFile,
+export function* runTableSteps<F extends Readable>(
+  file: F,
   place: RunPlace,
   seeds: Seeds,
-): LookupSteps<RunTables> {
+): LookupSteps<RunTables, F> {
   const head = new Uint8Array(runBlockBytes);
   const header = headerOf(head, yield { file, target: head, position: 0 }, place, seeds);
   const { bytes, position } = tableRead(file, header);
   const bytesRead = yield { file, target: bytes, position };
-  return tablesOf({ header, bytes, bytesRead }, place, seeds);
+  const { tables, digest } = tablesOf({ header, bytes, bytesRead }, place, seeds);
+  if (header.isPaged) return new RunTables(header, digest, { top: tables });
+  const fences = tables.slice(0, header.blockCount * fenceBytes);
+  return new RunTables(header, digest, { top: topOf(header, tables), fences });
+}
+
+/** Reads and verifies the segments whose records a run has. Throws as `readRunTables`. */
+export function readRunSegments(file: Readable, { header }: RunTables, seeds: Seeds): RunSegments {
+  if (!header.isPaged) {
+    const { bytes, position } = tableRead(file, header);
+    const bytesRead = file.read(bytes, position);
+    const { tables } = tablesOf({ header, bytes, bytesRead }, header, seeds);
+    const from = tables.length - header.segmentCount * segmentBytes;
+    return new RunSegments(tables.subarray(from));
+  }
+  const found = new Uint8Array(header.segmentCount * segmentBytes);
+  const first = 1 + header.blockCount + fenceBlocksOf(header);
+  const partBytes = segmentsPerBlock * segmentBytes;
+  const block = new Uint8Array(runBlockBytes);
+  for (let index = 0; index < segmentBlocksOf(header); index += 1) {
+    const bytesRead = file.read(block, (first + index) * runBlockBytes);
+    if (bytesRead < runBlockBytes || !isRunBlock(block, header, first + index, seeds)) {
+      throw new FormatError(`run ${describeRun(header)}: damaged block ${first + index}`);
+    }
+    const length = Math.min(partBytes, found.length - index * partBytes);
+    found.set(block.subarray(blockRecordsAt, blockRecordsAt + length), index * partBytes);
+  }
+  return new RunSegments(found);
 }
 
 function headerOf(head: Uint8Array, bytesRead: number, place: RunPlace, seeds: Seeds): RunHeader {
@@ -223,14 +315,14 @@ function tableRead(
     );
   }
   const bytes = new Uint8Array(tableBytesOf(header) + runTrailerBytes);
-  return { bytes, position: (1 + header.blockCount) * runBlockBytes };
+  return { bytes, position: (1 + runBlocksOf(header)) * runBlockBytes };
 }
 
 function tablesOf(
   read: { readonly header: RunHeader; readonly bytes: Uint8Array; readonly bytesRead: number },
   place: RunPlace,
   seeds: Seeds,
-): RunTables {
+): { readonly tables: Uint8Array; readonly digest: Uint8Array } {
   const { header, bytes, bytesRead } = read;
   if (bytesRead !== bytes.length) throw new FormatError(`run ${describeRun(place)}: cut short`);
   const tables = bytes.subarray(0, bytes.length - runTrailerBytes);
@@ -239,5 +331,33 @@ function tablesOf(
   if (digest === undefined || runTablesCrc(tables, place, seeds) !== header.tablesCrc) {
     throw new FormatError(`run ${describeRun(place)}: damaged tables`);
   }
-  return new RunTables(header, digest, tables);
+  return { tables, digest };
+}
+
+/** The top of a run that is not paged: of its tables, but for the fences. */
+function topOf(header: RunHeader, tables: Uint8Array): Uint8Array {
+  const { blockCount, lineCount, pageCount } = header;
+  const from = viewOf(tables);
+  const linesFrom = blockCount * fenceBytes;
+  const pagesFrom = linesFrom + lineCount * lineBytes;
+  const pagesAt = lineCount * lineBytes;
+  const bitsAt = pagesAt + pageCount * pageNumberBytes;
+  const top = new Uint8Array(pagesAt + pageCount * pageBytes + segmentBytes);
+  const view = viewOf(top);
+  top.set(tables.subarray(linesFrom, pagesFrom));
+  let firstPage = 0;
+  for (let at = 0; at < pagesAt; at += lineBytes) {
+    lineLayout.firstPage.set(view, at, firstPage);
+    firstPage += lineLayout.pageCount.get(view, at);
+  }
+  for (let page = 0; page < pageCount; page += 1) {
+    const at = pagesFrom + page * pageBytes;
+    view.setUint32(pagesAt + page * pageNumberBytes, from.getUint32(at, true), true);
+    const bits = tables.subarray(at + pageNumberBytes, at + pageBytes);
+    top.set(bits, bitsAt + page * bitmapPageBytes);
+  }
+  if (header.segmentCount > 0) {
+    top.set(tables.subarray(tables.length - segmentBytes), top.length - segmentBytes);
+  }
+  return top;
 }

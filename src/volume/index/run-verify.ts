@@ -5,15 +5,29 @@ import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { MediumFile } from '../scrub/medium-file.ts';
 import type { CheckOptions } from '../scrub/segment-check.ts';
-import { isEntryBlock } from './entry-block.ts';
-import { describeRun, type RunPlace, runBlockBytes, runTrailerBytes } from './run-format.ts';
+import { isRunBlock } from './entry-block.ts';
+import {
+  describeRun,
+  type RunPlace,
+  runBlockBytes,
+  runBlocksOf,
+  runTrailerBytes,
+} from './run-format.ts';
 import { runPath } from './run-path.ts';
 import { readRunTables } from './run-tables.ts';
 
 const pieceBlocks = 64;
 
-/** Digest of a run that is whole. Throws FormatError when it is not, and DiskError. */
-export function verifyRun(disk: Disk, place: RunPlace, seeds: Seeds): Uint8Array {
+/** What a whole run is known by. */
+export interface VerifiedRun {
+  readonly digest: Uint8Array;
+  /** Of its blocks of entries. */
+  readonly entriesDigest: Uint8Array;
+  readonly isPaged: boolean;
+}
+
+/** Throws FormatError when the run is not whole, and DiskError. */
+export function verifyRun(disk: Disk, place: RunPlace, seeds: Seeds): VerifiedRun {
   const file = disk.open(runPath(place), { create: false });
   try {
     return digestOf(file, place, seeds);
@@ -30,7 +44,7 @@ export function verifyRunOnMedium(
   { disk, seeds, window }: Pick<CheckOptions, 'disk' | 'seeds' | 'window'>,
   place: RunPlace,
   path: string,
-): Uint8Array {
+): VerifiedRun {
   const medium = new MediumFile(disk, path, window);
   try {
     const file = {
@@ -47,26 +61,32 @@ function digestOf(
   file: Pick<DiskFile, 'read' | 'size'>,
   place: RunPlace,
   seeds: Seeds,
-): Uint8Array {
+): VerifiedRun {
   const { header, digest } = readRunTables(file, place, seeds);
+  const { isPaged } = header;
   const hash = createHash('sha256');
-  const end = file.size() - runTrailerBytes;
-  for (let at = runBlockBytes; at < end; at += pieceBlocks * runBlockBytes) {
-    const bytes = new Uint8Array(Math.min(pieceBlocks * runBlockBytes, end - at));
-    if (file.read(bytes, at) !== bytes.length) {
-      throw new FormatError(`run ${describeRun(place)}: cut short`);
+  const entriesEnd = (1 + header.blockCount) * runBlockBytes;
+  const blocksEnd = (1 + runBlocksOf(header)) * runBlockBytes;
+  const hashed = (from: number, to: number): void => {
+    for (let at = from; at < to; at += pieceBlocks * runBlockBytes) {
+      const bytes = new Uint8Array(Math.min(pieceBlocks * runBlockBytes, to - at));
+      if (file.read(bytes, at) !== bytes.length) {
+        throw new FormatError(`run ${describeRun(place)}: cut short`);
+      }
+      hash.update(bytes);
+      if (at < blocksEnd) verifyBlocks(bytes, { place, first: at / runBlockBytes, seeds });
     }
-    hash.update(bytes);
-    const first = at / runBlockBytes;
-    const count = Math.min(pieceBlocks, header.blockCount + 1 - first);
-    verifyBlocks(bytes.subarray(0, Math.max(0, count) * runBlockBytes), { place, first, seeds });
-  }
+  };
+  hashed(runBlockBytes, entriesEnd);
+  const entriesDigest = hash.copy().digest();
+  hashed(entriesEnd, blocksEnd);
+  hashed(blocksEnd, file.size() - runTrailerBytes);
   const head = new Uint8Array(runBlockBytes);
   file.read(head, 0);
   if (Buffer.compare(hash.update(head).digest(), digest) !== 0) {
     throw new FormatError(`run ${describeRun(place)}: digest differs`);
   }
-  return digest;
+  return { digest, entriesDigest, isPaged };
 }
 
 /** Throws FormatError when one of the blocks from number `first` on is not what it must be. */
@@ -76,7 +96,7 @@ function verifyBlocks(
 ): void {
   for (let at = 0; at < bytes.length; at += runBlockBytes) {
     const block = first + at / runBlockBytes;
-    if (isEntryBlock(bytes.subarray(at, at + runBlockBytes), place, block, seeds)) continue;
+    if (isRunBlock(bytes.subarray(at, at + runBlockBytes), place, block, seeds)) continue;
     throw new FormatError(`run ${describeRun(place)}: damaged block ${block}`);
   }
 }

@@ -3,28 +3,32 @@
  * file), in memory.
  */
 import { createHash } from 'node:crypto';
+import { present } from '../../base/assert.ts';
 import { viewOf } from '../../base/fields.ts';
 import type { DiskFile } from '../../base/ports.ts';
 import { addressOf, positionOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import type { IndexEntry } from './entry.ts';
-import { EntryBlockWriter } from './entry-block.ts';
+import { EntryBlockWriter, sealBlock } from './entry-block.ts';
 import {
   bitmapPageBytes,
+  blockRecordsAt,
   encodeRunHeader,
   encodeRunTrailer,
   fenceBytes,
   fenceLayout,
+  fencesPerBlock,
   lineBytes,
   lineLayout,
-  pageBytes,
-  pageLayout,
   pageLeavesOfBitmap,
+  pageNumberBytes,
   type RunHeader,
   type RunPlace,
   runBlockBytes,
   runBytesOf,
   runTablesCrc,
+  segmentBytes,
+  segmentsPerBlock,
   tableBytesOf,
 } from './run-format.ts';
 import type { RunSegments } from './run-segments.ts';
@@ -50,12 +54,6 @@ export interface RunSummary extends RunPlace {
   readonly digest: Uint8Array;
 }
 
-interface Fence {
-  readonly line: number;
-  readonly node: number;
-  readonly level: number;
-}
-
 interface LineTable {
   readonly line: number;
   levels: number;
@@ -72,11 +70,16 @@ export class RunWriter {
   readonly #block: EntryBlockWriter;
   readonly #piece = new Uint8Array(pieceBlocks * runBlockBytes);
   #pieceCount = 0;
+  /** Blocks of all kinds, and of entries. */
   #blockCount = 0;
+  #entryBlocks = 0;
   #entryCount = 0;
-  readonly #fences: Fence[] = [];
+  /** Blocks of fences, without their checksums. */
+  readonly #fenceBlocks: Uint8Array[] = [];
+  #fenceCount = 0;
   readonly #lines: LineTable[] = [];
   readonly #digest = createHash('sha256');
+  #entriesDigest: Uint8Array = new Uint8Array(0);
 
   /** `file` is empty and stays the caller's. */
   constructor(file: DiskFile, shape: RunShape, seeds: Seeds) {
@@ -89,15 +92,29 @@ export class RunWriter {
     this.#block = new EntryBlockWriter(origin, seeds);
   }
 
+  /** Of the blocks of entries of a finished run. */
+  get entriesDigest(): Uint8Array {
+    return this.#entriesDigest;
+  }
+
   /** Entries come in order. Throws DiskError. */
   add(entry: IndexEntry): void {
     if (this.#block.isFull) this.#endBlock();
-    if (this.#block.isEmpty) {
-      this.#fences.push({ line: entry.line, node: entry.node, level: entry.level });
-    }
+    if (this.#block.isEmpty) this.#addFence(entry);
     this.#block.add(entry);
     this.#entryCount += 1;
     this.#note(entry);
+  }
+
+  #addFence({ line, level, node }: IndexEntry): void {
+    const index = this.#fenceCount % fencesPerBlock;
+    if (index === 0) this.#fenceBlocks.push(new Uint8Array(runBlockBytes));
+    this.#fenceCount += 1;
+    const view = viewOf(present(this.#fenceBlocks.at(-1), 'block of fences'));
+    const at = blockRecordsAt + index * fenceBytes;
+    fenceLayout.line.set(view, at, line);
+    fenceLayout.node.set(view, at, node);
+    fenceLayout.level.set(view, at, level);
   }
 
   #note({ line: id, level, node }: IndexEntry): void {
@@ -120,10 +137,16 @@ export class RunWriter {
   }
 
   #endBlock(): void {
-    this.#blockCount += 1;
-    this.#block.finish(this.#blockCount);
-    this.#piece.set(this.#block.bytes, this.#pieceCount * runBlockBytes);
+    this.#entryBlocks += 1;
+    this.#block.finish(this.#entryBlocks);
+    this.#put(this.#block.bytes);
     this.#block.clear();
+  }
+
+  /** The next block, with its checksum. */
+  #put(bytes: Uint8Array): void {
+    this.#blockCount += 1;
+    this.#piece.set(bytes, this.#pieceCount * runBlockBytes);
     this.#pieceCount += 1;
     if (this.#pieceCount === pieceBlocks) this.#writePiece();
   }
@@ -136,19 +159,41 @@ export class RunWriter {
     this.#pieceCount = 0;
   }
 
+  /** Blocks of fences and segments, behind those of entries. */
+  #putRecords(): void {
+    for (const block of this.#fenceBlocks) this.#sealAndPut(block);
+    const { bytes } = this.#shape.segments;
+    const partBytes = segmentsPerBlock * segmentBytes;
+    const block = new Uint8Array(runBlockBytes);
+    for (let at = 0; at < bytes.length; at += partBytes) {
+      block.fill(0).set(bytes.subarray(at, at + partBytes), blockRecordsAt);
+      this.#sealAndPut(block);
+    }
+  }
+
+  #sealAndPut(block: Uint8Array): void {
+    const { level, firstSegId, generation = 0 } = this.#shape;
+    sealBlock(block, { level, firstSegId, generation }, this.#blockCount + 1, this.#seeds);
+    this.#put(block);
+  }
+
   /** Writes what is left, tables, trailer and header, and flushes. Throws DiskError. */
   finish(poolUuid: Uint8Array): RunSummary {
     const { level, firstSegId, generation = 0, endSegId, fanOut } = this.#shape;
     const { baseTicks, segments, keptThrough = 0 } = this.#shape;
     if (!this.#block.isEmpty) this.#endBlock();
     this.#writePiece();
+    this.#entriesDigest = this.#digest.copy().digest();
+    this.#putRecords();
+    this.#writePiece();
     const counts = {
-      blockCount: this.#blockCount,
+      isPaged: true,
+      blockCount: this.#entryBlocks,
       lineCount: this.#lines.length,
       pageCount: this.#lines.reduce((total, line) => total + line.pages.length, 0),
       segmentCount: segments.count,
     };
-    const tables = this.#tables(tableBytesOf(counts));
+    const tables = this.#top(tableBytesOf(counts));
     const header: RunHeader = {
       level,
       firstSegId,
@@ -176,31 +221,34 @@ export class RunWriter {
     return { ...place, positionLow, positionHigh, bytes, entryCount, digest };
   }
 
-  #tables(totalBytes: number): Uint8Array {
+  #top(totalBytes: number): Uint8Array {
     const out = new Uint8Array(totalBytes);
     const view = viewOf(out);
     let at = 0;
-    for (const fence of this.#fences) {
-      fenceLayout.line.set(view, at, fence.line);
-      fenceLayout.node.set(view, at, fence.node);
-      fenceLayout.level.set(view, at, fence.level);
+    for (const block of this.#fenceBlocks) {
+      out.set(block.subarray(blockRecordsAt, blockRecordsAt + fenceBytes), at);
       at += fenceBytes;
     }
+    let firstPage = 0;
     for (const line of this.#lines) {
       lineLayout.line.set(view, at, line.line);
       lineLayout.levels.set(view, at, line.levels);
       lineLayout.pageCount.set(view, at, line.pages.length);
+      lineLayout.firstPage.set(view, at, firstPage);
       lineLayout.entryCount.set(view, at, line.entryCount);
+      firstPage += line.pages.length;
       at += lineBytes;
     }
+    let bitsAt = at + firstPage * pageNumberBytes;
     for (const { pages } of this.#lines) {
       for (const { page, bits } of pages) {
-        pageLayout.page.set(view, at, page);
-        pageLayout.bits.set(out, at, bits);
-        at += pageBytes;
+        view.setUint32(at, page, true);
+        out.set(bits, bitsAt);
+        at += pageNumberBytes;
+        bitsAt += bitmapPageBytes;
       }
     }
-    out.set(this.#shape.segments.bytes, at);
+    out.set(this.#shape.segments.bytes.subarray(-segmentBytes), bitsAt);
     return out;
   }
 }

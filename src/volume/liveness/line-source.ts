@@ -9,6 +9,7 @@ import { type EntryKind, IndexEntry } from '../index/entry.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import { type EntrySource, RunCursor } from '../index/run-merge.ts';
 import { runPath } from '../index/run-path.ts';
+import type { RunSegments } from '../index/run-segments.ts';
 import type { RunTables } from '../index/run-tables.ts';
 
 export interface LineSource {
@@ -98,9 +99,22 @@ export class RunLineSource implements LineSource {
     this.leaf = isOfLine ? this.entry.node : Number.POSITIVE_INFINITY;
   }
 
+  /** The segments that the run was made of. Throws BadRunError. */
+  segments(): RunSegments {
+    try {
+      return this.#cursor.segments();
+    } catch (thrown) {
+      return badRun(this.#place, thrown);
+    }
+  }
+
   /** To the block that has the first entry of the line and level, if there is any. */
   #seek(line: number, level: number): void {
-    this.#cursor.seek(this.tables.blocksOf(line, level, 0)?.first ?? 1);
+    try {
+      this.#cursor.seek({ line, level, node: 0 });
+    } catch (thrown) {
+      badRun(this.#place, thrown);
+    }
   }
 
   #read(): boolean {

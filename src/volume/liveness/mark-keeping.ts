@@ -128,8 +128,13 @@ export class MarkKeeping {
     marking.endSegId = tables.header.endSegId;
     if (!isBehind) throw new FormatError(`run ${describeRun(place)}: overlaps with another one`);
     thinner.count(sources.length, place, tables);
-    if (thin.has(runName(place))) thinner.begin(sources.length, place, tables);
-    tables.forgetSegments();
+    if (thin.has(runName(place))) {
+      thinner.begin(sources.length, {
+        from: place,
+        header: tables.header,
+        segments: source.segments(),
+      });
+    }
     return source;
   }
 
@@ -186,11 +191,11 @@ function foundBy({ counts, made, error }: RunThinner): Partial<MarkStepped> {
 /** Whether a run was made of exactly the sealed segments in its range. */
 function isMadeOf(tables: RunTables, marking: Marking): boolean {
   const { sealed } = marking.plan;
-  const { header, segments } = tables;
+  const { header } = tables;
   if (!wasDurable(frameAddressOf(header.keptThrough), marking)) return false;
   const from = placeFrom(sealed, header.firstSegId);
   const to = placeFrom(sealed, header.endSegId);
-  return segments.areThese({
+  return tables.isOf({
     segIds: sealed.segIds.subarray(from, to),
     epochs: sealed.epochs.subarray(from, to),
     tags: sealed.digests.subarray(from * digestTagBytes, to * digestTagBytes),

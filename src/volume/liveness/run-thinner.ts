@@ -12,8 +12,9 @@ import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { IndexEntry } from '../index/entry.ts';
-import { describeRun, type RunPlace } from '../index/run-format.ts';
+import { describeRun, type RunHeader, type RunPlace } from '../index/run-format.ts';
 import { runFolder, runPath, unfinishedRunPath } from '../index/run-path.ts';
+import type { RunSegments } from '../index/run-segments.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { verifyRunOnMedium } from '../index/run-verify.ts';
 import { type RunSummary, RunWriter } from '../index/run-writer.ts';
@@ -25,6 +26,13 @@ interface ThinnerOptions {
   readonly disk: Disk;
   readonly seeds: Seeds;
   readonly poolUuid: Uint8Array;
+}
+
+/** The run that is thinned. */
+interface ThinnedFrom {
+  readonly from: RunPlace;
+  readonly header: RunHeader;
+  readonly segments: RunSegments;
 }
 
 interface Target {
@@ -77,7 +85,7 @@ export class RunThinner implements KeptEntries {
   }
 
   /** A source is a run that is to be thinned. */
-  begin(source: number, from: RunPlace, { header, segments }: RunTables): void {
+  begin(source: number, { from, header, segments }: ThinnedFrom): void {
     const { level, firstSegId, fanOut, endSegId, baseTicks, entryCount } = header;
     const { disk, seeds } = this.#options;
     const place = { level, firstSegId, generation: (from.generation ?? 0) + 1 };
@@ -134,7 +142,7 @@ export class RunThinner implements KeptEntries {
     const path = unfinishedRunPath(place);
     const summary = writer.finish(poolUuid);
     this.#window ??= new Uint8Array(disk.memory(mediumWindowBytes));
-    const digest = verifyRunOnMedium({ disk, seeds, window: this.#window }, place, path);
+    const { digest } = verifyRunOnMedium({ disk, seeds, window: this.#window }, place, path);
     if (Buffer.compare(digest, summary.digest) !== 0) {
       throw new FormatError(`run ${describeRun(place)}: not what was written`);
     }

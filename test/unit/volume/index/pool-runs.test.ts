@@ -2,16 +2,22 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { present } from '../../../../src/base/assert.ts';
 import type { BlockDevice } from '../../../../src/device/block-device.ts';
 import { SystemDisk } from '../../../../src/host/disk.ts';
 import { Seeds } from '../../../../src/volume/format/checksum.ts';
-import { segmentBytes, segmentLayout } from '../../../../src/volume/index/run-format.ts';
+import {
+  decodeRunHeader,
+  segmentBytes,
+  segmentLayout,
+} from '../../../../src/volume/index/run-format.ts';
 import { runPath, runPlaceOf } from '../../../../src/volume/index/run-path.ts';
 import { RunSegments } from '../../../../src/volume/index/run-segments.ts';
-import { readRunTables } from '../../../../src/volume/index/run-tables.ts';
+import { readRunSegments, readRunTables } from '../../../../src/volume/index/run-tables.ts';
 import { RunWriter } from '../../../../src/volume/index/run-writer.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import { readSuperblock } from '../../../../src/volume/recovery/superblock-file.ts';
+import { unpagedRun } from '../../../support/unpaged-run.ts';
 import {
   ask,
   blockBytes,
@@ -204,6 +210,43 @@ describe('index runs of a pool', () => {
     expect(await isSound(pool)).toBe(true);
   });
 
+  it('from before they were paged serve, are sound, and are merged into paged ones', async () => {
+    await filledPool();
+    world.kill();
+    const { poolUuid } = readSuperblock(new SystemDisk(world.folder));
+    const seeds = new Seeds(poolUuid);
+    for (const name of runNames()) {
+      const bytes = readFileSync(runFile(name));
+      const place = present(runPlaceOf(name), 'place of a run');
+      writeFileSync(runFile(name), unpagedRun(bytes, place, { poolUuid, seeds }));
+    }
+    rmSync(runFile('3-00000000.run'));
+    // It names the digests of the others.
+    for (const name of readdirSync(world.folder)) {
+      if (name.startsWith('manifest.db')) rmSync(path.join(world.folder, name));
+    }
+    let { pool } = await world.open();
+    await expectAll(pool);
+    await awaitRuns();
+    const isPaged = (name: string): boolean => {
+      const place = present(runPlaceOf(name), 'place of a run');
+      return decodeRunHeader(readFileSync(runFile(name)), place, seeds)?.isPaged === true;
+    };
+    expect([isPaged('1-00000002.run'), isPaged('2-00000004.run')]).toEqual([false, false]);
+    expect(isPaged('3-00000000.run')).toBe(true);
+    // What a rebuild makes has the same entries: they stay.
+    expect(await isSound(pool)).toBe(true);
+    expect(isPaged('1-00000002.run')).toBe(false);
+    world.kill();
+    damageRuns((bytes) => {
+      bytes[bytes.length - 100] = (bytes[bytes.length - 100] ?? 0) ^ 1;
+    });
+    ({ pool } = await world.open());
+    await expectAll(pool);
+    await awaitRuns();
+    expect(await isSound(pool)).toBe(true);
+  });
+
   it('of another history of the same pool are not used, and not merged', async () => {
     world.remove();
     // Without warm-up: nobody looks at runs but who merges them.
@@ -215,7 +258,8 @@ describe('index runs of a pool', () => {
     const disk = new SystemDisk(world.folder);
     const place = { level: 1, firstSegId: 4 };
     const own = disk.open(runPath(place), { create: false });
-    const { header, segments } = readRunTables(own, place, seeds);
+    const tables = readRunTables(own, place, seeds);
+    const segments = readRunSegments(own, tables, seeds);
     own.close();
     disk.remove(runPath(place));
     const file = disk.open(runPath(place), { create: true });
@@ -224,7 +268,7 @@ describe('index runs of a pool', () => {
       bytes[at] = (bytes[at] ?? 0) ^ 1;
     }
     const others = new RunSegments(bytes);
-    new RunWriter(file, { ...header, segments: others }, seeds).finish(new Uint8Array(16));
+    new RunWriter(file, { ...tables.header, segments: others }, seeds).finish(new Uint8Array(16));
     file.close();
     for (const name of ['2-00000004.run', '3-00000000.run']) rmSync(runFile(name));
     const { pool } = await world.open();
@@ -232,9 +276,9 @@ describe('index runs of a pool', () => {
     for (const name of ['1-00000004.run', '2-00000004.run', '3-00000000.run']) {
       const madePlace = runPlaceOf(name) ?? place;
       const made = disk.open(runPath(madePlace), { create: false });
-      const tables = readRunTables(made, madePlace, seeds);
+      const listed = readRunSegments(made, readRunTables(made, madePlace, seeds), seeds);
       made.close();
-      const found = Buffer.from(tables.segments.bytes).indexOf(segments.bytes);
+      const found = Buffer.from(listed.bytes).indexOf(segments.bytes);
       expect([name, found >= 0]).toEqual([name, true]);
     }
     await expectAll(pool);
