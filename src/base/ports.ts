@@ -58,10 +58,10 @@ export interface Disk {
   /** Names in a folder, sorted; empty when the folder is missing. */
   list(folder: string): string[];
   /**
-   * Calls `visit` with each name in a folder, in any order; none when the folder is missing. For folders of many files: nothing is
-   * kept. `visit` changes nothing there.
+   * Each name in a folder, in any order; none when the folder is missing. For folders of many files: nothing is kept. Nobody
+   * changes anything there meanwhile.
    */
-  visitNames(folder: string, visit: (name: string) => void): void;
+  names(folder: string): Iterable<string>;
   /** Bytes of a file; 0 when it is missing. Opens nothing, so locks on the file stay. */
   sizeOf(path: string): number;
   /** Makes the folder and its parents; fine when it exists. */

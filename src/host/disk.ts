@@ -185,13 +185,13 @@ export class SystemDisk implements Disk {
     }
   }
 
-  visitNames(folder: string, visit: (name: string) => void): void {
+  *names(folder: string): Generator<string> {
     const full = join(this.#root, folder);
     try {
       const found = fs.opendirSync(full, { bufferSize: namesPerRead });
       try {
         for (let entry = found.readSync(); entry !== null; entry = found.readSync()) {
-          visit(entry.name);
+          yield entry.name;
         }
       } finally {
         found.closeSync();

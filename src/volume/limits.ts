@@ -154,6 +154,8 @@ export const limits = {
   /** Warm-up of maps after opening: so many leaves, or `sliceMs`, then a pause. */
   warmUpLeavesPerSlice: 64,
   warmUpPauseMs: 8,
+  /** Names of a folder that are looked at before it is asked whether something else is due: about 0.3 ms. */
+  namesPerStep: 500,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
 } as const;

@@ -16,7 +16,7 @@ import { Maintenance } from './core/maintenance.ts';
 import { MapBudget } from './core/map-budget.ts';
 import { MomentMaps } from './core/moment-maps.ts';
 import type { PoolParts, PoolWriter } from './core/parts.ts';
-import { openPoolIndex } from './core/pool-index.ts';
+import { findRuns, openPoolIndex } from './core/pool-index.ts';
 import { relogTail } from './core/relog.ts';
 import { RunUpkeep } from './core/run-upkeep.ts';
 import { SegmentReading } from './core/segment-contents.ts';
@@ -24,6 +24,7 @@ import { positionOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { FormatError } from './format/format-error.ts';
 import type { Superblock } from './format/superblock.ts';
+import type { RunSet } from './index/run-set.ts';
 import { BlockReader } from './io/block-reader.ts';
 import { Residency } from './io/residency.ts';
 import { SegmentFiles } from './io/segment-files.ts';
@@ -43,6 +44,7 @@ import type { PoolHost } from './ports.ts';
 import { type KnownLog, readKnownLog } from './recovery/manifest.ts';
 import { bytesSinceCheckpoint, type Recovered, recoverLog } from './recovery/recover.ts';
 import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
+import { runInSlices, type Steps } from './steps.ts';
 
 export interface OpenPoolOptions {
   readonly name: string;
@@ -75,11 +77,11 @@ export function openPool(
   options: OpenPoolOptions,
   done: (outcome: Outcome<OpenedPool>) => void,
 ): void {
-  try {
-    new Opening(host, options).run(done);
-  } catch (thrown) {
+  const steps = new Opening(host, options).steps(done);
+  const opened = (): void => undefined;
+  runInSlices(host, steps, opened, (thrown) => {
     done(failure(refusal(options.name, thrown)));
-  }
+  });
 }
 
 function refusal(name: string, thrown: unknown): OperationError {
@@ -113,7 +115,8 @@ class Opening {
     this.#options = options;
   }
 
-  run(done: (outcome: Outcome<OpenedPool>) => void): void {
+  /** Nobody is served before the end, but a process that opens a pool of many TiB answers meanwhile. */
+  *steps(done: (outcome: Outcome<OpenedPool>) => void): Steps<void> {
     const { settings } = this.#options;
     const found = this.#superblock();
     const leaves = new LeafStore();
@@ -123,21 +126,22 @@ class Opening {
       found.segmentSlots,
       new Seeds(found.poolUuid),
     );
-    containers.load();
-    const known = readKnownLog(this.#host.openDatabase, settings.manifestPath, {
+    yield* containers.load();
+    const known = yield* readKnownLog(this.#host.openDatabase, settings.manifestPath, {
       poolUuid: found.poolUuid,
       segmentSlots: found.segmentSlots,
       packed: containers,
     });
     const read = { superblock: found, leaves, crcTables, containers, known };
-    const recovered = recoverLog({ disk: this.#host.disk, ...read });
+    const recovered = yield* recoverLog({ disk: this.#host.disk, ...read });
+    const runs = yield* findRuns(this.#host.disk, settings.runFanOut);
     const isReadOnly = recovered.faults.length > 0;
     if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const memory = { leaves, crcTables, containers, isReadOnly };
     const parts = this.#parts(superblock, recovered, memory);
     const { maintenance } = parts;
-    const { pool, upkeep, moments } = makePool(parts.parts, maintenance, recovered);
+    const { pool, upkeep, moments } = makePool(parts.parts, { maintenance, recovered, runs });
     parts.attach(pool);
     const opened: OpenedPool = {
       pool,
@@ -422,16 +426,16 @@ class Opening {
   }
 }
 
-/** The pool with its index, heads and maps of moments, on top of what recovery found. Throws DiskError. */
+/** The pool with its index, heads and maps of moments, on top of what recovery found. */
 function makePool(
   parts: PoolParts,
-  maintenance: Maintenance,
-  recovered: Recovered,
+  from: { readonly maintenance: Maintenance; readonly recovered: Recovered; readonly runs: RunSet },
 ): { readonly pool: Pool; readonly upkeep: RunUpkeep; readonly moments: MomentMaps } {
+  const { maintenance, recovered, runs } = from;
   const endPosition = positionOf(recovered.endAddress, 0);
   const reading = new SegmentReading(parts);
   const late: { upkeep?: RunUpkeep } = {};
-  const index = openPoolIndex(parts, reading, (place) => late.upkeep?.lost(place));
+  const index = openPoolIndex(parts, { runs, reading }, (place) => late.upkeep?.lost(place));
   openHeads(parts, index.log, endPosition);
   const upkeep = new RunUpkeep(parts, maintenance, index);
   late.upkeep = upkeep;

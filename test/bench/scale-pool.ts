@@ -153,7 +153,9 @@ function putBefore(folder: string, line: number, count: number): void {
       .prepare('SELECT rows FROM segment_group WHERE id = ?')
       .pluck()
       .get(group) as Uint8Array;
-    const row = decodeRowGroup(group, found, seeds)?.find((each) => each.segId === segId);
+    const row = decodeRowGroup(group, found, seeds)
+      ?.rows()
+      .find((each) => each.segId === segId);
     if (row === undefined) throw new Error(`segment ${segId} has no row`);
     const { epoch, hlcMs, endSlot, entryCount, previousSegId } = row;
     const copied = { previousTag: row.previousTag.slice(), digest: row.digest.slice() };

@@ -135,8 +135,8 @@ export class SparseDisk implements Disk {
     return names.map((path) => path.slice(prefix.length)).sort();
   }
 
-  visitNames(folder: string, visit: (name: string) => void): void {
-    for (const name of this.list(folder)) visit(name);
+  names(folder: string): Iterable<string> {
+    return this.list(folder);
   }
 
   sizeOf(path: string): number {

@@ -8,6 +8,7 @@ import { positionOf } from '../../src/volume/format/address.ts';
 import type { SegmentRow } from '../../src/volume/format/segment-rows.ts';
 import { isOfHistory, Manifest, readKnownLog } from '../../src/volume/recovery/manifest.ts';
 import { decodeNote, encodeNote } from '../../src/volume/scrub/note.ts';
+import { finish } from '../../src/volume/steps.ts';
 
 const poolUuid = new Uint8Array(16).fill(7);
 const runs = { numRuns: 400 } as const;
@@ -85,11 +86,13 @@ function made(): Buffer {
 function askAll(open: () => Database.Database): void {
   let manifest: Manifest | undefined;
   try {
-    const known = readKnownLog(open, 'any', {
-      poolUuid,
-      segmentSlots: 64,
-      packed: { find: () => undefined },
-    });
+    const known = finish(
+      readKnownLog(open, 'any', {
+        poolUuid,
+        segmentSlots: 64,
+        packed: { find: () => undefined },
+      }),
+    );
     for (const segment of known?.segments.values() ?? []) expect(segment.segId).toBeGreaterThan(0);
     manifest = new Manifest(open(), poolUuid);
     for (const { level, firstSegId } of manifest.runs()) {

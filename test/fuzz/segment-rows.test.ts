@@ -53,7 +53,7 @@ describe('rows of segments', () => {
       fc.property(groups, ([group, found]) => {
         const rows = found.toSorted((left, right) => left.segId - right.segId);
         const bytes = encodeRowGroup(group, rows, seeds);
-        expect(plain(decodeRowGroup(group, bytes, seeds))).toEqual(plain(rows));
+        expect(plain(decodeRowGroup(group, bytes, seeds)?.rows())).toEqual(plain(rows));
         expect(decodeRowGroup(group + 1, bytes, seeds)).toBeUndefined();
         expect(decodeRowGroup(group, bytes, new Seeds(new Uint8Array(16)))).toBeUndefined();
         expect(rows.every(({ segId }) => rowGroupOf(segId) === group)).toBe(true);

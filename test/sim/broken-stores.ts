@@ -97,9 +97,7 @@ export function brokenDisk(disk: Disk, variant: StoreVariant | undefined, side: 
     open: (path, options) => brokenFile(disk.open(path, options), variant, side),
     memory: (bytes) => disk.memory(bytes),
     list: (folder) => disk.list(folder),
-    visitNames: (folder, visit) => {
-      disk.visitNames(folder, visit);
-    },
+    names: (folder) => disk.names(folder),
     sizeOf: (path) => disk.sizeOf(path),
     makeFolder: (folder) => {
       disk.makeFolder(folder);

@@ -10,6 +10,7 @@ import { segIdOfName, segmentFolder } from '../../src/volume/log/segment-path.ts
 import { Containers } from '../../src/volume/pack/containers.ts';
 import type { PackOrder } from '../../src/volume/pack/pack-plan.ts';
 import { type Footer, SegmentSource } from '../../src/volume/recovery/segment-source.ts';
+import { finish } from '../../src/volume/steps.ts';
 import { type ContentId, type ContentTable, zeroContent } from './content.ts';
 import type { ModelSnapshot, PoolState } from './model.ts';
 import { SeededRandom } from './random.ts';
@@ -52,7 +53,7 @@ export function packOrders(
   const disk = new VirtualDisk(image, bystander);
   const seeds = new Seeds(pool.uuid);
   const containers = new Containers(disk, segmentSlots, seeds);
-  containers.load();
+  finish(containers.load());
   const own = disk.list(segmentFolder).map(segIdOfName);
   const ids = new Set([...own.filter((id) => id !== undefined), ...containers.segIds()]);
   const orders: PackOrder[] = [];

@@ -148,8 +148,8 @@ export class VirtualDisk implements Disk {
     return this.image.list(name);
   }
 
-  visitNames(folder: string, visit: (name: string) => void): void {
-    for (const name of this.list(folder)) visit(name);
+  names(folder: string): Iterable<string> {
+    return this.list(folder);
   }
 
   makeFolder(folder: string): void {

@@ -7,7 +7,7 @@
  * What was given back before the engine was started is not known any more: then less was stored in the past than is said
  * here, and the growth is what was written, as though nothing had been given back.
  */
-import { addressOf, slotSizeBytes } from '../format/address.ts';
+import { slotSizeBytes } from '../format/address.ts';
 import type { PoolHost } from '../ports.ts';
 import type { Growth } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
@@ -109,9 +109,8 @@ function samplesOfLog(parts: GrowthParts, nowMs: number, storedBytes: number): S
   let bytes = storedBytes;
   for (const timeMs of timesMs) {
     for (; at >= 0; at -= 1) {
-      const segment = segmentById.at(at);
-      if (segment === undefined || segment.hlcMs <= timeMs) break;
-      bytes -= Math.max(0, segment.endAddress - addressOf(segment.segId, 0)) * slotSizeBytes;
+      if (segmentById.hlcMsAt(at) <= timeMs) break;
+      bytes -= segmentById.slotsAt(at) * slotSizeBytes;
     }
     samples.push({ timeMs, bytes: Math.max(0, bytes) });
   }

@@ -1,4 +1,5 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
+import type { Disk } from '../../base/ports.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { LogIndex } from '../index/log-index.ts';
 import type { RunPlace } from '../index/run-format.ts';
@@ -7,6 +8,7 @@ import { RunReader } from '../index/run-reader.ts';
 import { RunSet } from '../index/run-set.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { limits } from '../limits.ts';
+import type { Steps } from '../steps.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
 import { durableEndOf, wasDurable } from './segment-end.ts';
@@ -18,18 +20,26 @@ export interface PoolIndex {
   readonly log: LogIndex;
 }
 
-/** `onBadRun`: a run cannot be read and is not used any more. Throws DiskError. */
-export function openPoolIndex(
-  parts: PoolParts,
-  reading: SegmentReading,
-  onBadRun: (place: RunPlace) => void,
-): PoolIndex {
-  const { host, settings, seeds, segmentById, catalogue } = parts;
-  const runs = new RunSet(settings.runFanOut);
-  host.disk.visitNames(runFolder, (name) => {
+/** The runs of the folder. Throws DiskError. */
+export function* findRuns(disk: Disk, fanOut: number): Steps<RunSet> {
+  const runs = new RunSet(fanOut);
+  let count = 0;
+  for (const name of disk.names(runFolder)) {
     const place = runPlaceOf(name);
     if (place !== undefined) runs.add(place);
-  });
+    count += 1;
+    if (count % limits.namesPerStep === 0) yield;
+  }
+  return runs;
+}
+
+/** `onBadRun`: a run cannot be read and is not used any more. */
+export function openPoolIndex(
+  parts: PoolParts,
+  { runs, reading }: { readonly runs: RunSet; readonly reading: SegmentReading },
+  onBadRun: (place: RunPlace) => void,
+): PoolIndex {
+  const { host, seeds, segmentById, catalogue } = parts;
   const reader = new RunReader({
     disk: host.disk,
     seeds,

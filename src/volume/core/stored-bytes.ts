@@ -11,7 +11,7 @@
 import { present } from '../../base/assert.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
-import { footerSizeBytes } from '../format/footer.ts';
+import { footerCrcOffset, footerSizeBytes } from '../format/footer.ts';
 import { runFolder } from '../index/run-path.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
@@ -125,11 +125,12 @@ export class StoredCount {
   #segments(): { readonly bytes: number; readonly isSealed: boolean } {
     const { segmentById, writer } = this.#parts;
     const current = writer?.log.place.segId;
-    for (; ; this.#sealedCount += 1) {
-      const segment = segmentById.at(this.#sealedCount);
-      if (segment?.isSealed !== true) break;
-      this.#sealedBytes += this.#bytesOf(segment);
-    }
+    this.#sealedCount = segmentById.visitSealed(this.#sealedCount, (endSlot, entryCount) => {
+      this.#sealedBytes += this.#segmentBytes;
+      // As footerBytesOf.
+      if (endSlot > 0)
+        this.#sealedBytes += footerCrcOffset({ entryCount }) + footerSizeBytes(0, endSlot, 0);
+    });
     this.#countPacked();
     let bytes = this.#sealedBytes - this.#packedBytes;
     let isSealed = true;

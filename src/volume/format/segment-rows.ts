@@ -95,14 +95,14 @@ export function encodeRowGroup(
 }
 
 /**
- * Rows of a group, in log order; undefined when the bytes are not what was written. Their digests are views of `group`'s bytes.
- * Throws FormatError for a newer version.
+ * Rows of a group, in log order; undefined when the bytes are not what was written. It keeps `group`'s bytes. Throws FormatError for
+ * a newer version.
  */
 export function decodeRowGroup(
   group: number,
   found: Uint8Array,
   seeds: Seeds,
-): SegmentRow[] | undefined {
+): RowGroup | undefined {
   if (found.length < headBytes || !isSealed(found, magic, seeds.rows(group))) return undefined;
   const view = viewOf(found);
   refuseNewer(view, rowsVersion, 'segments of the manifest');
@@ -110,59 +110,79 @@ export function decodeRowGroup(
   const count = headLayout.count.get(view, 0);
   const isWhole = found.length === headBytes + count * rowBytes;
   if (!isWhole || first !== group * groupSegments) return undefined;
-  const rows: SegmentRow[] = [];
+  const rows = new RowGroup(found, count);
   let before = first - 1;
   for (let index = 0; index < count; index += 1) {
-    const row = new EncodedRow(found, view, headBytes + index * rowBytes);
-    const { segId } = row;
+    const segId = rows.segId(index);
     if (segId <= before || rowGroupOf(segId) !== group || segId >= segIdEnd) return undefined;
     before = segId;
-    rows.push(row);
   }
   return rows;
 }
 
-/** A row where it lies, decoded as it is asked: opening reads hundreds of thousands, and of each only a part. */
-class EncodedRow implements SegmentRow {
-  readonly #bytes: Uint8Array;
+/** Rows where they lie, decoded as they are asked for: opening reads hundreds of thousands, and makes no object of any. */
+export class RowGroup {
+  readonly count: number;
+  /** With the digests and tags of all rows. */
+  readonly bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #at: number;
 
-  constructor(found: Uint8Array, view: DataView, at: number) {
-    this.#bytes = found;
-    this.#view = view;
-    this.#at = at;
+  constructor(bytes: Uint8Array, count: number) {
+    this.bytes = bytes;
+    this.count = count;
+    this.#view = viewOf(bytes);
   }
 
-  get segId(): number {
-    return rowLayout.segId.get(this.#view, this.#at);
+  segId(index: number): number {
+    return rowLayout.segId.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get epoch(): number {
-    return rowLayout.epoch.get(this.#view, this.#at);
+  epoch(index: number): number {
+    return rowLayout.epoch.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get hlcMs(): number {
-    return rowLayout.hlcMs.get(this.#view, this.#at);
+  hlcMs(index: number): number {
+    return rowLayout.hlcMs.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get endSlot(): number {
-    return rowLayout.endSlot.get(this.#view, this.#at);
+  endSlot(index: number): number {
+    return rowLayout.endSlot.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get entryCount(): number {
-    return rowLayout.entryCount.get(this.#view, this.#at);
+  entryCount(index: number): number {
+    return rowLayout.entryCount.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get previousSegId(): number {
-    return rowLayout.previousSegId.get(this.#view, this.#at);
+  previousSegId(index: number): number {
+    return rowLayout.previousSegId.get(this.#view, headBytes + index * rowBytes);
   }
 
-  get previousTag(): Uint8Array {
-    return rowLayout.previousTag.get(this.#bytes, this.#at);
+  /** Where the first bytes of the digest of the segment before lie in `bytes`. */
+  previousTagAt(index: number): number {
+    return headBytes + index * rowBytes + rowLayout.previousTag.offset;
   }
 
-  get digest(): Uint8Array {
-    return rowLayout.digest.get(this.#bytes, this.#at);
+  /** Where the digest lies in `bytes`. */
+  digestAt(index: number): number {
+    return headBytes + index * rowBytes + rowLayout.digest.offset;
+  }
+
+  /** All rows; their digests are views of `bytes`. */
+  rows(): SegmentRow[] {
+    return Array.from({ length: this.count }, (_, index) => this.#row(index));
+  }
+
+  #row(index: number): SegmentRow {
+    const at = headBytes + index * rowBytes;
+    return {
+      segId: this.segId(index),
+      epoch: this.epoch(index),
+      hlcMs: this.hlcMs(index),
+      endSlot: this.endSlot(index),
+      entryCount: this.entryCount(index),
+      previousSegId: this.previousSegId(index),
+      previousTag: rowLayout.previousTag.get(this.bytes, at),
+      digest: rowLayout.digest.get(this.bytes, at),
+    };
   }
 }

@@ -31,8 +31,10 @@ export interface Superseded {
 export class RunSet {
   readonly fanOut: number;
   readonly #names = new Set<string>();
-  /** By the stem of their names: those in one place, the one in force last. */
-  readonly #places = new Map<string, RunPlace[]>();
+  /** By level: where runs begin that were not thinned. Of tens of thousands there are no objects. */
+  readonly #plain: (Set<number> | undefined)[] = [];
+  /** By the stem of their names: the thinned ones in one place, the one in force last. */
+  readonly #thinned = new Map<string, RunPlace[]>();
   /** Places by level where the run in force was thinned. */
   readonly #thinnedByLevel: number[] = [];
   /** Names of runs that may be superseded: nobody goes through hundreds of thousands that are not. */
@@ -60,17 +62,37 @@ export class RunSet {
 
   /** Whether there is a run in this place, thinned or not. */
   has(place: RunPlace): boolean {
-    return this.#places.has(stemOf(place));
+    return this.#isPlain(place) || this.#thinnedAt(place).length > 0;
   }
 
-  /** The run in force in this place. */
+  /** The run in force in this place; of a thinned one always the same object. */
   inForce(place: RunPlace): RunPlace | undefined {
-    return this.#places.get(stemOf(place))?.at(-1);
+    const thinned = this.#thinnedAt(place).at(-1);
+    if (thinned !== undefined || !this.#isPlain(place)) return thinned;
+    const { level, firstSegId } = place;
+    return { level, firstSegId };
   }
 
   /** Whether this very one is there. */
   isKnown(place: RunPlace): boolean {
-    return this.#names.has(runName(place));
+    if (!isThinned(place)) return this.#isPlain(place);
+    return this.#thinnedAt(place).some(({ generation }) => generation === place.generation);
+  }
+
+  #isPlain({ level, firstSegId }: RunPlace): boolean {
+    return this.#plain[level]?.has(firstSegId) === true;
+  }
+
+  #thinnedAt(place: RunPlace): readonly RunPlace[] {
+    return (this.#thinned.size > 0 ? this.#thinned.get(stemOf(place)) : undefined) ?? [];
+  }
+
+  /** All files of runs in this place, the one in force last. */
+  #at({ level, firstSegId }: RunPlace): RunPlace[] {
+    const thinned = this.#thinnedAt({ level, firstSegId });
+    return this.#isPlain({ level, firstSegId })
+      ? [{ level, firstSegId }, ...thinned]
+      : [...thinned];
   }
 
   add(place: RunPlace): void {
@@ -78,23 +100,38 @@ export class RunSet {
     if (this.isKnown(place)) return;
     this.#names.add(runName(place));
     const { level, firstSegId, generation = 0 } = place;
-    const added = generation === 0 ? { level, firstSegId } : { level, firstSegId, generation };
-    this.#change(place, (others) =>
+    if (generation === 0) {
+      const plain = this.#plain[level] ?? new Set();
+      this.#plain[level] = plain.add(firstSegId);
+      this.#suspectBecauseOf({ level, firstSegId });
+      return;
+    }
+    const added = { level, firstSegId, generation };
+    const others = this.#thinnedAt(place);
+    if (others.length === 0) this.#countThinned(level, 1);
+    this.#thinned.set(
+      stemOf(place),
       [...others, added].sort((left, right) => (left.generation ?? 0) - (right.generation ?? 0)),
     );
     this.#suspectBecauseOf(added);
   }
 
+  #countThinned(level: number, more: number): void {
+    this.#thinnedByLevel[level] = (this.#thinnedByLevel[level] ?? 0) + more;
+  }
+
   /** What a run that was added makes of others, and they of it. */
   #suspectBecauseOf(added: RunPlace): void {
-    const others = this.#places.get(stemOf(added)) ?? [];
+    // Nothing is superseded but by a thinned one.
+    if (this.#thinned.size === 0) return;
+    const others = this.#at(added);
     if (others.length > 1) for (const other of others) this.#suspects.add(runName(other));
     if (this.thinnedAround(added) !== undefined) this.#suspects.add(runName(added));
     if (!isThinned(added)) return;
     const end = added.firstSegId + this.span(added.level);
     for (let level = 1; level < added.level; level += 1) {
       for (let segId = added.firstSegId; segId < end; segId += this.span(level)) {
-        const narrower = this.#places.get(stemOf({ level, firstSegId: segId })) ?? [];
+        const narrower = this.#at({ level, firstSegId: segId });
         for (const place of narrower) this.#suspects.add(runName(place));
       }
     }
@@ -104,20 +141,16 @@ export class RunSet {
     this.#version += 1;
     if (!this.#names.delete(runName(place))) return;
     this.#suspects.delete(runName(place));
-    const generation = place.generation ?? 0;
-    this.#change(place, (others) =>
-      others.filter((other) => (other.generation ?? 0) !== generation),
-    );
-  }
-
-  #change(place: RunPlace, change: (others: readonly RunPlace[]) => RunPlace[]): void {
-    const stem = stemOf(place);
-    const before = this.#places.get(stem) ?? [];
-    const after = change(before);
-    if (after.length === 0) this.#places.delete(stem);
-    else this.#places.set(stem, after);
-    const more = thinnedCount(after) - thinnedCount(before);
-    this.#thinnedByLevel[place.level] = (this.#thinnedByLevel[place.level] ?? 0) + more;
+    if (!isThinned(place)) {
+      this.#plain[place.level]?.delete(place.firstSegId);
+      return;
+    }
+    const left = this.#thinnedAt(place).filter(({ generation }) => generation !== place.generation);
+    if (left.length > 0) this.#thinned.set(stemOf(place), left);
+    else {
+      this.#thinned.delete(stemOf(place));
+      this.#countThinned(place.level, -1);
+    }
   }
 
   /** How many segment ids a run of `level` covers. */
@@ -197,9 +230,4 @@ export class RunSet {
     }
     return undefined;
   }
-}
-
-function thinnedCount(places: readonly RunPlace[]): number {
-  const inForce = places.at(-1);
-  return inForce !== undefined && isThinned(inForce) ? 1 : 0;
 }

@@ -11,6 +11,7 @@ import { type Disk, DiskError, type DiskFile } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import type { Pack } from '../format/pack.ts';
 import { segmentPath } from '../log/segment-path.ts';
+import type { Steps } from '../steps.ts';
 import { readPack } from './pack-file.ts';
 import { packFolder, packIdOfName, packPath } from './pack-path.ts';
 import { PackedSegment, PackedSegmentFile, type SegmentMedium } from './packed-segment.ts';
@@ -49,7 +50,7 @@ export class Containers {
    * Reads the tables of all packs of the folder. Throws FormatError for a newer version, and DiskError when the system is too
    * short of something to do it now: nobody may go on as if what lies in the others were not there.
    */
-  load(): void {
+  *load(): Steps<void> {
     this.#packById.clear();
     this.#packedById.clear();
     this.#packedBytes = 0;
@@ -57,6 +58,7 @@ export class Containers {
     for (const name of this.#disk.list(packFolder)) {
       const packId = packIdOfName(name);
       if (packId === undefined) continue;
+      yield;
       this.#packIdMax = Math.max(this.#packIdMax, packId);
       const pack = this.#read(packId, damaged);
       if (pack !== undefined) this.add(pack);

@@ -4,6 +4,7 @@ import { FormatError } from '../format/format-error.ts';
 import { limits } from '../limits.ts';
 import { segmentPath } from '../log/segment-path.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
+import { finish } from '../steps.ts';
 import { PackBuilder, type PackBuilderOptions } from './pack-builder.ts';
 import { readPackFrom } from './pack-file.ts';
 import { packPath } from './pack-path.ts';
@@ -32,7 +33,7 @@ export class PackKeeping {
     const { containers } = this.#options;
     try {
       if (!this.#areLoaded) {
-        containers.load();
+        finish(containers.load());
         this.#areLoaded = true;
       } else if (this.#readsAgainLeft > 0) {
         this.#readsAgainLeft -= 1;

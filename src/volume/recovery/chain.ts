@@ -10,8 +10,10 @@ import type { Disk } from '../../base/ports.ts';
 import { addressOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
+import { limits } from '../limits.ts';
 import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
+import type { Steps } from '../steps.ts';
 import { SegIds } from './seg-ids.ts';
 import { SegmentSource } from './segment-source.ts';
 
@@ -48,22 +50,23 @@ interface KnownSegments {
   readonly size: number;
   /** The id at an index of the log; 0 behind the last. */
   segIdAt(index: number): number;
+  /** How many come before `segId`. */
+  indexOf(segId: number): number;
 }
 
 /**
  * Reads the headers of all segments but the known ones; those of `voidEpoch` and later do not count (0 = all count). Throws
  * DiskError, and FormatError for headers of a newer version.
  */
-export function findChain(
+export function* findChain(
   places: SegmentPlaces,
   segmentSlots: number,
   seeds: Seeds,
   { voidEpoch, known }: { readonly voidEpoch: number; readonly known: KnownSegments | undefined },
-): Chain {
+): Steps<Chain> {
   const { containers } = places;
-  const { ids, orphanIds } = idsOf(places);
-  const { unknownIds, knownThere } = splitKnown(ids, known);
-  const { headers, errors } = readHeaders(unknownIds, containers, { segmentSlots, seeds });
+  const { unknownIds, knownThere, orphanIds, segIdMax } = yield* findSegments(places, known);
+  const { headers, errors } = yield* readHeaders(unknownIds, containers, { segmentSlots, seeds });
   const faults: string[] = [];
   const epochEnd = voidEpoch === 0 ? Number.POSITIVE_INFINITY : voidEpoch;
   const counting = [...headers].filter(([, { epoch }]) => epoch < epochEnd);
@@ -82,14 +85,16 @@ export function findChain(
   const isWhole = links[0]?.header.previousSegId === knownSegId && missing === 0;
   if (!isWhole) faults.push(...containers.damaged.map(({ text }) => text));
   faults.push(...unreadableFaults(errors, links.at(-1)?.segId ?? 0));
-  const strays = unusedIds.map((segId) => {
-    return { segId, durable: strayDurable(containers, segId, segmentSlots, seeds) };
-  });
+  const strays: Stray[] = [];
+  for (const segId of unusedIds) {
+    strays.push({ segId, durable: strayDurable(containers, segId, segmentSlots, seeds) });
+    yield;
+  }
   faults.push(...lostFaults(strays));
   const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
   const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
   const leftoverIds = [...unusedIds, ...orphanIds];
-  return { links, leftoverIds, segIdMax: ids.at(-1) ?? 0, faults, durableThrough };
+  return { links, leftoverIds, segIdMax, faults, durableThrough };
 }
 
 /** A file that is not part of the log, and how far its frames say that the log was durable. */
@@ -112,52 +117,64 @@ function lostFaults(strays: readonly Stray[]): string[] {
     );
 }
 
-/** All segments that there are, by ascending id; and those with a file that are in a pack, too. */
-function idsOf({ disk, containers }: SegmentPlaces): {
-  readonly ids: Uint32Array;
+/** The segments that there are. */
+interface FoundSegments {
+  /** Those that are not known, ascending. */
+  readonly unknownIds: readonly number[];
+  /** How many of the known ones are there. */
+  readonly knownThere: number;
+  /** Those with a file that are in a pack, too. */
   readonly orphanIds: readonly number[];
-} {
-  const found = new SegIds();
-  const orphanIds: number[] = [];
-  disk.visitNames(segmentFolder, (name) => {
-    const segId = segIdOfName(name);
-    if (segId === undefined) return;
-    found.add(segId);
-    if (containers.find(segId) !== undefined) orphanIds.push(segId);
-  });
-  for (const segId of containers.segIds()) found.add(segId);
-  return { ids: found.sorted(), orphanIds: orphanIds.sort((left, right) => left - right) };
+  readonly segIdMax: number;
 }
 
-/** Which of the ids are not known, and how many of the known ones are among them. */
-function splitKnown(
-  ids: Uint32Array,
+function* findSegments(
+  { disk, containers }: SegmentPlaces,
   known: KnownSegments | undefined,
-): { readonly unknownIds: readonly number[]; readonly knownThere: number } {
-  if (known === undefined) return { unknownIds: [...ids], knownThere: 0 };
-  const unknownIds: number[] = [];
-  let next = 0;
-  let knownThere = 0;
-  for (const segId of ids) {
-    while (next < known.size && known.segIdAt(next) < segId) next += 1;
-    if (next < known.size && known.segIdAt(next) === segId) knownThere += 1;
-    else unknownIds.push(segId);
+): Steps<FoundSegments> {
+  const unknown = new SegIds();
+  const isThere = new Uint8Array(known?.size ?? 0);
+  let [knownThere, segIdMax, count] = [0, 0, 0];
+  const note = (segId: number): void => {
+    segIdMax = Math.max(segIdMax, segId);
+    const index = known?.indexOf(segId) ?? 0;
+    if (known?.segIdAt(index) !== segId) unknown.add(segId);
+    else if (isThere[index] === 0) {
+      isThere[index] = 1;
+      knownThere += 1;
+    }
+  };
+  const orphanIds: number[] = [];
+  for (const name of disk.names(segmentFolder)) {
+    count += 1;
+    if (count % limits.namesPerStep === 0) yield;
+    const segId = segIdOfName(name);
+    if (segId === undefined) continue;
+    note(segId);
+    if (containers.find(segId) !== undefined) orphanIds.push(segId);
   }
-  return { unknownIds, knownThere };
+  for (const segId of containers.segIds()) {
+    count += 1;
+    if (count % limits.namesPerStep === 0) yield;
+    note(segId);
+  }
+  orphanIds.sort((left, right) => left - right);
+  return { unknownIds: [...unknown.sorted()], knownThere, orphanIds, segIdMax };
 }
 
 /** The headers of segments, and of which the disk refused to read them. */
-function readHeaders(
+function* readHeaders(
   ids: readonly number[],
   containers: Containers,
   { segmentSlots, seeds }: { readonly segmentSlots: number; readonly seeds: Seeds },
-): {
+): Steps<{
   readonly headers: ReadonlyMap<number, SegmentHeader>;
   readonly errors: ReadonlyMap<number, string>;
-} {
+}> {
   const headers = new Map<number, SegmentHeader>();
   const errors = new Map<number, string>();
   for (const segId of ids) {
+    yield;
     const packed = containers.find(segId);
     if (packed !== undefined) {
       const header = decodeSegmentHeader(packed.segmentHeader(), segId, seeds);

@@ -4,11 +4,12 @@ import { toHex } from '../../base/uuid.ts';
 import type { Seeds } from '../format/checksum.ts';
 import {
   decodeRowGroup,
-  digestTagBytes,
   encodeRowGroup,
+  type RowGroup,
   rowGroupOf,
   type SegmentRow,
 } from '../format/segment-rows.ts';
+import type { Steps } from '../steps.ts';
 import { SegmentTable } from './segment-table.ts';
 
 export const segmentSchema = `
@@ -72,21 +73,13 @@ export class ManifestSegments {
    * The segments from the first of the log on, as far as each follows the one before it; undefined when there are none.
    * Throws FormatError for rows of a newer version, SqliteError for a damaged database.
    */
-  read(segmentSlots: number, packed: SegmentTable['packed']): SegmentTable | undefined {
+  *read(segmentSlots: number, packed: SegmentTable['packed']): Steps<SegmentTable | undefined> {
     const count = this.#database.prepare('SELECT COUNT(*) FROM segment_group').pluck().get();
     const table = new SegmentTable(segmentSlots, packed, Number(count) * 128);
-    let before: Pick<SegmentRow, 'segId' | 'digest'> = {
-      segId: 0,
-      digest: new Uint8Array(digestTagBytes),
-    };
     for (const { id, rows } of this.#groups()) {
       const found = decodeRowGroup(id, rows, this.#seeds);
-      if (found === undefined) break;
-      for (const row of found) {
-        if (!follows(row, before)) return table.size === 0 ? undefined : table;
-        table.addSealed(row);
-        before = row;
-      }
+      if (found === undefined || !addRows(table, found)) break;
+      yield;
     }
     return table.size === 0 ? undefined : table;
   }
@@ -105,7 +98,7 @@ export class ManifestSegments {
       .prepare('SELECT rows FROM segment_group WHERE id = ?')
       .pluck()
       .get(group);
-    return decodeRowGroup(group, blobOf(found), this.#seeds) ?? [];
+    return decodeRowGroup(group, blobOf(found), this.#seeds)?.rows() ?? [];
   }
 
   #write(group: number, rows: SegmentRow[]): void {
@@ -116,11 +109,14 @@ export class ManifestSegments {
   }
 }
 
-function follows(row: SegmentRow, before: Pick<SegmentRow, 'segId' | 'digest'>): boolean {
-  if (row.segId <= before.segId || row.previousSegId !== before.segId) return false;
-  if (before.segId === 0) return true;
-  const { previousTag } = row;
-  const { digest } = before;
-  for (let at = 0; at < digestTagBytes; at += 1) if (previousTag[at] !== digest[at]) return false;
+/** Adds rows as far as each follows the one before; false when one does not. */
+function addRows(table: SegmentTable, rows: RowGroup): boolean {
+  for (let index = 0; index < rows.count; index += 1) {
+    const before = table.segIdAt(table.size - 1);
+    const isNext = rows.segId(index) > before && rows.previousSegId(index) === before;
+    const hasTag = before === 0 || table.isLastTag(rows.bytes, rows.previousTagAt(index));
+    if (!isNext || !hasTag) return false;
+    table.addRow(rows, index);
+  }
   return true;
 }

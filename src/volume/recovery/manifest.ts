@@ -26,6 +26,7 @@ import type { RunPlace } from '../index/run-format.ts';
 import { runName, runPlaceOf } from '../index/run-path.ts';
 import type { RunSummary } from '../index/run-writer.ts';
 import type { OpenDatabase } from '../manifest-database.ts';
+import type { Steps } from '../steps.ts';
 import {
   applyRetention,
   changeCdp,
@@ -130,15 +131,15 @@ interface KnownPool {
  * What the manifest at `path` knows of the log, without changing it; undefined when it is missing, damaged, of another pool
  * or schema, not whole, or from before the first checkpoint.
  */
-export function readKnownLog(
+export function* readKnownLog(
   open: OpenDatabase,
   path: string,
   pool: KnownPool,
-): KnownLog | undefined {
+): Steps<KnownLog | undefined> {
   let database: Database.Database | undefined;
   try {
     database = open(path, { isReadOnly: true });
-    return knownLogOf(database, pool);
+    return yield* knownLogOf(database, pool);
   } catch (thrown) {
     if (thrown instanceof Database.SqliteError || thrown instanceof FormatError) return undefined;
     throw thrown;
@@ -147,10 +148,10 @@ export function readKnownLog(
   }
 }
 
-function knownLogOf(
+function* knownLogOf(
   database: Database.Database,
   { poolUuid, segmentSlots, packed }: KnownPool,
-): KnownLog | undefined {
+): Steps<KnownLog | undefined> {
   const meta = new Map(
     database
       .prepare('SELECT key, value FROM meta')
@@ -168,7 +169,8 @@ function knownLogOf(
   const appliedPosition = Number(meta.get('appliedPosition'));
   const checkpointPosition = Number(meta.get('checkpointPosition') ?? '0');
   if (!(checkpointPosition > 0 && checkpointPosition <= appliedPosition)) return undefined;
-  const segments = new ManifestSegments(database, new Seeds(poolUuid)).read(segmentSlots, packed);
+  const rows = new ManifestSegments(database, new Seeds(poolUuid));
+  const segments = yield* rows.read(segmentSlots, packed);
   return segments && { appliedPosition, checkpointPosition, segments, epochs: epochsIn(database) };
 }
 

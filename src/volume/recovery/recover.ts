@@ -39,6 +39,7 @@ import { ticksPerMs } from '../log/hybrid-clock.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import type { Containers } from '../pack/containers.ts';
+import type { Steps } from '../steps.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
 import { rewrite, rewriteEach, type SegmentBytes } from './make-durable.ts';
 import { isOfHistory, type KnownLog } from './manifest.ts';
@@ -94,24 +95,27 @@ export interface RecoverOptions {
 }
 
 /** Reads the log and makes its tail durable. Throws DiskError (disk fails) or FormatError (newer version, damaged beyond use). */
-export function recoverLog(options: RecoverOptions): Recovered {
+export function* recoverLog(options: RecoverOptions): Steps<Recovered> {
   const { known, superblock } = options;
-  if (known === undefined || superblock.relogEpoch !== 0) return readWhole(options, firstTry);
+  if (known === undefined || superblock.relogEpoch !== 0) {
+    return yield* readWhole(options, firstTry);
+  }
   const from = segIdOf(frameAddressOf(known.checkpointPosition));
   const attempt = { ...firstTry, provenTags: known.segments.tagsFrom(from) };
   known.segments.cutAt(from);
-  return recoverKnown(options, attempt) ?? readWhole(options, attempt);
+  return (yield* recoverKnown(options, attempt)) ?? (yield* readWhole(options, attempt));
 }
 
-function readWhole(options: RecoverOptions, attempt: Attempt): Recovered {
-  return present(new Recovery({ ...options, known: undefined }, attempt).run(), 'a recovered log');
+function* readWhole(options: RecoverOptions, attempt: Attempt): Steps<Recovered> {
+  const recovered = yield* new Recovery({ ...options, known: undefined }, attempt).run();
+  return present(recovered, 'a recovered log');
 }
 
 /** Undefined when what the manifest says is nothing, or doubtful. */
-function recoverKnown(options: RecoverOptions, attempt: Attempt): Recovered | undefined {
+function* recoverKnown(options: RecoverOptions, attempt: Attempt): Steps<Recovered | undefined> {
   if (options.known === undefined || options.known.segments.size === 0) return undefined;
   try {
-    return new Recovery(options, attempt).run();
+    return yield* new Recovery(options, attempt).run();
   } catch (thrown) {
     if (thrown instanceof FormatError) return undefined;
     throw thrown;
@@ -188,10 +192,10 @@ class Recovery {
   }
 
   /** Undefined when the log does not lead on from what was known. */
-  run(): Recovered | undefined {
+  *run(): Steps<Recovered | undefined> {
     const { segmentSlots, relogEpoch } = this.#superblock;
     const { known } = this.#options;
-    const chain = findChain(this.#options, segmentSlots, this.#seeds, {
+    const chain = yield* findChain(this.#options, segmentSlots, this.#seeds, {
       voidEpoch: relogEpoch,
       known: known?.segments,
     });
@@ -204,18 +208,18 @@ class Recovery {
       // What is not in packs was given up for the sake of records that are part of the log.
       frameAddressOf(this.#options.containers.keptThrough),
     );
-    this.#surveyTail(chain);
-    this.#replaySegments(chain.links);
+    yield* this.#surveyTail(chain);
+    yield* this.#replaySegments(chain.links);
     const last = this.#segments.last();
     const endAddress = last?.endAddress ?? 0;
     this.#checkEnd(endAddress);
     if (known !== undefined && this.#isDoubtful(known, endAddress)) return undefined;
     if (last === undefined || this.#faults.length > 0) return this.#recovered(chain);
-    if (!this.#makeTailDurable()) return this.#recoverWithout(last.segId, endAddress);
+    if (!this.#makeTailDurable()) return yield* this.#recoverWithout(last.segId, endAddress);
     const refused = rewriteEach(this.#disk, this.#unprovenFooters);
     if (refused.length === 0) return this.#recovered(chain);
     const unsealed = new Set([...this.#attempt.unsealed, ...refused]);
-    return readWhole(this.#options, { ...this.#attempt, unsealed });
+    return yield* readWhole(this.#options, { ...this.#attempt, unsealed });
   }
 
   #checkEnd(endAddress: number): void {
@@ -252,7 +256,7 @@ class Recovery {
   }
 
   /** The tail cannot be made durable where it lies: recovers what is before it, and takes the tail along to be logged again. */
-  #recoverWithout(lastSegId: number, endAddress: number): Recovered {
+  *#recoverWithout(lastSegId: number, endAddress: number): Steps<Recovered> {
     const address = Math.max(this.#durableThrough, addressOf(lastSegId, 1));
     const source = this.#source(lastSegId);
     const relog = readTail(source.reader(), address, endAddress);
@@ -261,7 +265,7 @@ class Recovery {
       throw new DiskError('EIO', `segment ${lastSegId} can neither be made durable nor read`);
     }
     const cut = { address: this.#durableThrough, relog };
-    return readWhole(this.#options, { ...this.#attempt, cut });
+    return yield* readWhole(this.#options, { ...this.#attempt, cut });
   }
 
   /** Whether the first segment that was read says of the last known one what is known of it. */
@@ -287,8 +291,9 @@ class Recovery {
     );
   }
 
-  #replaySegments(links: readonly ChainLink[]): void {
+  *#replaySegments(links: readonly ChainLink[]): Steps<void> {
     for (const link of links) {
+      yield;
       const cut = link.endAddress === undefined ? this.#cut : undefined;
       // The last segment's own header is durable only when something behind it is.
       if (cut !== undefined && cut.address <= addressOf(link.segId, 1)) continue;
@@ -338,7 +343,7 @@ class Recovery {
   }
 
   /** Every valid frame of the last segment says how far the log was durable when it was written, also frames behind a gap. */
-  #surveyTail(chain: Chain): void {
+  *#surveyTail(chain: Chain): Steps<void> {
     const last = chain.links.at(-1);
     if (last === undefined) return;
     const source = this.#source(last.segId);
@@ -350,6 +355,7 @@ class Recovery {
       if (loaded === undefined) break;
       this.#durableThrough = Math.max(this.#durableThrough, loaded.frame.durableThrough);
       address = loaded.frame.address + loaded.frame.headerBlocks + loaded.frame.dataBlocks;
+      yield;
     }
     source.close();
   }

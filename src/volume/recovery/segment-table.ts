@@ -10,7 +10,7 @@
 import { assert } from '../../base/assert.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerCrcOffset } from '../format/footer.ts';
-import { digestTagBytes, type SegmentRow } from '../format/segment-rows.ts';
+import { digestTagBytes, type RowGroup, type SegmentRow } from '../format/segment-rows.ts';
 import type { CrcPlace } from '../io/block-reader.ts';
 
 const notSealed = 0xffff_ffff;
@@ -177,6 +177,25 @@ export class SegmentTable {
     return index >= 0 && index < this.#size ? (this.#columns.segIds[index] ?? 0) : 0;
   }
 
+  /** Time of the header of the segment at `index`, and how many slots it has up to its end. */
+  hlcMsAt(index: number): number {
+    return index < this.#size ? (this.#columns.hlcMs[index] ?? 0) : 0;
+  }
+
+  slotsAt(index: number): number {
+    return index < this.#size ? (this.#columns.endSlots[index] ?? 0) : 0;
+  }
+
+  /** Calls `visit` with each segment from `index` on up to the first that is not sealed; answers where that is. */
+  visitSealed(index: number, visit: (endSlot: number, entryCount: number) => void): number {
+    const { endSlots, entryCounts } = this.#columns;
+    for (let at = index; ; at += 1) {
+      const entryCount = at < this.#size ? (entryCounts[at] ?? notSealed) : notSealed;
+      if (entryCount === notSealed) return at;
+      visit(endSlots[at] ?? 0, entryCount);
+    }
+  }
+
   last(): SegmentState | undefined {
     return this.at(this.#size - 1);
   }
@@ -276,6 +295,10 @@ export class SegmentTable {
 
   /** Adds a segment behind all others. */
   add({ segId, epoch, hlcMs }: Pick<SegmentState, 'segId' | 'epoch' | 'hlcMs'>): void {
+    this.#append(segId, epoch, hlcMs);
+  }
+
+  #append(segId: number, epoch: number, hlcMs: number): void {
     const index = this.#size;
     if (index === this.#columns.segIds.length) this.#grow();
     const { segIds, epochs, hlcMs: times, endSlots, entryCounts } = this.#columns;
@@ -299,6 +322,30 @@ export class SegmentTable {
     for (let at = 0; at < digestTagBytes; at += 1) {
       this.#columns.tags[index * digestTagBytes + at] = digest[at] ?? 0;
     }
+  }
+
+  /** As `addSealed`, of a row of the manifest. */
+  addRow(rows: RowGroup, row: number): void {
+    const [segId, epoch] = [rows.segId(row), rows.epoch(row)];
+    this.#append(segId, epoch, rows.hlcMs(row));
+    const index = this.#size - 1;
+    const endSlot = rows.endSlot(row);
+    this.#columns.endSlots[index] = endSlot;
+    this.#endSlotTotal += endSlot;
+    this.#columns.entryCounts[index] = rows.entryCount(row);
+    const from = rows.digestAt(row);
+    for (let at = 0; at < digestTagBytes; at += 1) {
+      this.#columns.tags[index * digestTagBytes + at] = rows.bytes[from + at] ?? 0;
+    }
+  }
+
+  /** Whether the first bytes of the last segment's digest are those at `from` of `bytes`. */
+  isLastTag(bytes: Uint8Array, from: number): boolean {
+    const own = (this.#size - 1) * digestTagBytes;
+    for (let at = 0; at < digestTagBytes; at += 1) {
+      if (this.#columns.tags[own + at] !== bytes[from + at]) return false;
+    }
+    return true;
   }
 
   /** The log has left the segment. */

@@ -19,6 +19,7 @@ import type { PackReport } from '../../../src/volume/pack/packing.ts';
 import type { Pool } from '../../../src/volume/pool.ts';
 import { eachFooterEntry, SegmentSource } from '../../../src/volume/recovery/segment-source.ts';
 import type { RebuildReport } from '../../../src/volume/reports.ts';
+import { finish } from '../../../src/volume/steps.ts';
 import {
   ask,
   blockBytes,
@@ -115,7 +116,7 @@ function flip(name: string, position: number): void {
 /** Records of WRITEs that the footer of a packed segment has. */
 function writesIn(segId: number, seeds: Seeds): number {
   const containers = new Containers(new SystemDisk(world.folder), segmentSlots, seeds);
-  containers.load();
+  finish(containers.load());
   const source = new SegmentSource(containers, segId, segmentSlots, seeds);
   const footer = source.footer(source.header()?.header.epoch ?? 0);
   source.close();
@@ -229,7 +230,7 @@ describe('packing', () => {
       segmentSlots,
       new Seeds(pool.uuid),
     );
-    containers.load();
+    finish(containers.load());
     const [{ members } = { members: [] }] = containers.packs();
     const member = members.find(({ keptBlocks }) => keptBlocks > 0);
     if (member === undefined) throw new Error('nothing is kept');
