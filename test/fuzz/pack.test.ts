@@ -15,6 +15,8 @@ import {
   packHeaderBytes,
   packMapBytes,
   packMemberEnd,
+  packOf,
+  plainPackOf,
 } from '../../src/volume/format/pack.ts';
 import { readPack } from '../../src/volume/pack/pack-file.ts';
 import { PackedSegment } from '../../src/volume/pack/packed-segment.ts';
@@ -94,7 +96,12 @@ describe('pack', () => {
       fc.property(membersOf, (members) => {
         const whole = encodePack({ packId, keptThrough, members }, poolUuid, seeds);
         expect(read(whole)).toEqual(whole.pack);
-        expect(whole.pack.members).toEqual(members);
+        expect([...whole.pack.members]).toEqual(members);
+        // As the keeper hands it to the main thread.
+        const { members: taken } = packOf(structuredClone(plainPackOf(whole.pack)));
+        expect([...taken]).toEqual(members);
+        for (const member of members) expect(taken.find(member.segId)).toEqual(member);
+        expect(taken.find((members.at(-1)?.segId ?? 0) + 1)).toBeUndefined();
       }),
       { numRuns: 200 },
     );

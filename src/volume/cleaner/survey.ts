@@ -121,7 +121,7 @@ class Surveying {
     for (const member of pack.members) {
       const { segId, keptBlocks } = member;
       // In a later pack by now: this one is on its way out.
-      if (this.#parts.containers.find(segId)?.packId !== pack.packId) continue;
+      if (this.#parts.containers.packIdOf(segId) !== pack.packId) continue;
       isJudged &&= this.#live.isJudged(segId);
       const liveBlocks = Math.min(keptBlocks, this.#live.liveBlocks(segId));
       const bytes = packMemberEnd(member) - member.offset;

@@ -105,7 +105,72 @@ export interface Pack {
   /** Its footers have only records of what could be reached, and no checksums. */
   readonly isThinned: boolean;
   /** By ascending segment id. */
-  readonly members: readonly PackMember[];
+  readonly members: PackMembers;
+}
+
+/**
+ * The members of a pack where they lie in its table, decoded as they are asked for: a pool that was overwritten often has
+ * hundreds of thousands, of which most keep nothing.
+ */
+export class PackMembers implements Iterable<PackMember> {
+  readonly length: number;
+  readonly table: Uint8Array;
+  readonly #view: DataView;
+
+  /** `table` was verified, and stays as it is. */
+  constructor(table: Uint8Array, length: number) {
+    this.length = length;
+    this.table = table;
+    this.#view = viewOf(table);
+  }
+
+  /** Views the table. */
+  at(index: number): PackMember | undefined {
+    if (index < 0 || index >= this.length) return undefined;
+    const headOffset = memberLayout.headOffset.get(this.#view, index * memberBytes);
+    return decodeMember(this.table, index * memberBytes, headOffset);
+  }
+
+  segIdAt(index: number): number {
+    return memberLayout.segId.get(this.#view, index * memberBytes);
+  }
+
+  find(segId: number): PackMember | undefined {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.segIdAt(middle) < segId) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.length && this.segIdAt(low) === segId ? this.at(low) : undefined;
+  }
+
+  *segIds(): Generator<number> {
+    for (let index = 0; index < this.length; index += 1) yield this.segIdAt(index);
+  }
+
+  *[Symbol.iterator](): Generator<PackMember> {
+    for (let index = 0; index < this.length; index += 1) {
+      const member = this.at(index);
+      if (member !== undefined) yield member;
+    }
+  }
+}
+
+/** A pack as it goes from one thread to another: plain data. */
+export interface PlainPack extends Omit<Pack, 'members'> {
+  readonly memberCount: number;
+  readonly table: Uint8Array;
+}
+
+export function plainPackOf({ members, ...pack }: Pack): PlainPack {
+  return { ...pack, memberCount: members.length, table: members.table };
+}
+
+/** Keeps the table. */
+export function packOf({ memberCount, table, ...pack }: PlainPack): Pack {
+  return { ...pack, members: new PackMembers(table, memberCount) };
 }
 
 export interface PackHeader {
@@ -149,7 +214,11 @@ function tableBytesOf(members: readonly PackMember[]): number {
 
 /** The header, and what lies behind the members, whose footers are thinned: table and trailer. */
 export function encodePack(
-  { packId, keptThrough, members }: Omit<Pack, 'totalBytes' | 'isThinned'>,
+  {
+    packId,
+    keptThrough,
+    members,
+  }: Pick<Pack, 'packId' | 'keptThrough'> & { readonly members: readonly PackMember[] },
   poolUuid: Uint8Array,
   seeds: Seeds,
 ): { readonly header: Uint8Array; readonly end: Uint8Array; readonly pack: Pack } {
@@ -188,7 +257,9 @@ export function encodePack(
   trailerLayout.totalBytes.set(trailerView, 0, totalBytes);
   trailerLayout.headerCrc.set(trailerView, 0, headerCrc);
   seal(trailer, seeds.pack(packId, trailerPart));
-  return { header, end, pack: { packId, totalBytes, keptThrough, isThinned: true, members } };
+  const written = new PackMembers(table, members.length);
+  const pack = { packId, totalBytes, keptThrough, isThinned: true, members: written };
+  return { header, end, pack };
 }
 
 function encodeMember(table: Uint8Array, at: number, member: PackMember, headOffset: number): void {
@@ -261,21 +332,19 @@ export function decodePackTable(
   const { packId, memberCount, totalBytes, keptThrough, isThinned } = header;
   if (table.length !== header.tableBytes) return undefined;
   if (crc32c(table, seeds.pack(packId, tablePart)) !== header.tableCrc) return undefined;
-  const members: PackMember[] = [];
+  let lastSegId = 0;
   let offset = packHeaderBytes;
   let headOffset = memberCount * memberBytes;
   for (let index = 0; index < memberCount; index += 1) {
     const member = decodeMember(table, index * memberBytes, headOffset);
-    const isPlausible =
-      member !== undefined &&
-      member.offset === offset &&
-      member.segId > (members.at(-1)?.segId ?? 0);
-    if (!isPlausible) return undefined;
-    members.push(member);
+    const isNext = member?.offset === offset && member.segId > lastSegId;
+    if (!isNext || !isPlausibleMember(member)) return undefined;
+    lastSegId = member.segId;
     offset = packMemberEnd(member);
     headOffset += member.segmentHeader.length + member.bitmap.length;
   }
   if (headOffset !== table.length || offset !== header.tableOffset) return undefined;
+  const members = new PackMembers(table, memberCount);
   return { packId, totalBytes, keptThrough, isThinned, members };
 }
 
@@ -289,12 +358,12 @@ function decodeMember(table: Uint8Array, at: number, headOffset: number): PackMe
     headBytes <= slotSizeBytes &&
     mapOffset + mapBytes <= table.length;
   if (!isInside) return undefined;
-  const member: PackMember = {
+  return {
     segId: memberLayout.segId.get(view, at),
     epoch: memberLayout.epoch.get(view, at),
     endSlot: memberLayout.endSlot.get(view, at),
     entryCount: memberLayout.entryCount.get(view, at),
-    // No copies: a pool that was overwritten often has hundreds of thousands of members, of which most keep nothing.
+    // No copies.
     digest: memberLayout.digest.get(table, at),
     segmentHeader: table.subarray(headOffset, mapOffset),
     bitmap: mapBytes === 0 ? noBitmap : table.subarray(mapOffset, mapOffset + mapBytes),
@@ -304,7 +373,6 @@ function decodeMember(table: Uint8Array, at: number, headOffset: number): PackMe
     footerBytes: memberLayout.footerBytes.get(view, at),
     metaCrc: memberLayout.metaCrc.get(view, at),
   };
-  return isPlausibleMember(member) ? member : undefined;
 }
 
 function isPlausibleMember({ endSlot, bitmap, keptSlots, keptBlocks }: PackMember): boolean {

@@ -24,6 +24,8 @@ export interface DamagedPack {
   readonly isUnread: boolean;
 }
 
+/** Packed segments that are remembered as they were asked for, with 2 KiB each of where their slots lie. */
+const recentMax = 1024;
 /** So often the disk is asked for a pack: one bad moment says nothing of a medium. */
 const readTries = 3;
 /** What the system says when it is short of something: that says nothing of the pack. */
@@ -34,7 +36,10 @@ export class Containers {
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
   readonly #packById = new Map<number, Pack>();
-  readonly #packedById = new Map<number, PackedSegment>();
+  /** By segment: the pack that it lies in. Hundreds of thousands, so what the pack says of it is looked up when it is asked for. */
+  readonly #packIdBySegId = new Map<number, number>();
+  /** Those that were asked for lately, oldest first. */
+  readonly #recent = new Map<number, PackedSegment>();
   #damaged: readonly DamagedPack[] = [];
   #packIdMax = 0;
   #packedBytes = 0;
@@ -52,7 +57,8 @@ export class Containers {
    */
   *load(): Steps<void> {
     this.#packById.clear();
-    this.#packedById.clear();
+    this.#packIdBySegId.clear();
+    this.#recent.clear();
     this.#packedBytes = 0;
     const damaged: DamagedPack[] = [];
     for (const name of this.#disk.list(packFolder)) {
@@ -112,11 +118,28 @@ export class Containers {
 
   /** Where a packed segment lies; undefined = in its own file. Asked for each read. */
   find(segId: number): PackedSegment | undefined {
-    return this.#packedById.get(segId);
+    const recent = this.#recent.get(segId);
+    if (recent !== undefined) return recent;
+    const packId = this.packIdOf(segId);
+    const pack = packId === 0 ? undefined : this.#packById.get(packId);
+    const member = pack?.members.find(segId);
+    if (pack === undefined || member === undefined) return undefined;
+    const packed = new PackedSegment(pack, member, this.#segmentSlots);
+    if (this.#recent.size >= recentMax) {
+      const oldest = this.#recent.keys().next();
+      if (oldest.done !== true) this.#recent.delete(oldest.value);
+    }
+    this.#recent.set(segId, packed);
+    return packed;
+  }
+
+  /** The pack that a segment lies in; 0 = its own file. */
+  packIdOf(segId: number): number {
+    return this.#packIdBySegId.get(segId) ?? 0;
   }
 
   segIds(): Iterable<number> {
-    return this.#packedById.keys();
+    return this.#packIdBySegId.keys();
   }
 
   /** From now on the members of `pack` lie there, but those that are in a later one. */
@@ -126,10 +149,10 @@ export class Containers {
     this.#packById.set(pack.packId, pack);
     this.#packedBytes += pack.totalBytes;
     this.#keptThrough = Math.max(this.#keptThrough, pack.keptThrough);
-    for (const member of pack.members) {
-      const known = this.#packedById.get(member.segId);
-      if (known !== undefined && known.packId > pack.packId) continue;
-      this.#packedById.set(member.segId, new PackedSegment(pack, member, this.#segmentSlots));
+    for (const segId of pack.members.segIds()) {
+      if (this.packIdOf(segId) > pack.packId) continue;
+      this.#packIdBySegId.set(segId, pack.packId);
+      this.#recent.delete(segId);
     }
   }
 
@@ -150,8 +173,10 @@ export class Containers {
 
   /** Whether no segment lies in the pack any more. */
   isSuperseded(packId: number): boolean {
-    const members = this.#packById.get(packId)?.members ?? [];
-    return members.every(({ segId }) => this.find(segId)?.packId !== packId);
+    for (const segId of this.#packById.get(packId)?.members.segIds() ?? []) {
+      if (this.packIdOf(segId) === packId) return false;
+    }
+    return true;
   }
 
   /** The segment to read from; the caller closes it. Throws DiskError when there is no such file. */

@@ -16,6 +16,7 @@ import {
   type PackMember,
   packHeaderBytes,
   packMemberEnd,
+  plainPackOf,
 } from '../format/pack.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { MemberCheck } from '../scrub/member-check.ts';
@@ -178,7 +179,7 @@ export class PackBuilder {
     const options = { disk, seeds, poolUuid, segmentSlots, window: this.#window };
     const path = unfinishedPackPath(pack.packId);
     for (let left = bytesMax; left > 0; ) {
-      const member = pack.members[build.checked];
+      const member = pack.members.at(build.checked);
       if (member === undefined) {
         readPackFrom(options, { path, packId: pack.packId });
         return this.#publish(build, pack);
@@ -204,7 +205,7 @@ export class PackBuilder {
     disk.rename(unfinishedPackPath(pack.packId), packPath(pack.packId));
     disk.flushFolder(packFolder);
     containers.add(pack);
-    return { pack, refused };
+    return { pack: plainPackOf(pack), refused };
   }
 }
 

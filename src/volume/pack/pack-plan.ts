@@ -1,5 +1,5 @@
 /** What the main thread asks of the keeper about packs, and what it gets: plain data. */
-import type { Pack } from '../format/pack.ts';
+import type { PlainPack } from '../format/pack.ts';
 
 export interface PackOrder {
   readonly segId: number;
@@ -23,6 +23,6 @@ export interface RefusedMember {
 
 export interface MadePack {
   /** Undefined when no member was left. */
-  readonly pack: Pack | undefined;
+  readonly pack: PlainPack | undefined;
   readonly refused: readonly RefusedMember[];
 }

@@ -20,17 +20,13 @@ export class PackedSegment {
   readonly pack: Omit<Pack, 'members'>;
   readonly member: PackMember;
   readonly #segmentBytes: number;
-  /** Kept slots before each byte of the bitmap. */
-  readonly #ranks: Uint16Array;
+  /** Kept slots before each byte of the bitmap, once somebody asks where one lies. */
+  #ranks: Uint16Array | undefined;
 
   constructor(pack: Omit<Pack, 'members'>, member: PackMember, segmentSlots: number) {
     this.pack = pack;
     this.member = member;
     this.#segmentBytes = segmentSlots * slotSizeBytes;
-    this.#ranks = member.bitmap.length === 0 ? noRanks : new Uint16Array(member.bitmap.length + 1);
-    for (let at = 0; at < member.bitmap.length; at += 1) {
-      this.#ranks[at + 1] = (this.#ranks[at] ?? 0) + bitCount(member.bitmap[at] ?? 0);
-    }
   }
 
   get packId(): number {
@@ -77,6 +73,7 @@ export class PackedSegment {
   #rank(slot: number): number {
     const at = slot >> 3;
     const before = (this.member.bitmap[at] ?? 0) & ((1 << (slot & 7)) - 1);
+    this.#ranks ??= ranksOf(this.member.bitmap);
     return (this.#ranks[Math.min(at, this.#ranks.length - 1)] ?? 0) + bitCount(before);
   }
 
@@ -120,6 +117,15 @@ export class PackedSegmentFile implements SegmentMedium {
   close(): void {
     this.#file.close();
   }
+}
+
+function ranksOf(bitmap: Uint8Array): Uint16Array {
+  if (bitmap.length === 0) return noRanks;
+  const ranks = new Uint16Array(bitmap.length + 1);
+  for (let at = 0; at < bitmap.length; at += 1) {
+    ranks[at + 1] = (ranks[at] ?? 0) + bitCount(bitmap[at] ?? 0);
+  }
+  return ranks;
 }
 
 function bitCount(byte: number): number {

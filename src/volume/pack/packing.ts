@@ -16,7 +16,7 @@ import { DiskError } from '../../base/ports.ts';
 import type { Maintenance } from '../core/maintenance.ts';
 import type { PoolParts } from '../core/parts.ts';
 import { segIdOf, slotSizeBytes } from '../format/address.ts';
-import { packMemberEnd } from '../format/pack.ts';
+import { packMemberEnd, packOf } from '../format/pack.ts';
 import { segIdOfPath, segmentPath } from '../log/segment-path.ts';
 import { packIdLast, packPath } from './pack-path.ts';
 import type { MadePack, PackOrder, PackPlan, RefusedMember } from './pack-plan.ts';
@@ -98,8 +98,8 @@ export class Packing {
     return [...containers.packs()].map(({ packId, totalBytes, members }) => ({
       packId,
       bytes: totalBytes,
-      members: members
-        .filter(({ segId }) => containers.find(segId)?.packId === packId)
+      members: [...members]
+        .filter(({ segId }) => containers.packIdOf(segId) === packId)
         .map((member) => {
           const { segId, keptBlocks, offset } = member;
           const bytes = packMemberEnd(member) - offset;
@@ -185,23 +185,22 @@ export class Packing {
   }
 
   /** The pack is durable under its name: reads go there from now on. */
-  #made({ pack, refused }: MadePack): PackReport {
+  #made({ pack: made, refused }: MadePack): PackReport {
     const { containers, host } = this.#parts;
     for (const { segId, reason } of refused) {
       host.log.error('a segment was not packed', { segId, reason });
     }
-    if (pack === undefined) {
+    if (made === undefined) {
       return { packId: undefined, packBytes: 0, packedSegIds: [], refused, freedBytes: 0 };
     }
-    const files = pack.members
-      .map(({ segId }) => segId)
-      .filter((segId) => containers.find(segId) === undefined);
+    const pack = packOf(made);
+    const packedSegIds = [...pack.members.segIds()];
+    const files = packedSegIds.filter((segId) => containers.find(segId) === undefined);
     containers.add(pack);
     const packs = containers.superseded();
     const freedBytes = this.#bytesOf(files, packs);
     for (const segId of files) this.#giveUpFile(segId);
     for (const packId of packs) this.#giveUpPack(packId);
-    const packedSegIds = pack.members.map(({ segId }) => segId);
     const { packId, totalBytes: packBytes } = pack;
     return { packId, packBytes, packedSegIds, refused, freedBytes };
   }

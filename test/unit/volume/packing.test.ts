@@ -231,8 +231,8 @@ describe('packing', () => {
       new Seeds(pool.uuid),
     );
     finish(containers.load());
-    const [{ members } = { members: [] }] = containers.packs();
-    const member = members.find(({ keptBlocks }) => keptBlocks > 0);
+    const [first] = containers.packs();
+    const member = [...(first?.members ?? [])].find(({ keptBlocks }) => keptBlocks > 0);
     if (member === undefined) throw new Error('nothing is kept');
     await close(pool);
     const footer = member.offset + member.keptSlots * blockBytes;
