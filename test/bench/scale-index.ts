@@ -51,15 +51,15 @@ export function cutsOf(lastSegId: number): number[] {
   return Array.from({ length: count }, (_, at) => positionAt((at + 1) * cutSegments, 0));
 }
 
-/** Real rows of segments that have no bytes, for a manifest. */
-export function rowsOf(first: SegmentRow, lastSegId: number): SegmentRow[] {
+/** Real rows of segments that have no bytes, for a manifest; their times go on for `spanMs` after that of the first. */
+export function rowsOf(first: SegmentRow, lastSegId: number, spanMs: number): SegmentRow[] {
   const rows = [first];
   let before = first;
   for (let segId = 2; segId <= lastSegId; segId += 1) {
     before = {
       segId,
       epoch: first.epoch,
-      hlcMs: first.hlcMs,
+      hlcMs: first.hlcMs + Math.floor((spanMs * segId) / (lastSegId + 1)),
       endSlot: 1 + framesPerSegment * (1 + extentBlocks),
       entryCount: framesPerSegment,
       previousSegId: before.segId,
@@ -188,9 +188,9 @@ export class ScaleIndex {
       const { epoch, endSlot, entryCount, digest, hlcMs } = rowOf(segId);
       return { segId, epoch, endSlot, entryCount, digest, minHlcMs: hlcMs, maxHlcMs: hlcMs };
     });
-    const ticks = rowOf(1).hlcMs * ticksPerMs;
+    const baseTicks = rowOf(segIds[0] ?? 1).hlcMs * ticksPerMs;
     const segments = RunSegments.of(listed);
-    const shape = { ...place, fanOut, endSegId, segments, baseTicks: ticks };
+    const shape = { ...place, fanOut, endSegId, segments, baseTicks };
     const file = this.#disk.open(runPath(place), { create: true });
     const writer = new RunWriter(file, shape, seeds);
     const from = Math.max(0, firstSegId - 2) * framesPerSegment;
@@ -209,7 +209,7 @@ export class ScaleIndex {
       entry.position = positionAt(segId, within);
       entry.address = addressOf(segId, slotAt(within) + 1);
       entry.kind = EntryKind.write;
-      entry.ticks = ticks;
+      entry.ticks = rowOf(segId).hlcMs * ticksPerMs;
       writer.add(entry);
     }
     const summary = writer.finish(poolUuid);

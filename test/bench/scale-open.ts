@@ -23,6 +23,7 @@ const viewMs = await timed(async () => await work.view('now'));
 const firstTouch = await work.touch('now');
 const oldViewMs = await timed(async () => await work.view('old'));
 const oldTouch = await work.touch('old');
+const timeViewMs = await timed(async () => await work.view('time'));
 const deleteMs = await work.deleteSnapshots();
 const diff = await work.diff();
 const beforeMark = residentMiB();
@@ -37,7 +38,15 @@ const { segmentCount } = pool.space();
 const { snapshotCount } = pool;
 await closePool(pool);
 const touches: Readonly<Record<string, Touched>> = { firstTouch, oldTouch };
-const times = { openMs, openCpuMs: (user + system) / 1000, viewMs, oldViewMs, deleteMs, markMs };
+const times = {
+  openMs,
+  openCpuMs: (user + system) / 1000,
+  viewMs,
+  oldViewMs,
+  timeViewMs,
+  deleteMs,
+  markMs,
+};
 const found = { isWhole: recovery.isWhole, segmentCount, snapshotCount, openMiB, workMiB, markMiB };
 console.log(JSON.stringify({ ...found, ...times, ...touches, diff }));
 process.exit(0);

@@ -1,13 +1,17 @@
 /**
  * A pool that looks like one of many TiB: a short real log behind as many segments as that would have, of which there are names
- * of files, rows in the manifest and index runs, but no data.
+ * of files, rows in the manifest and index runs, but no data. Its volume keeps every write of thirty days, and the log is of them.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import { present } from '../../src/base/assert.ts';
+import { parseCdpPolicy } from '../../src/base/cdp-policy.ts';
 import type { Outcome } from '../../src/base/errors.ts';
+import type { Clock, Timers } from '../../src/base/ports.ts';
 import { IoKind, IoRequest } from '../../src/device/block-device.ts';
+import { systemClock } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
+import { systemTimers } from '../../src/host/timers.ts';
 import { Seeds } from '../../src/volume/format/checksum.ts';
 import {
   decodeRowGroup,
@@ -25,6 +29,10 @@ import { inlineHost } from '../support/inline-host.ts';
 import { cutsOf, rowsOf, ScaleIndex } from './scale-index.ts';
 
 export const scaleVolume = 'bench';
+/** Every write of so long is kept: all of the log, which is a day shorter. */
+const windowPolicy = 'all:30d';
+const dayMs = 86_400_000;
+const logMs = 29 * dayMs;
 const checkpointBytes = 64 * 2 ** 20;
 const pieceBytes = 2 ** 20;
 const snapshotsPerCut = 500;
@@ -39,7 +47,8 @@ export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void
   });
 }
 
-export async function openScalePool(folder: string): Promise<OpenedPool> {
+/** `agoMs`: it is so long ago for the pool. */
+export async function openScalePool(folder: string, agoMs = 0): Promise<OpenedPool> {
   const settings = {
     ...defaultSettings,
     checkpointBytes,
@@ -56,8 +65,13 @@ export async function openScalePool(folder: string): Promise<OpenedPool> {
     },
   };
   return await ask((done) => {
-    openPool(inlineHost(folder), options, done);
+    openPool(inlineHost(folder, new SystemDisk(folder), timeBefore(agoMs)), options, done);
   });
+}
+
+function timeBefore(agoMs: number): { readonly clock: Clock; readonly timers: Timers } {
+  const clock = { ...systemClock, wallMs: () => systemClock.wallMs() - agoMs };
+  return { clock, timers: systemTimers };
 }
 
 export async function closePool(pool: Pool): Promise<void> {
@@ -71,9 +85,10 @@ export async function makeScalePool(
   folder: string,
   { segments, snapshots }: { readonly segments: number; readonly snapshots: number },
 ): Promise<void> {
-  const { pool } = await openScalePool(folder);
+  const { pool } = await openScalePool(folder, logMs);
+  const policy = present(parseCdpPolicy(windowPolicy), 'policy of the volume');
   await ask((done) => {
-    pool.volumeCreate({ name: scaleVolume, sizeBytes: volumeBytes }, done);
+    pool.volumeCreate({ name: scaleVolume, sizeBytes: volumeBytes, policy }, done);
   });
   const { line } = pool.volume(scaleVolume);
   await closePool(pool);
@@ -162,7 +177,8 @@ function putBefore(folder: string, line: number, count: number): void {
     return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, ...copied };
   };
   const behind = realRow(count + 1);
-  const rows = rowsOf(realRow(1), count);
+  const first = realRow(1);
+  const rows = rowsOf(first, count, behind.hlcMs - first.hlcMs);
   const previousTag = present(rows.at(-1), 'last segment').digest.subarray(0, 8);
   const manifest = new Manifest(database, poolUuid);
   manifest.apply([], [...rows, { ...behind, previousSegId: count, previousTag }]);

@@ -1,4 +1,5 @@
 /** What `bench scale` does with an open pool. */
+import { ticksPerMs } from '../../src/volume/log/hybrid-clock.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { ask, scaleVolume } from './scale-pool.ts';
@@ -10,9 +11,12 @@ export interface Touched {
   readonly othersMs: number;
 }
 
+type Age = 'now' | 'old' | 'time';
+
 interface Work {
-  view(age: 'now' | 'old'): Promise<void>;
-  touch(age: 'now' | 'old'): Promise<Touched>;
+  /** Of now, of a snapshot in the middle of the log, of the time there. */
+  view(age: Age): Promise<void>;
+  touch(age: Age): Promise<Touched>;
   /** Milliseconds for each. */
   deleteSnapshots(): Promise<number>;
   /** Between two snapshots as far apart as a day of thirty; of the first page of extents. */
@@ -38,6 +42,12 @@ export function workOf(pool: Pool, round: number, mappedBytes: number): Work {
     (left, right) => Number(left.slice(1)) - Number(right.slice(1)),
   );
   const nameAt = (part: number): string => names[Math.floor((names.length - 1) * part)] ?? '';
+  const timeAt = (part: number): string => {
+    const ticks = snapshotByName.get(nameAt(part))?.past?.ticks;
+    // Behind the millisecond: at its beginning it is the segment before that is read, of which there are no bytes.
+    const timeMs = ticks === undefined ? undefined : Math.ceil(ticks / ticksPerMs) + 1;
+    return timeMs === undefined ? 'now' : new Date(timeMs).toISOString();
+  };
   const viewName = (age: string): string => `${age}${round}`;
   const touchOnce = async (name: string): Promise<void> => {
     const device = pool.volumeOpen(name);
@@ -51,8 +61,8 @@ export function workOf(pool: Pool, round: number, mappedBytes: number): Work {
   };
   return {
     view: async (age) => {
-      const at = age === 'now' ? 'now' : `snapshot:${nameAt(0.5)}`;
-      const target = { source: scaleVolume, name: viewName(age), at, isClone: false };
+      const at = { now: 'now', old: `snapshot:${nameAt(0.5)}`, time: timeAt(0.5) };
+      const target = { source: scaleVolume, name: viewName(age), at: at[age], isClone: false };
       await ask((done: Parameters<Pool['viewCreate']>[1]) => {
         pool.viewCreate(target, done);
       });

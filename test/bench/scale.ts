@@ -1,6 +1,6 @@
 /**
  * `bench scale`: what a pool takes that has as many segments, and the index, of 1 and 10 TiB of log, beside a small one, each with
- * 10,000 snapshots. The segments are there by name and in the manifest only: what needs their bytes is not measured.
+ * 10,000 snapshots and a window of thirty days. The segments are there by name and in the manifest only: what needs their bytes is not measured.
  */
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -24,6 +24,7 @@ interface Opened {
   readonly markMiB: number;
   readonly viewMs: number;
   readonly oldViewMs: number;
+  readonly timeViewMs: number;
   readonly firstTouch: Touched;
   readonly oldTouch: Touched;
   readonly deleteMs: number;
@@ -75,6 +76,7 @@ export async function benchScale(options: {
     ['old view ms', ({ oldViewMs }) => oldViewMs],
     ['touch ms', ({ oldTouch }) => oldTouch.firstMs],
     ['others', ({ oldTouch }) => oldTouch.othersMs],
+    ['by time ms', ({ timeViewMs }) => timeViewMs],
     ['delete ms', ({ deleteMs }) => deleteMs],
     ['diff ms', ({ diff }) => diff.ms],
     ['mark s', ({ markMs }) => markMs / 1000],
@@ -94,7 +96,7 @@ export async function benchScale(options: {
     'medians; keeper on the same thread; RSS above the process before opening, later = after views, deletions and diff;',
   );
   console.log(
-    'touch = the first region of a new view (opens runs), others = 50 regions at random; old = the snapshot in the middle of the log;',
+    'touch = the first region of a new view (opens runs), others = 50 regions at random; old = the snapshot in the middle of the log, by time = the time of it;',
   );
   console.log(
     'diff = the first 10,000 extents between two snapshots a thirtieth of the log apart; extents of 1 MiB, each written once',
