@@ -78,8 +78,7 @@ export function openPool(
   done: (outcome: Outcome<OpenedPool>) => void,
 ): void {
   const steps = new Opening(host, options).steps(done);
-  const opened = (): void => undefined;
-  runInSlices(host, steps, opened, (thrown) => {
+  runInSlices(host, steps, (thrown) => {
     done(failure(refusal(options.name, thrown)));
   });
 }

@@ -17,15 +17,14 @@ export function finish<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** `done` gets what the steps return, `failed` what they throw; each within the call when one slice is enough. */
-export function runInSlices<T>(
+/** `failed` gets what the steps throw, within the call when that is in the first slice. */
+export function runInSlices(
   { clock, timers }: { readonly clock: Clock; readonly timers: Timers },
-  steps: Steps<T>,
-  done: (value: T) => void,
+  steps: Steps<void>,
   failed: (thrown: unknown) => void,
 ): void {
   const startedMs = clock.monotonicMs();
-  let step: IteratorResult<undefined, T>;
+  let step: IteratorResult<undefined, void>;
   try {
     do step = steps.next();
     while (step.done !== true && clock.monotonicMs() - startedMs < limits.sliceMs);
@@ -33,11 +32,8 @@ export function runInSlices<T>(
     failed(thrown);
     return;
   }
-  if (step.done === true) {
-    done(step.value);
-    return;
-  }
+  if (step.done === true) return;
   timers.defer(() => {
-    runInSlices({ clock, timers }, steps, done, failed);
+    runInSlices({ clock, timers }, steps, failed);
   });
 }

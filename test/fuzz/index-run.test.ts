@@ -164,13 +164,13 @@ function unpaged(bytes: Uint8Array, runPlace: RunPlace = place): Uint8Array {
   return unpagedRun(bytes, runPlace, { poolUuid, seeds });
 }
 
-/** A few entries fill one block; with bytes enough for `count` blocks every fence is looked at. */
-function blockOf(bytes: Uint8Array): (block: number) => LookupSteps<Uint8Array, never> {
-  // biome-ignore lint/correctness/useYield: the block is there.
-  return function* found(block) {
-    const part = bytes.slice(block * runBlockBytes, (block + 1) * runBlockBytes);
-    if (!isRunBlock(part, place, block, seeds)) throw new FormatError('damaged block');
-    return part;
+/** Blocks of a run, as a lookup reads them. */
+function blockOf(bytes: Uint8Array): (block: number) => LookupSteps<Uint8Array> {
+  return function* read(block) {
+    const target = new Uint8Array(runBlockBytes);
+    yield { file: new MemoryFile(bytes), target, position: block * runBlockBytes };
+    if (!isRunBlock(target, place, block, seeds)) throw new FormatError('damaged block');
+    return target;
   };
 }
 

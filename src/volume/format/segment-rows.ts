@@ -127,10 +127,10 @@ export class RowGroup {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
-  constructor(bytes: Uint8Array, count: number) {
-    this.bytes = bytes;
+  constructor(group: Uint8Array, count: number) {
+    this.bytes = group;
     this.count = count;
-    this.#view = viewOf(bytes);
+    this.#view = viewOf(group);
   }
 
   segId(index: number): number {
