@@ -270,8 +270,10 @@ export class RetentionSteward {
         }
       },
       (finish) => {
-        // What waited before has changed what there is to decide.
-        const records = this.#records(this.#plan(times, true), times);
+        // What waited before has changed what there is to decide; it may have taken seconds, and what was written meanwhile will be
+        // in the pins.
+        const now = this.#times();
+        const records = this.#records(this.#plan(now, true), now);
         if (records.length === 0) finish(success(undefined));
         else {
           this.#operator.commit(records, () => {

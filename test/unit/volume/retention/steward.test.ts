@@ -287,6 +287,19 @@ describe('automatic pins', () => {
     });
   });
 
+  it('are of the time at which they are logged, not at which another operation let them wait', async () => {
+    await world.create('a', 'all:0,1m:1h');
+    await world.write('a', 1);
+    world.pool.checkpoint();
+    const passed = world.pass(minute);
+    world.nowMs += 10_000;
+    await world.write('a', 2);
+    await passed;
+    const [pin] = world.pool.volume('a').pins;
+    expect(pin?.timeMs).toBe(world.nowMs);
+    expect(await world.valueAt('a', formatMomentTime(pin?.timeMs ?? 0))).toBe(2);
+  });
+
   it('can be made views, snapshots, and the end of a rollback', async () => {
     await world.create('a', 'all:0,1m:1h');
     await writing('a', minute, 10);
