@@ -15,6 +15,14 @@ export interface SegmentEnd {
   readonly endAddress: number;
 }
 
+/** The end of what is durable in each segment, in log order: lists, for there may be hundreds of thousands. */
+export interface SegmentEnds {
+  readonly segIds: Float64Array;
+  readonly endAddresses: Float64Array;
+  /** 1 = it has a footer. */
+  readonly sealed: Uint8Array;
+}
+
 /** What recovery found, for the manifest. */
 export interface RecoveredLog {
   readonly endPosition: number;
@@ -50,7 +58,7 @@ export type KeeperJob =
       readonly kind: 'scrub-end';
       /** Who has looked at all segments. */
       readonly by: Looker;
-      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
+      readonly segments: SegmentEnds;
     }
   /** What the scrubber wants to find again at the next open; without `save` it only asks for it. */
   | { readonly kind: 'scrub-note'; readonly save: string | undefined }
@@ -78,8 +86,8 @@ export type KeeperJob =
     }
   | {
       readonly kind: 'rebuild-manifest';
-      /** In log order; the last may be unsealed. */
-      readonly segments: readonly (SegmentEnd & { readonly isSealed: boolean })[];
+      /** The last may be unsealed. */
+      readonly segments: SegmentEnds;
     };
 
 export type KeeperResult =

@@ -16,7 +16,7 @@
 import Database from 'better-sqlite3';
 import { present, unreachable } from '../base/assert.ts';
 import type { Disk, DiskFile } from '../base/ports.ts';
-import { auditCheckpoints } from './catalogue/checkpoint.ts';
+import { CheckpointAudit } from './catalogue/checkpoint.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
 import { Seeds } from './format/checksum.ts';
 import { encodeFooter, type FooterContents } from './format/footer.ts';
@@ -34,6 +34,7 @@ import {
   type LookJob,
   type RecoveredLog,
   type SegmentEnd,
+  type SegmentEnds,
 } from './keeper-jobs.ts';
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import type { MarkPlan } from './liveness/mark-plan.ts';
@@ -50,6 +51,7 @@ import {
   openManifest,
 } from './recovery/manifest.ts';
 import { recordOf } from './recovery/replay.ts';
+import { eachEnd } from './recovery/segment-ends.ts';
 import { crcPlaceOf, eachFooterEntry, SegmentSource } from './recovery/segment-source.ts';
 import { ScrubKeeping } from './scrub/scrub-keeping.ts';
 
@@ -398,27 +400,24 @@ export class Keeper {
     return { kind: 'build-run', isUnfinished: outcome.error === undefined, ...outcome };
   }
 
-  #rebuildManifest(
-    segments: readonly (SegmentEnd & { readonly isSealed: boolean })[],
-  ): KeeperResult {
+  #rebuildManifest(segments: SegmentEnds): KeeperResult {
     let wasEqual = false;
     let contents = '';
     const records: ManifestRecord[] = [];
     const outcome = this.#attempt(() => {
       const rows: SegmentRow[] = [];
-      for (const segment of segments) this.#collect(segment, records, rows);
-      auditCheckpoints(records);
+      const audit = new CheckpointAudit();
+      for (const segment of eachEnd(segments)) {
+        this.#collect(segment, rows, (placed) => {
+          records.push(audit.add(placed));
+        });
+      }
       const before = this.#contentsOfManifest();
       contents = this.#remakeManifest(records, rows);
       wasEqual = before === contents;
     });
-    return {
-      kind: 'rebuild-manifest',
-      wasEqual,
-      recordCount: records.length,
-      contents,
-      ...outcome,
-    };
+    const recordCount = records.length;
+    return { kind: 'rebuild-manifest', wasEqual, recordCount, contents, ...outcome };
   }
 
   /** Undefined when there is none, or a damaged one. */
@@ -473,8 +472,8 @@ export class Keeper {
   /** Catalogue records of one segment, and its row when it is sealed. */
   #collect(
     segment: SegmentEnd & { readonly isSealed: boolean },
-    records: ManifestRecord[],
     rows: SegmentRow[],
+    found: (record: ManifestRecord) => void,
   ): void {
     const source = this.#source(segment.segId);
     try {
@@ -483,7 +482,7 @@ export class Keeper {
       const contents = footer === undefined ? this.#derive(source, segment.endAddress) : undefined;
       const visit = (entry: Parameters<typeof recordOf>[0]): void => {
         const record = recordOf(entry, (position) => source.payload(position));
-        if (record !== undefined) records.push({ record, position: entry.position });
+        if (record !== undefined) found({ record, position: entry.position });
       };
       if (footer !== undefined && header !== undefined) {
         eachFooterEntry(footer, visit);

@@ -185,16 +185,29 @@ export class CheckpointCollector {
   }
 }
 
-/** Throws FormatError when a checkpoint in the log is not what its records add up to. */
-export function auditCheckpoints(
-  records: readonly { readonly record: CatalogueRecord; readonly position: number }[],
-): void {
-  const catalogue = new Catalogue();
-  const collector = new CheckpointCollector();
-  for (const { record, position } of records) {
-    catalogue.apply(record, position);
-    const text = collector.add(record, catalogue.appliedPosition);
-    if (text === undefined || text === catalogueText(catalogue)) continue;
+interface PlacedRecord {
+  readonly record: CatalogueRecord;
+  readonly position: number;
+}
+
+/** For the manifest, which wants to know where checkpoints are: there may be megabytes of text in each. */
+export function withoutText(placed: PlacedRecord): PlacedRecord {
+  const { record, position } = placed;
+  if (record.kind !== 'checkpoint') return placed;
+  return { record: { ...record, bytes: new Uint8Array() }, position };
+}
+
+/** Compares the checkpoints of a log with the records before each; feed it every record, in order. */
+export class CheckpointAudit {
+  readonly #catalogue = new Catalogue();
+  readonly #collector = new CheckpointCollector();
+
+  /** Returns the record without a checkpoint's text. Throws FormatError when a checkpoint is not what the records add up to. */
+  add(placed: PlacedRecord): PlacedRecord {
+    const { record, position } = placed;
+    this.#catalogue.apply(record, position);
+    const text = this.#collector.add(record, this.#catalogue.appliedPosition);
+    if (text === undefined || text === catalogueText(this.#catalogue)) return withoutText(placed);
     throw new FormatError(
       `the checkpoint at position ${position} contradicts the records before it`,
     );

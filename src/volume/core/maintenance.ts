@@ -3,15 +3,16 @@
  * the manifest kept up with the log, verify and rebuild on demand.
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
+import { withoutText } from '../catalogue/checkpoint.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
-import { addressOf } from '../format/address.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
+import { endAt } from '../recovery/segment-ends.ts';
 import type { Progress, RebuildReport, VerifyReport } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
-import { durableEndOf } from './segment-end.ts';
+import { durableEnds } from './segment-end.ts';
 
 /** Records wait this long for others before the manifest is brought up to date. */
 const manifestDelayMs = 200;
@@ -148,10 +149,11 @@ export class Maintenance {
   /** Reads everything and compares it with its checksums, segment by segment. The last step of progress is the caller's. */
   verify(upkeep: RunChecks, progress: Progress, done: (report: VerifyReport) => void): void {
     const rest = this.#checks(upkeep);
-    const segments = this.#ends();
+    const segments = durableEnds(this.#parts);
+    const segmentCount = segments.segIds.length;
     const faults: string[] = [];
     const report = {
-      segmentsChecked: segments.length,
+      segmentsChecked: segmentCount,
       blocksChecked: 0,
       packsChecked: [...this.#parts.containers.packs()].length,
       runsChecked: upkeep.all().length,
@@ -165,9 +167,9 @@ export class Maintenance {
       faults.push(...texts.slice(0, faultsListedMax - faults.length));
     };
     const next = (index: number): void => {
-      progress(index, segments.length + rest.length + 2);
-      const segment = segments[index];
-      const check = rest[index - segments.length];
+      progress(index, segmentCount + rest.length + 2);
+      const segment = endAt(segments, index);
+      const check = rest[index - segmentCount];
       if (segment !== undefined) {
         this.ask<'verify'>({ kind: 'verify', isFirst: index === 0, ...segment }, (result) => {
           report.blocksChecked += result.blocks;
@@ -201,7 +203,10 @@ export class Maintenance {
   #verifyEnd(done: (result: ResultOf<'scrub-end'>) => void): void {
     // Everything that is published is applied before the comparison: the keeper works in order.
     this.flushManifest();
-    this.ask<'scrub-end'>({ kind: 'scrub-end', by: 'verify', segments: this.#ends() }, done);
+    this.ask<'scrub-end'>(
+      { kind: 'scrub-end', by: 'verify', segments: durableEnds(this.#parts) },
+      done,
+    );
   }
 
   /** What there is beside segments. */
@@ -267,14 +272,14 @@ export class Maintenance {
     done: (outcome: Outcome<RebuildReport>) => void,
   ): void {
     this.flushManifest();
-    const segments = this.#ends();
+    const segments = durableEnds(this.#parts);
     let entryCount = 0;
     let areFootersEqual = true;
-    const total = segments.length + upkeep.all().length + 1;
+    const total = segments.segIds.length + upkeep.all().length + 1;
     let runsDone = 0;
     const next = (index: number): void => {
       progress(index, total);
-      const segment = segments[index];
+      const segment = endAt(segments, index);
       if (segment === undefined) {
         const step = (): void => {
           progress(Math.min(total, index + runsDone), total);
@@ -311,7 +316,7 @@ export class Maintenance {
     // The log went on while footers were made again: the manifest is made from all that is durable now, and records
     // published later come behind it.
     this.flushManifest();
-    const segments = this.#ends();
+    const segments = durableEnds(this.#parts);
     this.ask<'rebuild-manifest'>({ kind: 'rebuild-manifest', segments }, (result) => {
       if (result.error !== undefined) {
         done(failure(rebuildFailed(result.error.message)));
@@ -325,17 +330,6 @@ export class Maintenance {
         }),
       );
     });
-  }
-
-  /** All segments with the end of what is durable in them. */
-  #ends(): (SegmentEnd & { isSealed: boolean })[] {
-    const ends: (SegmentEnd & { isSealed: boolean })[] = [];
-    for (const segment of this.#parts.segmentById.values()) {
-      const endAddress = durableEndOf(this.#parts, segment.segId);
-      if (endAddress <= addressOf(segment.segId, 0)) continue;
-      ends.push({ segId: segment.segId, endAddress, isSealed: segment.isSealed });
-    }
-    return ends;
   }
 
   /** Has the keeper do a job; `done` gets its answer. */
@@ -398,11 +392,4 @@ function rebuildFailed(message: string): OperationError {
     `rebuild stopped: ${message}`,
     'Run "tidemark pool verify" to see what is damaged.',
   );
-}
-
-/** Of checkpoints the manifest wants to know where they are: there may be megabytes of text, which would be copied at once. */
-function withoutText(placed: ManifestRecord): ManifestRecord {
-  const { record, position } = placed;
-  if (record.kind !== 'checkpoint') return placed;
-  return { record: { ...record, bytes: new Uint8Array() }, position };
 }

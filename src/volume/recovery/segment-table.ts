@@ -196,6 +196,11 @@ export class SegmentTable {
     }
   }
 
+  /** Whether the segment at `index` has a footer. */
+  isSealedAt(index: number): boolean {
+    return index >= 0 && index < this.#size && this.#columns.entryCounts[index] !== notSealed;
+  }
+
   last(): SegmentState | undefined {
     return this.at(this.#size - 1);
   }

@@ -1,15 +1,17 @@
 /** What the keeper does for verify and for the scrubber: checks segments, superblock and manifest against the log. */
 import Database from 'better-sqlite3';
 import { type Disk, DiskError } from '../../base/ports.ts';
+import { withoutText } from '../catalogue/checkpoint.ts';
 import { addressOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunKeeping } from '../index/run-keeping.ts';
-import type { SegmentEnd } from '../keeper-jobs.ts';
+import type { SegmentEnd, SegmentEnds } from '../keeper-jobs.ts';
 import { openSqlite } from '../manifest-database.ts';
 import type { Containers } from '../pack/containers.ts';
 import { packPath } from '../pack/pack-path.ts';
 import { Manifest, type ManifestRecord } from '../recovery/manifest.ts';
+import { eachEnd } from '../recovery/segment-ends.ts';
 import { superblockFaults } from '../recovery/superblock-file.ts';
 import type { ScrubFault } from '../reports.ts';
 import { mediumWindowBytes } from './medium-file.ts';
@@ -132,7 +134,7 @@ export class ScrubKeeping {
    * segments, those are read now that were not checked as sealed ones.
    */
   finish(
-    { by, segments }: { readonly by: Looker; readonly segments: readonly Segment[] },
+    { by, segments }: { readonly by: Looker; readonly segments: SegmentEnds },
     manifest: Manifest | undefined,
     runs: RunKeeping,
   ): { readonly faults: readonly ScrubFault[]; readonly isManifestChecked: boolean } {
@@ -145,8 +147,9 @@ export class ScrubKeeping {
     if (isManifestChecked) {
       try {
         const seen = new Set(expected.rows.map(({ segId }) => segId));
-        const rest = segments.filter(({ segId }) => !seen.has(segId));
-        for (const segment of rest) this.#collectRest(segment, expected);
+        for (const segment of eachEnd(segments)) {
+          if (!seen.has(segment.segId)) this.#collectRest(segment, expected);
+        }
         const fresh = new Manifest(openSqlite(':memory:'), this.#settings.poolUuid);
         fresh.apply(expected.records, expected.rows);
         runs.list(fresh);
@@ -197,7 +200,7 @@ export class ScrubKeeping {
     const { row } = check;
     const expected = this.#expectedBy[by];
     if (row === undefined || expected === undefined) return;
-    for (const record of check.records()) expected.records.push(record);
+    for (const record of check.records()) expected.records.push(withoutText(record));
     expected.rows.push(row);
   }
 
@@ -208,7 +211,7 @@ export class ScrubKeeping {
     const check = this.#open(segment, this.#windowAtOnce(), undefined);
     try {
       check.step(Number.POSITIVE_INFINITY);
-      for (const record of check.records()) expected.records.push(record);
+      for (const record of check.records()) expected.records.push(withoutText(record));
       const { row } = check;
       if (segment.isSealed && row !== undefined) expected.rows.push(row);
     } finally {

@@ -13,7 +13,7 @@ import type { Timer } from '../../base/ports.ts';
 import { formatSize } from '../../base/units.ts';
 import type { Maintenance } from '../core/maintenance.ts';
 import type { PoolParts } from '../core/parts.ts';
-import { durableEndOf } from '../core/segment-end.ts';
+import { durableEndOf, durableEnds } from '../core/segment-end.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { SegmentEnd } from '../keeper-jobs.ts';
@@ -216,16 +216,6 @@ export class Scrubber {
     return endAddress <= addressOf(segId, 1) ? undefined : { segId, endAddress, isSealed };
   }
 
-  /** What is durable of all segments, in log order. */
-  #segments(): Segment[] {
-    const segments: Segment[] = [];
-    for (const state of this.#parts.segmentById.values()) {
-      const segment = this.#durable(state);
-      if (segment !== undefined) segments.push(segment);
-    }
-    return segments;
-  }
-
   /** The index runs, one after the other: a keeper's job each. */
   #checkRuns(index: number): void {
     const place = this.#runs()[index];
@@ -268,7 +258,7 @@ export class Scrubber {
   #endPass(): void {
     // Everything that is published is applied before the comparison: the keeper works in order.
     this.#maintenance.flushManifest();
-    const segments = this.#segments();
+    const segments = durableEnds(this.#parts);
     this.#isAsking = true;
     this.#maintenance.ask<'scrub-end'>({ kind: 'scrub-end', by: 'scrub', segments }, (result) => {
       this.#isAsking = false;

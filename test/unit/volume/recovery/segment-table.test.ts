@@ -25,6 +25,13 @@ it('lists of sealed segments say what the rows of the table say', () => {
     expect([...lists.epochs]).toEqual(sealed.map((row) => row.epoch));
     expect([...lists.endAddresses]).toEqual(sealed.map((row) => row.endAddress));
     expect([...lists.digests]).toEqual(tagsOf(sealed));
+    for (const [index, row] of rows.entries()) {
+      expect(addressOf(row.segId, table.slotsAt(index))).toBe(
+        row.endAddress || addressOf(row.segId, 0),
+      );
+      expect(table.isSealedAt(index)).toBe(row.isSealed);
+    }
+    expect([table.slotsAt(rows.length), table.isSealedAt(rows.length)]).toEqual([0, false]);
     const first = random.below(segId + 2);
     const end = first + random.below(20);
     const inside = rows.filter((row) => row.segId >= first && row.segId < end);
