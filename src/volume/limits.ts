@@ -158,6 +158,9 @@ export const limits = {
   namesPerStep: 500,
   /** Milliseconds that one slice of background work may hold the main thread. */
   sliceMs: 2,
+  /** A turn between two slices that took longer served somebody: the next slice comes after a pause then. */
+  sliceGapMs: 0.1,
+  slicePauseMs: 2,
 } as const;
 
 export const volumeSizeUnit = slotSizeBytes;

@@ -1,6 +1,7 @@
 /** Walks segments in slices, so that I/O goes on meanwhile. */
 import { failure, type Outcome, success } from '../../base/errors.ts';
 import { DiskError } from '../../base/ports.ts';
+import { giveWay } from '../core/give-way.ts';
 import { type Operator, operationError } from '../core/operator.ts';
 import { prepareSegment } from '../core/segment-fetch.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -45,7 +46,8 @@ class SegmentWalk {
   }
 
   run(): void {
-    const { clock, timers } = this.#operator.parts.host;
+    const { host } = this.#operator.parts;
+    const { clock } = host;
     const { segIds, progress } = this.#work;
     const startedMs = clock.monotonicMs();
     let missing: number | undefined;
@@ -66,7 +68,7 @@ class SegmentWalk {
       progress?.(this.#next, segIds.length);
     }
     const goOn = (): void => {
-      timers.defer(() => {
+      giveWay(host, () => {
         this.run();
       });
     };

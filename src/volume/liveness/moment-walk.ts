@@ -8,6 +8,7 @@
  */
 import { present } from '../../base/assert.ts';
 import { failure, type Outcome, success } from '../../base/errors.ts';
+import { giveWay } from '../core/give-way.ts';
 import type { Moment, OpenMoment } from '../core/moment-maps.ts';
 import { momentUnreadable } from '../core/open-moments.ts';
 import type { Operator } from '../core/operator.ts';
@@ -67,6 +68,8 @@ interface Place {
 class Walk {
   readonly #operator: Operator;
   readonly #options: WalkOptions;
+  /** When it began to work after the pause before. */
+  #pausedMs = 0;
   readonly #done: (outcome: Outcome<undefined>) => void;
   #before: Place;
   #index = 0;
@@ -147,7 +150,7 @@ class Walk {
         index += 1;
         at = ranges[index]?.block ?? 0;
       }
-      if (index < ranges.length && this.#isReadable) host.timers.defer(slice);
+      if (index < ranges.length && this.#isReadable) this.#giveWay(slice);
       else this.#compared(next);
     };
     slice();
@@ -162,9 +165,20 @@ class Walk {
     }
     this.#options.onMoment(this.#index, this.#mappedBlocks);
     this.#index += 1;
-    // Many moments may be there at once: not one inside the other.
-    this.#operator.parts.host.timers.defer(() => {
+    const { clock, timers } = this.#operator.parts.host;
+    const run = (): void => {
       this.run();
+    };
+    // Many moments may be there at once: not one inside the other.
+    if (clock.monotonicMs() - this.#pausedMs < limits.sliceMs) timers.defer(run);
+    else this.#giveWay(run);
+  }
+
+  #giveWay(slice: () => void): void {
+    const { host } = this.#operator.parts;
+    giveWay(host, () => {
+      this.#pausedMs = host.clock.monotonicMs();
+      slice();
     });
   }
 

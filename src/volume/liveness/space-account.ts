@@ -15,6 +15,7 @@
  */
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import type { VolumeState } from '../catalogue/catalogue.ts';
+import { giveWay } from '../core/give-way.ts';
 import type { MomentsLease } from '../core/moment-maps.ts';
 import { momentUnreadable } from '../core/open-moments.ts';
 import type { Done, Operator } from '../core/operator.ts';
@@ -293,7 +294,8 @@ class Accounting {
 
   /** In slices: a table may be of 64 million blocks. */
   #count(table: HolderTable, done: (outcome: Outcome<undefined>) => void): void {
-    const { clock, timers } = this.#operator.parts.host;
+    const { host } = this.#operator.parts;
+    const { clock } = host;
     const left = table.segIds();
     const slice = (): void => {
       const startedMs = clock.monotonicMs();
@@ -305,7 +307,7 @@ class Accounting {
         }
         table.countInto(segId, this.#blocksBySet, this.#pastBlocks);
       }
-      timers.defer(slice);
+      giveWay(host, slice);
     };
     slice();
   }
