@@ -146,10 +146,7 @@ export class ScrubKeeping {
     const isManifestChecked = manifest !== undefined && expected !== undefined;
     if (isManifestChecked) {
       try {
-        const seen = new Set(expected.rows.map(({ segId }) => segId));
-        for (const segment of eachEnd(segments)) {
-          if (!seen.has(segment.segId)) this.#collectRest(segment, expected);
-        }
+        this.#collectRest(segments, expected);
         const fresh = new Manifest(openSqlite(':memory:'), this.#settings.poolUuid);
         fresh.apply(expected.records, expected.rows);
         runs.list(fresh);
@@ -204,7 +201,14 @@ export class ScrubKeeping {
     expected.rows.push(row);
   }
 
-  #collectRest(segment: Segment, expected: Expected): void {
+  #collectRest(segments: SegmentEnds, expected: Expected): void {
+    const seen = new Set(expected.rows.map(({ segId }) => segId));
+    for (const segment of eachEnd(segments)) {
+      if (!seen.has(segment.segId)) this.#collectNow(segment, expected);
+    }
+  }
+
+  #collectNow(segment: Segment, expected: Expected): void {
     // One without frames has a row, too, once it is sealed.
     if (!segment.isSealed && segment.endAddress <= addressOf(segment.segId, 1)) return;
     // Never the scrubber's: a verification may end while that is inside a segment.
