@@ -12,6 +12,10 @@ export const retentionLimits = {
   unpinsAtOnceMax: 8000,
   /** Pins of the past that a volume gets with its first tiers: a minute tier of a day has 1,440. */
   pastPinsMax: 20_000,
+  /** Segments whose records are read before it is looked whether a budget of bytes reaches further back. */
+  pastSegmentsAtOnce: 32,
+  /** So finely the past of a budget of bytes is looked at: in parts of the budget. */
+  pastBytesSamples: 128,
   /** Of a lock: a hundred years. */
   lockMsMax: 100 * 366 * 86_400_000,
 } as const;

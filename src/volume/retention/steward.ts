@@ -36,6 +36,7 @@ import { type Anchor, Anchors, anchorsMax } from './anchors.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { type KeptMoment, keptMoments } from './kept.ts';
 import { retentionLimits as limits } from './limits.ts';
+import { type Budgeted, countPastBytes } from './past-bytes.ts';
 import { findPastPins, type RetentionTimes } from './past-pins.ts';
 import { RetentionClock } from './retention-clock.ts';
 import { SnapshotLocks } from './snapshot-locks.ts';
@@ -59,6 +60,8 @@ interface AgeNotes {
 /** What is remembered of a volume. */
 interface Notes {
   readonly budget: ByteBudget;
+  /** What was written before is being counted in, or is. */
+  isPastCounted: boolean;
   /** When its pins are looked through next. */
   thinMs: number;
 }
@@ -78,6 +81,7 @@ export class RetentionSteward {
   /** Horizons move however small the step is. */
   #isUrgent = false;
   #isStopped = false;
+  #isCountingPast = false;
 
   constructor(operator: Operator, age: AgeNotes) {
     this.#operator = operator;
@@ -286,11 +290,32 @@ export class RetentionSteward {
 
   #countBytes(anchor: Anchor): void {
     const { catalogue, lineById } = this.#operator.parts;
+    const uncounted: Budgeted[] = [];
     for (const volume of catalogue.volumes()) {
       const line = lineById.get(volume.line);
-      if (volume.policy.windowBytes === undefined || line === undefined) continue;
-      this.#notesOf(volume).budget.look(line, anchor);
+      const { windowBytes: budgetBytes } = volume.policy;
+      if (budgetBytes === undefined || line === undefined) continue;
+      const notes = this.#notesOf(volume);
+      const { budget } = notes;
+      budget.look(line, anchor);
+      if (notes.isPastCounted || this.#isCountingPast) continue;
+      notes.isPastCounted = true;
+      uncounted.push({ volume, budgetBytes, budget });
     }
+    if (uncounted.length > 0) this.#countPast(uncounted);
+  }
+
+  /** Once for each budget: a walk through the log. */
+  #countPast(uncounted: readonly Budgeted[]): void {
+    this.#isCountingPast = true;
+    countPastBytes(this.#operator, uncounted, (outcome) => {
+      this.#isCountingPast = false;
+      if (outcome.ok) return;
+      this.#operator.parts.host.log.warn(
+        'what volumes wrote before is not known: their budgets of bytes keep more until they have written so much again',
+        { volumes: uncounted.length, error: outcome.error.message },
+      );
+    });
   }
 
   /** `isFinal`: what is looked through now need not be so soon again. */
@@ -388,7 +413,7 @@ export class RetentionSteward {
   #notesOf(volume: VolumeState): Notes {
     const known = this.#notes.get(volume);
     if (known !== undefined) return known;
-    const notes = { budget: new ByteBudget(), thinMs: 0 };
+    const notes = { budget: new ByteBudget(), isPastCounted: false, thinMs: 0 };
     this.#notes.set(volume, notes);
     return notes;
   }

@@ -116,6 +116,41 @@ describe('a window', () => {
     await expect(world.valueAt('a', '-14m')).rejects.toThrow('not kept any more');
   });
 
+  it.each(['killed', 'closed'])(
+    'of a budget of bytes counts what was written before the pool was %s',
+    async (how) => {
+      await world.create('a', 'all:unlimited/400K');
+      await world.create('late', 'all:unlimited');
+      for (const count of [30, 50]) {
+        await writing('a', minute, count);
+        expect(world.pool.volume('a').horizon).toBeUndefined();
+        if (how === 'closed') await close(world.pool);
+        await world.open();
+      }
+      await writing('a', minute, 60);
+      // A hundred blocks: the past hundred minutes, of which forty are of the second time that it was open.
+      const { horizon } = world.pool.volume('a');
+      expect(horizon?.reason).toBe(HorizonReason.budget);
+      expect(await world.valueAt('a', '-59m')).toBe(2);
+      expect(await world.valueAt('a', '-98m')).toBe(13);
+      await expect(world.valueAt('a', '-104m')).rejects.toThrow('not kept any more');
+
+      // One that has a budget from now on.
+      await writing('late', minute, 20);
+      await world.setPolicy('late', 'all:unlimited/40K');
+      await world.pass(minute);
+      await expect
+        .poll(async () => {
+          await world.pass(1);
+          return world.pool.volume('late').horizon?.reason;
+        })
+        .toBe(HorizonReason.budget);
+      const age = world.wallMs - (world.pool.volume('late').horizon?.timeMs ?? 0);
+      expect(age).toBeGreaterThan(9 * minute);
+      expect(age).toBeLessThan(13 * minute);
+    },
+  );
+
   it('that is endless keeps everything, and one that is made longer gets nothing back', async () => {
     await world.create('a', 'all:unlimited');
     await writing('a', hour, 30);
