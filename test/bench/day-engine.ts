@@ -31,6 +31,8 @@ export interface EngineSample {
   readonly rssBytes: number;
   readonly heapBytes: number;
   readonly externalBytes: number;
+  /** Buffers of the main thread and those that threads share. */
+  readonly bufferBytes: number;
 }
 
 const text = { type: 'string' } as const;
@@ -69,7 +71,7 @@ function ms(nanos: number): number {
 function sample(): void {
   const since = performance.eventLoopUtilization(utilization);
   utilization = performance.eventLoopUtilization();
-  const { rss, heapUsed, external } = process.memoryUsage();
+  const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
   const line: EngineSample = {
     timeMs: Date.now(),
     pid: process.pid,
@@ -86,6 +88,7 @@ function sample(): void {
     rssBytes: rss,
     heapBytes: heapUsed,
     externalBytes: external,
+    bufferBytes: arrayBuffers,
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
   delays.reset();
