@@ -1,12 +1,24 @@
-/** Live set: which blocks of the sealed segments could be reached at one moment. What it calls dead is dead for ever. */
+/**
+ * Live set: which blocks of the sealed segments could be reached at one moment. What it calls dead is dead for ever.
+ *
+ *     pass    segIds   liveBlocks   bitmapAt        bitmaps, one beside the other
+ *             4711     8000         -1              there was no room for it
+ *             4712     17           0          ──▶  [0] [1] ...
+ *
+ * In columns, as passes come in the order of the log: there may be hundreds of thousands of segments.
+ */
 import { segIdOf, slotOf } from '../format/address.ts';
 import { livenessLimits } from './limits.ts';
 import { bitmapBytesOf, type MarkPlan } from './mark-plan.ts';
 
-interface JudgedSegment {
-  readonly liveBlocks: number;
-  /** Undefined where there was no room for it. */
-  bitmap: Uint8Array | undefined;
+interface Pass {
+  /** Ascending. */
+  readonly segIds: Float64Array;
+  readonly liveBlocks: Uint32Array;
+  /** Which of the bitmaps; -1 where there was no room for it. */
+  readonly bitmapAt: Int32Array;
+  bitmaps: Uint8Array;
+  bitmapCount: number;
 }
 
 export class LiveSet {
@@ -15,7 +27,8 @@ export class LiveSet {
   /** The log before this position was looked at. */
   readonly endPosition: number;
   readonly #segmentSlots: number;
-  readonly #judged = new Map<number, JudgedSegment>();
+  readonly #bitmapBytes: number;
+  readonly #passes: Pass[] = [];
 
   constructor(
     { endSegId, endPosition }: Pick<LiveSet, 'endSegId' | 'endPosition'>,
@@ -24,20 +37,25 @@ export class LiveSet {
     this.endSegId = endSegId;
     this.endPosition = endPosition;
     this.#segmentSlots = segmentSlots;
+    this.#bitmapBytes = bitmapBytesOf(segmentSlots);
   }
 
-  /** Ids of the segments that were judged, ascending: all that were sealed. */
+  /** Ids of the segments that were judged, ascending: all that were sealed. A new list. */
   get segIds(): number[] {
-    return [...this.#judged.keys()];
+    const all: number[] = [];
+    for (const { segIds } of this.#passes) for (const segId of segIds) all.push(segId);
+    return all;
   }
 
   isJudged(segId: number): boolean {
-    return this.#judged.has(segId);
+    const pass = this.#passOf(segId);
+    return pass !== undefined && placeOf(pass, segId) >= 0;
   }
 
   /** Data blocks that could be reached; all slots where nobody judged. */
   liveBlocks(segId: number): number {
-    return this.#judged.get(segId)?.liveBlocks ?? this.#segmentSlots;
+    const pass = this.#passOf(segId);
+    return pass?.liveBlocks[placeOf(pass, segId)] ?? this.#segmentSlots;
   }
 
   /**
@@ -45,40 +63,114 @@ export class LiveSet {
    * judged, and of a log of many TiB for the fullest segments: there is no room for theirs. Headers have no bits. Read it only.
    */
   bitmap(segId: number): Uint8Array {
-    const known = this.#judged.get(segId)?.bitmap;
-    return known ?? new Uint8Array(bitmapBytesOf(this.#segmentSlots)).fill(0xff);
+    const pass = this.#passOf(segId);
+    const at = pass === undefined ? -1 : bitmapOf(pass, segId);
+    const bytes = this.#bitmapBytes;
+    return at < 0 || pass === undefined
+      ? new Uint8Array(bytes).fill(0xff)
+      : pass.bitmaps.subarray(at * bytes, (at + 1) * bytes);
   }
 
   isLive(address: number): boolean {
+    const segId = segIdOf(address);
+    const pass = this.#passOf(segId);
+    const at = pass === undefined ? -1 : bitmapOf(pass, segId);
+    if (at < 0) return true;
     const slot = slotOf(address);
-    const byte = this.bitmap(segIdOf(address))[slot >>> 3] ?? 0;
+    const byte = pass?.bitmaps[at * this.#bitmapBytes + (slot >>> 3)] ?? 0;
     return (byte & (1 << (slot & 7))) !== 0;
   }
 
   /** Takes over what a pass found. Passes come in the order of the log. */
   add(found: Pick<MarkPlan, 'sealed' | 'first' | 'count' | 'bitmaps' | 'liveBlocks'>): void {
-    const bytes = bitmapBytesOf(this.#segmentSlots);
-    for (let place = 0; place < found.count; place += 1) {
-      this.#judged.set(found.sealed.segIds[found.first + place] ?? 0, {
-        liveBlocks: found.liveBlocks[place] ?? 0,
-        bitmap: found.bitmaps.subarray(place * bytes, (place + 1) * bytes),
-      });
-    }
+    const { sealed, first, count, bitmaps, liveBlocks } = found;
+    this.#passes.push({
+      segIds: Float64Array.from(sealed.segIds.subarray(first, first + count)),
+      liveBlocks: liveBlocks.slice(0, count),
+      bitmapAt: Int32Array.from({ length: count }, (_, place) => place),
+      bitmaps,
+      bitmapCount: count,
+    });
     this.#limit();
+  }
+
+  /** The only one that may have judged the segment. */
+  #passOf(segId: number): Pass | undefined {
+    return this.#passes.find(({ segIds }) => segId <= (segIds[segIds.length - 1] ?? -1));
   }
 
   /** Gives up bitmaps of the fullest segments when there are more than may be. */
   #limit(): void {
-    const bytes = bitmapBytesOf(this.#segmentSlots);
-    const most = Math.max(1, Math.floor(livenessLimits.markBitmapBytes / bytes));
-    if (this.#judged.size <= most) return;
-    const fullestFirst = [...this.#judged.values()]
-      .filter(({ bitmap }) => bitmap !== undefined)
-      .sort((left, right) => right.liveBlocks - left.liveBlocks);
-    for (const segment of fullestFirst.slice(0, fullestFirst.length - most)) {
-      segment.bitmap = undefined;
+    const most = Math.max(1, Math.floor(livenessLimits.markBitmapBytes / this.#bitmapBytes));
+    const count = this.#passes.reduce((sum, { bitmapCount }) => sum + bitmapCount, 0);
+    if (count <= most) return;
+    // How many have how many live blocks: from the fullest on, as many as have to go.
+    const byLive = new Uint32Array(this.#segmentSlots + 1);
+    for (const { liveBlocks, bitmapAt } of this.#passes) {
+      bitmapAt.forEach((at, place) => {
+        const live = liveBlocks[place] ?? 0;
+        if (at >= 0) byLive[live] = (byLive[live] ?? 0) + 1;
+      });
     }
-    // Those that stay must not hold the memory of a whole pass.
-    for (const segment of fullestFirst) segment.bitmap = segment.bitmap?.slice();
+    let kept = count;
+    let limit = this.#segmentSlots;
+    for (; kept - (byLive[limit] ?? 0) >= most; limit -= 1) kept -= byLive[limit] ?? 0;
+    // All above the limit go, and of those at it as many as are too many still.
+    let tooMany = kept - most;
+    for (const pass of this.#passes) {
+      tooMany -= this.#giveUp(pass, { limit, atLimit: tooMany });
+    }
   }
+
+  /** Bitmaps of segments with more than `limit` live blocks, and up to `atLimit` of those with as many: returns how many of them. */
+  #giveUp(
+    pass: Pass,
+    { limit, atLimit }: { readonly limit: number; readonly atLimit: number },
+  ): number {
+    const { bitmapAt, liveBlocks, bitmaps } = pass;
+    const bytes = this.#bitmapBytes;
+    let [gone, kept] = [0, 0];
+    for (let place = 0; place < bitmapAt.length; place += 1) {
+      const live = liveBlocks[place] ?? 0;
+      const at = bitmapAt[place] ?? -1;
+      const isAtLimit = at >= 0 && live === limit && gone < atLimit;
+      if (isAtLimit) gone += 1;
+      bitmapAt[place] = at < 0 || live > limit || isAtLimit ? -1 : at;
+      if ((bitmapAt[place] ?? -1) >= 0) kept += 1;
+    }
+    if (kept === pass.bitmapCount) return gone;
+    // Those that stay must not hold the memory of a whole pass.
+    const made = new Uint8Array(kept * bytes);
+    let next = 0;
+    for (let place = 0; place < bitmapAt.length; place += 1) {
+      const at = bitmapAt[place] ?? -1;
+      if (at < 0) continue;
+      made.set(bitmaps.subarray(at * bytes, (at + 1) * bytes), next * bytes);
+      bitmapAt[place] = next;
+      next += 1;
+    }
+    pass.bitmaps = made;
+    pass.bitmapCount = kept;
+    return gone;
+  }
+}
+
+/** -1 when it was not judged. */
+function placeOf({ segIds }: Pass, segId: number): number {
+  let low = 0;
+  let high = segIds.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const found = segIds[middle] ?? 0;
+    if (found === segId) return middle;
+    if (found < segId) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}
+
+/** Where its bitmap is; -1 when it has none. */
+function bitmapOf(pass: Pass, segId: number): number {
+  const place = placeOf(pass, segId);
+  return place < 0 ? -1 : (pass.bitmapAt[place] ?? -1);
 }
