@@ -127,32 +127,34 @@ export class LiveSet {
     pass: Pass,
     { limit, atLimit }: { readonly limit: number; readonly atLimit: number },
   ): number {
-    const { bitmapAt, liveBlocks, bitmaps } = pass;
-    const bytes = this.#bitmapBytes;
+    const { bitmapAt, liveBlocks } = pass;
     let [gone, kept] = [0, 0];
-    for (let place = 0; place < bitmapAt.length; place += 1) {
+    bitmapAt.forEach((at, place) => {
+      if (at < 0) return;
       const live = liveBlocks[place] ?? 0;
-      const at = bitmapAt[place] ?? -1;
-      const isAtLimit = at >= 0 && live === limit && gone < atLimit;
+      const isAtLimit = live === limit && gone < atLimit;
       if (isAtLimit) gone += 1;
-      bitmapAt[place] = at < 0 || live > limit || isAtLimit ? -1 : at;
-      if ((bitmapAt[place] ?? -1) >= 0) kept += 1;
-    }
-    if (kept === pass.bitmapCount) return gone;
-    // Those that stay must not hold the memory of a whole pass.
-    const made = new Uint8Array(kept * bytes);
-    let next = 0;
-    for (let place = 0; place < bitmapAt.length; place += 1) {
-      const at = bitmapAt[place] ?? -1;
-      if (at < 0) continue;
-      made.set(bitmaps.subarray(at * bytes, (at + 1) * bytes), next * bytes);
-      bitmapAt[place] = next;
-      next += 1;
-    }
-    pass.bitmaps = made;
-    pass.bitmapCount = kept;
+      if (live > limit || isAtLimit) bitmapAt[place] = -1;
+      else kept += 1;
+    });
+    if (kept < pass.bitmapCount) keepOnly(pass, kept, this.#bitmapBytes);
     return gone;
   }
+}
+
+/** Those that stay must not hold the memory of a whole pass. */
+function keepOnly(pass: Pass, count: number, bytes: number): void {
+  const { bitmapAt, bitmaps } = pass;
+  const made = new Uint8Array(count * bytes);
+  let next = 0;
+  bitmapAt.forEach((at, place) => {
+    if (at < 0) return;
+    made.set(bitmaps.subarray(at * bytes, (at + 1) * bytes), next * bytes);
+    bitmapAt[place] = next;
+    next += 1;
+  });
+  pass.bitmaps = made;
+  pass.bitmapCount = count;
 }
 
 /** -1 when it was not judged. */
