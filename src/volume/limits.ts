@@ -64,7 +64,9 @@ export const limits = {
   fileSystemMarginShare: 0.01,
   /** Between the limits of space a block of a volume is due so much after the one before, half-way between the limits, if the
    *  volume does all the replacing: 40 MiB/s. There, beside clients, the cleaner copies 64 MiB/s, and 1.5 blocks for each that
-   *  is written (write amplification 2.5 at 90 % with hot and cold data apart): it keeps up with 43 MiB/s. */
+   *  is written (write amplification 2.5 at 90 % with hot and cold data apart): it keeps up with 43 MiB/s. Measured with a writer at
+   *  full speed (64 KiB at random, 80/20, 2 GiB alive in a pool of 3 GiB, other work on both cores, 110 s): nothing was refused,
+   *  and cleaning kept up where a block was due every 0.2 to 0.7 ms (6 to 19 MiB/s): 70 to 88 % of the way. */
   throttleBlockMs: 0.1,
   /** Nothing is slower than this: 2 MiB/s. */
   throttleDelayMsMax: 2,

@@ -119,6 +119,9 @@ describeWith(['qemu-utils', 'mount', 'e2fsprogs'], 'a full file system', () => {
       const pool = await appliance?.pool();
       return pool?.relief.some((event) => event.step === 'cleaner') === true;
     });
+    const { program, args } = appliance.cliArgs(['pool', 'status']);
+    const { stdout } = await run(program, args);
+    expect(stdout).toMatch(/capacity +10 GiB, effectively .*: the file system has .* free/);
     expect(await io(`write -P 4 ${4 * step}M 4M`)).not.toMatch(/failed|error|No space/i);
     await until('there is room', 90_000, async () => {
       const pool = await appliance?.pool();
