@@ -1,4 +1,5 @@
 /** What the manifest has of windows: policy and horizon of each volume, whose are guaranteed, and automatic pins. */
+import { createHash } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { formatCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
 import { toHex } from '../../base/uuid.ts';
@@ -86,6 +87,13 @@ export function retentionContents(database: Database.Database): unknown {
   return {
     retention: all('SELECT * FROM retention ORDER BY volume'),
     guaranteed: all('SELECT * FROM guarantee ORDER BY volume'),
-    autoPins: all('SELECT * FROM auto_pin ORDER BY line, cut'),
+    autoPins: digestOf(database, 'SELECT * FROM auto_pin ORDER BY line, cut'),
   };
+}
+
+/** Of all rows, one after the other: there may be hundreds of thousands. */
+function digestOf(database: Database.Database, sql: string): string {
+  const hash = createHash('sha256');
+  for (const row of database.prepare(sql).raw().iterate()) hash.update(JSON.stringify(row));
+  return hash.digest('hex');
 }
