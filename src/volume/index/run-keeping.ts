@@ -37,20 +37,25 @@ export class RunKeeping {
    */
   open(manifest: Manifest | undefined): void {
     const { disk } = this.#options;
-    for (const name of disk.list(runFolder)) {
+    const names = disk.list(runFolder);
+    for (const name of names) {
       if (isUnfinishedRun(name)) disk.remove(`${runFolder}/${name}`);
     }
-    const known = new Map(manifest?.runs().map((place) => [stemOf(place), place]));
-    for (const [stem, places] of this.#places()) {
-      // The row does not tell how often it was thinned.
-      const isAsMade = places.every((place) => !isThinned(place));
-      if (known.delete(stem) && isAsMade) continue;
+    const known = new KnownPlaces(manifest?.runs() ?? []);
+    const there = names.map(runPlaceOf).filter((place) => place !== undefined);
+    const thinned = new Set(there.filter(isThinned).map(stemOf));
+    // Of most of tens of thousands nothing is to be done. The row does not tell how often a run was thinned.
+    const others = there.filter(
+      (place) => (thinned.size > 0 && thinned.has(stemOf(place))) || !known.take(place),
+    );
+    for (const places of byStem(others).values()) {
+      for (const place of places) known.take(place);
       const { newest, damaged } = this.#newest(places);
       for (const place of damaged) disk.remove(runPath(place));
       if (newest !== undefined) manifest?.addRun(newest);
       else manifest?.removeRun(places[0] ?? { level: 0, firstSegId: 0 });
     }
-    for (const place of known.values()) manifest?.removeRun(place);
+    for (const place of known.left()) manifest?.removeRun(place);
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */
@@ -76,16 +81,8 @@ export class RunKeeping {
 
   /** The files of runs by place, those that were thinned most often first. */
   #places(): Map<string, RunPlace[]> {
-    const found = new Map<string, RunPlace[]>();
-    for (const name of this.#options.disk.list(runFolder)) {
-      const place = runPlaceOf(name);
-      if (place === undefined) continue;
-      const others = found.get(stemOf(place)) ?? [];
-      others.push(place);
-      others.sort((left, right) => (right.generation ?? 0) - (left.generation ?? 0));
-      found.set(stemOf(place), others);
-    }
-    return found;
+    const names = this.#options.disk.list(runFolder);
+    return byStem(names.map(runPlaceOf).filter((place) => place !== undefined));
   }
 
   /** The first of them that is whole, and the damaged ones before it. */
@@ -126,6 +123,42 @@ export class RunKeeping {
       return undefined;
     } finally {
       file.close();
+    }
+  }
+}
+
+/** Files of runs by place, those that were thinned most often first. */
+function byStem(places: readonly RunPlace[]): Map<string, RunPlace[]> {
+  const found = new Map<string, RunPlace[]>();
+  for (const place of places) {
+    const others = found.get(stemOf(place)) ?? [];
+    others.push(place);
+    others.sort((left, right) => (right.generation ?? 0) - (left.generation ?? 0));
+    found.set(stemOf(place), others);
+  }
+  return found;
+}
+
+/** Places of runs, without an object for each. */
+class KnownPlaces {
+  /** By level. */
+  readonly #firstSegIds: (Set<number> | undefined)[] = [];
+
+  constructor(places: readonly RunPlace[]) {
+    for (const { level, firstSegId } of places) {
+      const known = this.#firstSegIds[level] ?? new Set();
+      this.#firstSegIds[level] = known.add(firstSegId);
+    }
+  }
+
+  /** Removes it; false when it is not there. */
+  take({ level, firstSegId }: RunPlace): boolean {
+    return this.#firstSegIds[level]?.delete(firstSegId) === true;
+  }
+
+  *left(): Generator<RunPlace> {
+    for (const [level, firstSegIds] of this.#firstSegIds.entries()) {
+      for (const firstSegId of firstSegIds ?? []) yield { level, firstSegId };
     }
   }
 }

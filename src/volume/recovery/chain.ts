@@ -7,18 +7,22 @@
  * The file of a segment that is in a pack is a leftover, too: the pack is whole, or it would not be in force.
  */
 import type { Disk } from '../../base/ports.ts';
-import { addressOf } from '../format/address.ts';
+import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import { limits } from '../limits.ts';
 import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
 import type { Steps } from '../steps.ts';
+import type { SegmentReader } from './scan.ts';
 import { SegIds } from './seg-ids.ts';
 import { SegmentSource } from './segment-source.ts';
 
 /** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
 const probeSlots = 1025;
+/** So many slots are read at once to see whether they are zero. */
+const zeroSlots = 64;
+const zeros = new Uint8Array(zeroSlots * slotSizeBytes);
 
 export interface ChainLink {
   readonly segId: number;
@@ -87,8 +91,7 @@ export function* findChain(
   faults.push(...unreadableFaults(errors, links.at(-1)?.segId ?? 0));
   const strays: Stray[] = [];
   for (const segId of unusedIds) {
-    strays.push({ segId, durable: strayDurable(containers, segId, segmentSlots, seeds) });
-    yield;
+    strays.push({ segId, durable: yield* strayDurable(containers, segId, segmentSlots, seeds) });
   }
   faults.push(...lostFaults(strays));
   const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
@@ -225,22 +228,32 @@ function linkBackwards(
 }
 
 function isZero(bytes: Uint8Array | undefined): boolean {
-  return bytes !== undefined && Buffer.compare(bytes, new Uint8Array(bytes.length)) === 0;
+  return bytes !== undefined && Buffer.compare(bytes, zeros.subarray(0, bytes.length)) === 0;
+}
+
+/** Whether all of the first slots are there, and zero. */
+function* areZero(reader: SegmentReader, segId: number, end: number): Steps<boolean> {
+  for (let slot = 0; slot < end; slot += zeroSlots) {
+    const count = Math.min(zeroSlots, end - slot);
+    if (!isZero(reader.slots(addressOf(segId, slot), count))) return false;
+    yield;
+  }
+  return true;
 }
 
 /** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
-function strayDurable(
+function* strayDurable(
   containers: Containers,
   segId: number,
   segmentSlots: number,
   seeds: Seeds,
-): number {
+): Steps<number> {
   const source = new SegmentSource(containers, segId, segmentSlots, seeds);
   const reader = source.reader();
   let durable = 0;
   const end = Math.min(probeSlots, segmentSlots);
   // One look at a file that was only prepared. At all of it: the first pages of one that was written may be lost, too.
-  if (isZero(reader.slots(addressOf(segId, 0), end))) {
+  if (yield* areZero(reader, segId, end)) {
     source.close();
     return durable;
   }
