@@ -105,7 +105,7 @@ class Surveying {
   #lookAtSegment(segId: number): void {
     const { segmentById, containers } = this.#parts;
     const segment = segmentById.get(segId);
-    if (segment === undefined || containers.find(segId) !== undefined) return;
+    if (segment === undefined || containers.packIdOf(segId) !== 0) return;
     if (segId >= this.#endSegId) return;
     const footerBytes = footerBytesOf(segment, this.#segmentBytes);
     const liveBlocks = this.#live.liveBlocks(segId);

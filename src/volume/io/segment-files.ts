@@ -51,7 +51,7 @@ export class SegmentFiles {
   }
 
   isPacked(segId: number): boolean {
-    return this.#containers.find(segId) !== undefined;
+    return this.#containers.packIdOf(segId) !== 0;
   }
 
   /** Byte offset of the checksum that a pack has of a slot beside the footer's; -1 = there is none. Valid until the next call. */

@@ -38,8 +38,10 @@ export class Containers {
   readonly #packById = new Map<number, Pack>();
   /** By segment: the pack that it lies in. Hundreds of thousands, so what the pack says of it is looked up when it is asked for. */
   readonly #packIdBySegId = new Map<number, number>();
-  /** Those that were asked for lately, oldest first. */
+  /** Those that were asked for lately, and their ids as they came, over and over. */
   readonly #recent = new Map<number, PackedSegment>();
+  readonly #recentIds = new Uint32Array(recentMax);
+  #recentAt = 0;
   #damaged: readonly DamagedPack[] = [];
   #packIdMax = 0;
   #packedBytes = 0;
@@ -125,10 +127,9 @@ export class Containers {
     const member = pack?.members.find(segId);
     if (pack === undefined || member === undefined) return undefined;
     const packed = new PackedSegment(pack, member, this.#segmentSlots);
-    if (this.#recent.size >= recentMax) {
-      const oldest = this.#recent.keys().next();
-      if (oldest.done !== true) this.#recent.delete(oldest.value);
-    }
+    this.#recent.delete(this.#recentIds[this.#recentAt] ?? 0);
+    this.#recentIds[this.#recentAt] = segId;
+    this.#recentAt = (this.#recentAt + 1) % recentMax;
     this.#recent.set(segId, packed);
     return packed;
   }

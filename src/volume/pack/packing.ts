@@ -195,7 +195,7 @@ export class Packing {
     }
     const pack = packOf(made);
     const packedSegIds = [...pack.members.segIds()];
-    const files = packedSegIds.filter((segId) => containers.find(segId) === undefined);
+    const files = packedSegIds.filter((segId) => containers.packIdOf(segId) === 0);
     containers.add(pack);
     const packs = containers.superseded();
     const freedBytes = this.#bytesOf(files, packs);

@@ -82,8 +82,7 @@ export function* findChain(
   // A file with a valid header that the log does not name is left alone: it is evidence, not free space.
   const named = [inChain, headers, errors];
   const unusedIds = unknownIds.filter(
-    (segId) =>
-      containers.find(segId) === undefined && named.every((segments) => !segments.has(segId)),
+    (segId) => containers.packIdOf(segId) === 0 && named.every((segments) => !segments.has(segId)),
   );
   // Packs that nothing is missing without were on their way out.
   const isWhole = links[0]?.header.previousSegId === knownSegId && missing === 0;
@@ -154,7 +153,7 @@ function* findSegments(
     const segId = segIdOfName(name);
     if (segId === undefined) continue;
     note(segId);
-    if (containers.find(segId) !== undefined) orphanIds.push(segId);
+    if (containers.packIdOf(segId) !== 0) orphanIds.push(segId);
   }
   for (const segId of containers.segIds()) {
     count += 1;
