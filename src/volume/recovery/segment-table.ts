@@ -219,6 +219,9 @@ export class SegmentTable {
   /** How many segments come before `segId`, whether it is there or not. */
   indexOf(segId: number): number {
     const { segIds } = this.#columns;
+    // Most logs have few gaps: opening asks for each of hundreds of thousands.
+    const guess = segId - (segIds[0] ?? 0);
+    if (guess >= 0 && guess < this.#size && segIds[guess] === segId) return guess;
     let low = 0;
     let high = this.#size;
     while (low < high) {
