@@ -117,7 +117,8 @@ function countSegment(
     if (type !== RecordType.write) return true;
     for (const each of open) {
       if (position < each.from || !each.lines.has(line)) continue;
-      each.wrote(blockCount, { position, timeMs: ticks / ticksPerMs });
+      // Times of horizons are whole milliseconds.
+      each.wrote(blockCount, { position, timeMs: Math.ceil(ticks / ticksPerMs) });
     }
     return true;
   });
