@@ -1,13 +1,19 @@
 /** What a pool must show in a run with the cleaner. Never changed: replaced. */
 import { present } from '../../src/base/assert.ts';
+import { type CdpPolicy, parseCdpPolicy } from '../../src/base/cdp-policy.ts';
 import { blockSizeBytes } from '../../src/device/block-device.ts';
 import type { Pool } from '../../src/volume/pool.ts';
-import type { BlockOp, VolumeModel } from './history-model.ts';
+import { type BlockOp, hole, type VolumeModel } from './history-model.ts';
 import type { Machine } from './machine.ts';
+import { ManifestStore } from './manifest-store.ts';
 import { Violation } from './oracle.ts';
 import type { SeededRandom } from './random.ts';
 
 export interface KeptVolume extends VolumeModel {
+  /** Names are given again, ids are not. */
+  readonly id: number;
+  /** Id of what it is a view of. */
+  readonly sourceId: number | undefined;
   /** No moment of it is ever given up. */
   readonly keepsAll: boolean;
 }
@@ -18,6 +24,8 @@ export interface PoolModel {
   /** By "volume@snapshot". */
   readonly snapshots: ReadonlyMap<string, readonly number[]>;
   readonly notes: readonly Note[];
+  /** What each pin showed when it was seen first, by "id:cut". */
+  readonly pins: ReadonlyMap<string, string>;
 }
 
 interface Note {
@@ -45,7 +53,7 @@ export function anyPlace(model: PoolModel, source: string, random: SeededRandom)
     const [key, blocks] = snapshot;
     return { source, at: `snapshot:${key.slice(source.length + 1)}`, blocks };
   }
-  const notes = model.notes.filter(({ volumes }) => volumes.has(source));
+  const notes = model.notes.filter(({ volumes }) => volumes.get(source)?.id === volume.id);
   if (volume.keepsAll && notes.length > 0 && random.chance(0.7)) {
     const { position, volumes } = random.pick(notes);
     const { blocks } = present(volumes.get(source), 'volume of then');
@@ -74,6 +82,57 @@ export function anyBlockOp(
   const count = random.between(1, Math.min(size - first, random.chance(0.5) ? 3 : 16));
   const kind = random.pick(['write', 'write', 'write', 'write', 'trim', 'thick-zero'] as const);
   return { volume, kind, first, count, sequence };
+}
+
+/** Of volumes that do not keep all; some have pins. */
+const policies = ['all:0', 'all:0', 'all:0,10s:5m,1m:30m', 'all:20s,10s:10m'];
+/** What a device reads at once. */
+const blocksMax = 256;
+
+/** Of a volume that does not keep all. */
+export function anyPolicy(random: SeededRandom): CdpPolicy {
+  return present(parseCdpPolicy(random.pick(policies)), 'policy');
+}
+
+/** The blocks of a volume that is made smaller or larger. */
+export function resized(blocks: readonly number[], random: SeededRandom): number[] {
+  const length = random.between(8, blocksMax);
+  return Array.from({ length }, (_, block) => blocks[block] ?? hole);
+}
+
+/** The next life often finds an older manifest, or none. */
+export function changeManifest(machine: Machine, random: SeededRandom): void {
+  if (random.chance(0.15)) machine.manifest.restoreEarlier(random);
+  else if (random.chance(0.1)) machine.manifest = new ManifestStore();
+}
+
+/** Names, also of what was deleted, and ids that are never used twice. */
+export class Names {
+  readonly #random: SeededRandom;
+  readonly #free: string[] = [];
+  #count = 0;
+  #ids = 0;
+
+  constructor(random: SeededRandom) {
+    this.#random = random;
+  }
+
+  newId(): number {
+    this.#ids += 1;
+    return this.#ids;
+  }
+
+  another(kind: string): string {
+    const at = this.#free.findIndex((name) => name.startsWith(kind));
+    if (at >= 0 && this.#random.chance(0.6)) return this.#free.splice(at, 1)[0] ?? kind;
+    this.#count += 1;
+    return `${kind}${this.#count}`;
+  }
+
+  /** What had the name was deleted. */
+  free(name: string): void {
+    this.#free.push(name);
+  }
 }
 
 export interface CleanRunResult {

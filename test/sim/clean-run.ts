@@ -1,31 +1,34 @@
 /**
- * One random run on a pool that gives space back: data, snapshots, views, rollbacks, deletes and windows in any order, and in
- * between passes of the cleaner, beside which clients write. At random points of passes the process or the machine dies. After
- * each pass and in each new life everything that must be kept is compared with the model: heads, snapshots, and past moments
- * of volumes that keep all of them.
+ * One random run on a pool that gives space back: data, snapshots, views, rollbacks, resizes, deletes and windows in any order, and
+ * in between passes of the cleaner, beside which clients write. At random points of passes the process or the machine dies; the
+ * manifest of the next life may be an earlier one, or gone. After each pass and in each new life everything that must be kept is
+ * compared with the model: heads, snapshots, pins, and past moments of volumes that keep all of them.
  *
  *     step ─▶ step ─▶ pass of the cleaner ──●──▶ compare ─▶ step ...      ● here, and nothing in flight: a copy of the machine
  *                                           └ kill or loss ─▶ open ─▶ compare ─▶ step ...
  */
 import { present } from '../../src/base/assert.ts';
-import { type CdpPolicy, unlimitedCdp } from '../../src/base/cdp-policy.ts';
+import { unlimitedCdp } from '../../src/base/cdp-policy.ts';
 import type { Outcome } from '../../src/base/errors.ts';
-import { type BlockDevice, blockSizeBytes } from '../../src/device/block-device.ts';
-import type { OpenChanges, OpenSnapshot } from '../../src/volume/pool.ts';
+import { blockSizeBytes } from '../../src/device/block-device.ts';
 import type { CleanerPass } from '../../src/volume/reports.ts';
 import { submitBlockOp } from './block-op.ts';
+import { lookAtAll, openSnapshot, requireBlocks } from './clean-look.ts';
 import {
   anyBlockOp,
   anyPlace,
+  anyPolicy,
   type CleanRunResult,
+  changeManifest,
   type Fork,
   type KeptVolume,
+  Names,
   type PoolModel,
   requireLittleLeft,
+  resized,
 } from './clean-model.ts';
 import { anyCrash, crashed, describeCrash } from './crash.ts';
-import { readNumbers } from './history-look.ts';
-import { applied, contentOf, hole } from './history-model.ts';
+import { applied, hole } from './history-model.ts';
 import { Machine } from './machine.ts';
 import { explained, Violation } from './oracle.ts';
 import { SeededRandom } from './random.ts';
@@ -42,8 +45,6 @@ const eventsMax = 400_000;
 const volumesMax = 5;
 /** Horizons follow within so much. */
 const retentionMs = 25_000;
-const nothingKept: CdpPolicy = { ...unlimitedCdp, windowMs: 0 };
-
 export function cleanRun(options: CleanRunOptions): CleanRunResult {
   return new CleanRun(options).run();
 }
@@ -54,13 +55,13 @@ class CleanRun {
   readonly #segmentSlots: number;
   #machine = new Machine();
   #process: StoreProcess;
-  #model: PoolModel = { volumes: new Map(), snapshots: new Map(), notes: [] };
+  #model: PoolModel = { volumes: new Map(), snapshots: new Map(), notes: [], pins: new Map() };
   #fork: Fork | undefined;
   /** Changes of the disk until the fork is taken; 0 = none is wanted. */
   #pointsLeft = 0;
   /** Requests and operations that are not answered. */
   #inFlight = 0;
-  #names = 0;
+  readonly #names: Names;
   #sequence = 0;
   #where = 'start';
   readonly #result = {
@@ -75,6 +76,7 @@ class CleanRun {
   constructor(options: CleanRunOptions) {
     this.#options = options;
     this.#random = new SeededRandom(options.seed * 2 + 17);
+    this.#names = new Names(this.#random);
     this.#segmentSlots = this.#random.pick([24, 32, 48, 64]);
     this.#process = this.#start();
   }
@@ -116,7 +118,7 @@ class CleanRun {
   }
 
   #step(): void {
-    const chosen = this.#random.below(100);
+    const chosen = this.#random.below(115);
     if (chosen < 42) this.#data();
     else if (chosen < 48) this.#cloneBlocks();
     else if (chosen < 55) this.#snapshot();
@@ -125,11 +127,17 @@ class CleanRun {
     else if (chosen < 72) this.#rollback();
     else if (chosen < 74) this.#undo();
     else if (chosen < 78) this.#create();
-    else if (chosen < 82) this.#delete();
+    else if (chosen < 82 && this.#model.volumes.size > 1) this.#deleteAny();
     else if (chosen < 84) this.#giveUpWindow();
-    else if (chosen < 87) this.#process.passTime(this.#random.pick([100, 2000, retentionMs]));
-    else if (chosen < 97) this.#clean();
-    else this.#crash();
+    else if (chosen < 94) this.#clean();
+    else if (chosen < 97) this.#crash();
+    else if (chosen < 103) this.#resize();
+    else this.#timeOrView();
+  }
+
+  #timeOrView(): void {
+    if (this.#random.chance(0.3)) this.#changeView();
+    else this.#process.passTime(this.#random.pick([100, 2000, 11_000, retentionMs, 61_000]));
   }
 
   // --- steps -------------------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ class CleanRun {
     const isOverlap = source === target && Math.abs(first - to) < count;
     if (isOverlap) return;
     this.#at(`clone ${count} blocks of ${source} at ${first} to ${target} at ${to}`);
-    const opened = from === undefined ? undefined : this.#openSnapshot(source);
+    const opened = from === undefined ? undefined : openSnapshot(this.#process, source);
     const device = opened?.device ?? this.#process.openVolume(source);
     const op = { volume: target, kind: 'clone' as const, first: to, count, sequence: 0 };
     this.#submit((done) => {
@@ -208,7 +216,7 @@ class CleanRun {
 
   #snapshot(): void {
     const volume = this.#anyVolume();
-    const name = this.#newName('s');
+    const name = this.#names.another('s');
     this.#ask(`snapshot ${volume}@${name}`, (done: Done<unknown>) => {
       this.#process.pool.snapshotCreate([{ volume, name }], done);
     });
@@ -232,7 +240,7 @@ class CleanRun {
   #view(): void {
     if (this.#model.volumes.size >= volumesMax) return;
     const place = anyPlace(this.#model, this.#anyVolume(), this.#random);
-    const name = this.#newName('v');
+    const name = this.#names.another('v');
     const isClone = this.#random.chance(0.4);
     const { source, at, blocks } = place;
     this.#ask(`view ${name} of ${source} at ${at}`, (done: Done<unknown>) => {
@@ -240,8 +248,40 @@ class CleanRun {
     });
     // Views begin with the window of their source.
     const keepsAll = this.#process.pool.volume(name).policy.windowMs === Number.POSITIVE_INFINITY;
-    this.#setVolume(name, { blocks, source, left: [], changeCount: 0, keepsAll });
+    const { id: sourceId } = this.#volume(source);
+    const id = this.#names.newId();
+    this.#setVolume(name, { id, sourceId, blocks, source, left: [], changeCount: 0, keepsAll });
     this.#requireHead(name);
+  }
+
+  /** A view becomes a volume, or goes on with what its source holds now. */
+  #changeView(): void {
+    const { pool } = this.#process;
+    const name = this.#anyVolume();
+    const { source = '', sourceId } = this.#volume(name);
+    if (pool.volume(name).view === undefined) return;
+    const from = this.#model.volumes.get(source);
+    if (from?.id !== sourceId || this.#random.chance(0.3)) {
+      this.#ask(`promote ${name}`, (done: Done<unknown>) => {
+        pool.viewPromote(name, done);
+      });
+    } else if (from !== undefined) {
+      this.#ask(`refresh ${name}`, (done: Done<unknown>) => {
+        pool.viewRefresh({ name, at: 'now' }, done);
+      });
+      this.#reverted(name, from.blocks);
+    }
+  }
+
+  #resize(): void {
+    const name = this.#anyVolume();
+    const volume = this.#volume(name);
+    const blocks = resized(volume.blocks, this.#random);
+    const sizeBytes = blocks.length * blockSizeBytes;
+    this.#ask(`resize ${name} to ${sizeBytes}`, (done: Done<unknown>) => {
+      this.#process.pool.volumeResize({ name, sizeBytes, force: true }, done);
+    });
+    this.#setVolume(name, { ...volume, blocks });
   }
 
   #rollback(): void {
@@ -273,20 +313,17 @@ class CleanRun {
 
   #create(): void {
     if (this.#model.volumes.size >= volumesMax) return;
-    const name = this.#newName('d');
+    const name = this.#names.another('d');
     const blockCount = this.#random.between(16, 64);
     const keepsAll = this.#random.chance(0.3);
     const sizeBytes = blockCount * blockSizeBytes;
-    const policy = keepsAll ? unlimitedCdp : nothingKept;
+    const policy = keepsAll ? unlimitedCdp : anyPolicy(this.#random);
     this.#ask(`create ${name}`, (done: Done<unknown>) => {
       this.#process.pool.volumeCreate({ name, sizeBytes, policy }, done);
     });
     const blocks = Array.from({ length: blockCount }, () => hole);
-    this.#setVolume(name, { blocks, source: undefined, left: [], changeCount: 0, keepsAll });
-  }
-
-  #delete(): void {
-    if (this.#model.volumes.size > 1) this.#deleteAny();
+    const lineage = { source: undefined, sourceId: undefined, left: [], changeCount: 0 };
+    this.#setVolume(name, { id: this.#names.newId(), ...lineage, blocks, keepsAll });
   }
 
   #deleteAny(): void {
@@ -296,14 +333,16 @@ class CleanRun {
     });
     const volumes = new Map(this.#model.volumes);
     volumes.delete(name);
+    this.#names.free(name);
     const left = [...this.#model.snapshots].filter(([key]) => !key.startsWith(`${name}@`));
     this.#change({ volumes, snapshots: new Map(left) });
   }
 
   #giveUpWindow(): void {
     const name = this.#anyVolume();
-    this.#ask(`no window for ${name}`, (done: Done<unknown>) => {
-      this.#process.pool.retention.setPolicy({ volume: name, policy: nothingKept }, done);
+    const policy = anyPolicy(this.#random);
+    this.#ask(`another window for ${name}`, (done: Done<unknown>) => {
+      this.#process.pool.retention.setPolicy({ volume: name, policy }, done);
     });
     this.#setVolume(name, { ...this.#volume(name), keepsAll: false });
   }
@@ -375,6 +414,7 @@ class CleanRun {
 
   #live(machine: Machine): void {
     this.#machine = machine;
+    changeManifest(machine, this.#random);
     this.#result.lives += 1;
     this.#process = this.#start();
     const where = this.#where;
@@ -386,34 +426,12 @@ class CleanRun {
 
   // --- comparisons -------------------------------------------------------------------------------------------------
 
-  /** Heads, snapshots and some past moments; then the mark and all blocks. */
+  /** All that is kept; then the mark and all blocks. */
   #requireAll(): void {
-    for (const name of this.#model.volumes.keys()) this.#requireHead(name);
-    for (const [key, blocks] of this.#model.snapshots) {
-      const opened = this.#openSnapshot(key);
-      this.#require(opened.device, blocks);
-      opened.close();
-    }
-    for (let left = 6; left > 0; left -= 1) this.#requireNote();
+    const { model, comparisons } = lookAtAll(this.#process, this.#model, this.#random);
+    this.#model = model;
+    this.#result.comparisons += comparisons;
     this.#process.requireSoundMark();
-  }
-
-  /** A past moment: of a volume that keeps all it must be there, of another it is as it was or refused. */
-  #requireNote(): void {
-    const { notes, volumes } = this.#model;
-    const note = notes.length === 0 ? undefined : this.#random.pick(notes);
-    const name = [...(note?.volumes.keys() ?? [])].find((each) => volumes.has(each));
-    if (note === undefined || name === undefined) return;
-    const at = `position:${note.position}`;
-    const answer = this.#answer(`${name} at ${at}`, (done: Done<OpenChanges>) => {
-      this.#process.pool.changesOpen({ volume: name, at, since: at }, done);
-    });
-    if (!answer.ok) {
-      if (!this.#volume(name).keepsAll) return;
-      throw new Violation(`${name} at ${at} was given up: ${answer.error.message}`);
-    }
-    this.#require(answer.value.device, note.volumes.get(name)?.blocks ?? []);
-    answer.value.close();
   }
 
   /** When all is deleted, what is left are the segments that the log is in, and packs of nothing. */
@@ -434,25 +452,11 @@ class CleanRun {
   }
 
   #requireHead(name: string): void {
-    this.#require(this.#process.openVolume(name), this.#volume(name).blocks);
-  }
-
-  #require(device: BlockDevice, blocks: readonly number[]): void {
     this.#result.comparisons += 1;
-    const seen = readNumbers(this.#process, device).join(' ');
-    const expected = blocks.map(contentOf).join(' ');
-    if (seen === expected) return;
-    throw new Violation(`${device.name} differs\n  is        ${seen}\n  should be ${expected}`);
+    requireBlocks(this.#process, this.#process.openVolume(name), this.#volume(name).blocks);
   }
 
   // --- the model ---------------------------------------------------------------------------------------------------
-
-  #openSnapshot(key: string): OpenSnapshot {
-    const [volume = '', name = ''] = key.split('@');
-    return this.#ask(`open ${key}`, (done: Done<OpenSnapshot>) => {
-      this.#process.pool.snapshotOpen(volume, name, done);
-    });
-  }
 
   #change(change: Partial<PoolModel>): void {
     this.#model = { ...this.#model, ...change };
@@ -490,10 +494,5 @@ class CleanRun {
   #anySnapshot(): string | undefined {
     const keys = [...this.#model.snapshots.keys()];
     return keys.length === 0 ? undefined : this.#random.pick(keys);
-  }
-
-  #newName(kind: string): string {
-    this.#names += 1;
-    return `${kind}${this.#names}`;
   }
 }
