@@ -60,6 +60,9 @@ const fillBlocks = 64;
 const atOnce = 8;
 /** Every so many-th volume is a LUN; odd, so that volumes of every kind are among them. */
 const iscsiEvery = 5;
+const lookMs = 20;
+/** A day in which not everything has happened yet is made longer by this factor at most. */
+const longerMax = 3;
 /** Half of the volumes keep their past as any volume does, half of them a short one: what they overwrite dies soon. */
 const shortPolicy = 'all:5m,1m:30m,1h:6h';
 
@@ -199,13 +202,17 @@ async function runBoth(load: DayLoad, schedule: DaySchedule, lengthMs: number): 
     load.stop();
     schedule.stop();
   };
-  const timer = setTimeout(stop, lengthMs);
+  const beganMs = performance.now();
+  const timer = setInterval(() => {
+    const passedMs = performance.now() - beganMs;
+    if (passedMs >= lengthMs && (schedule.hasDoneAll || passedMs >= lengthMs * longerMax)) stop();
+  }, lookMs);
   // Whoever fails first ends the other, too.
   const ended = async (part: { run(): Promise<void> }): Promise<void> => {
     await part.run().finally(stop);
   };
   const outcomes = await Promise.allSettled([ended(load), ended(schedule)]);
-  clearTimeout(timer);
+  clearInterval(timer);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 

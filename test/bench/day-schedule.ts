@@ -96,6 +96,12 @@ export class DaySchedule {
     for (const { name } of world.volumes) this.snapshots.set(name, []);
   }
 
+  /** Whether it has done of everything something; on a busy machine a short day may not come to that. */
+  get hasDoneAll(): boolean {
+    const { snapshotsDeleted, views, rollbacks, clones, diffs } = this.counts;
+    return [snapshotsDeleted, views, rollbacks, clones, diffs].every((count) => count > 0);
+  }
+
   /** Returns after `stop`, when nothing of it runs any more. */
   async run(): Promise<void> {
     const { viewPauseMs, diffPauseMs, rollbackPauseMs, clonePauseMs, reportPauseMs } = this.#plan;
