@@ -120,11 +120,8 @@ class Opening {
     const found = this.#superblock();
     const leaves = new LeafStore();
     const crcTables = new CrcTables(settings.crcTableBytes, found.segmentSlots);
-    const containers = new Containers(
-      this.#host.disk,
-      found.segmentSlots,
-      new Seeds(found.poolUuid),
-    );
+    const seeds = new Seeds(found.poolUuid);
+    const containers = new Containers(this.#host.disk, found.segmentSlots, seeds);
     yield* containers.load();
     const known = yield* readKnownLog(this.#host.openDatabase, settings.manifestPath, {
       poolUuid: found.poolUuid,
@@ -133,8 +130,10 @@ class Opening {
     });
     const read = { superblock: found, leaves, crcTables, containers, known };
     const recovered = yield* recoverLog({ disk: this.#host.disk, ...read });
-    const runs = yield* findRuns(this.#host.disk, settings.runFanOut);
     const isReadOnly = recovered.faults.length > 0;
+    const { segments } = recovered;
+    const fanOut = settings.runFanOut;
+    const runs = yield* findRuns({ ...this.#host, fanOut, seeds, segments, isReadOnly });
     if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const memory = { leaves, crcTables, containers, isReadOnly };

@@ -1,13 +1,15 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
-import type { Disk } from '../../base/ports.ts';
-import { frameAddressOf, positionOf } from '../format/address.ts';
+import type { Disk, Log } from '../../base/ports.ts';
+import { frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
+import type { Seeds } from '../format/checksum.ts';
 import { LogIndex } from '../index/log-index.ts';
-import type { RunPlace } from '../index/run-format.ts';
-import { runFolder, runPlaceOf } from '../index/run-path.ts';
+import { decodeRunHeader, isThinned, type RunPlace, runBlockBytes } from '../index/run-format.ts';
+import { runFolder, runPath, runPlaceOf } from '../index/run-path.ts';
 import { RunReader } from '../index/run-reader.ts';
 import { RunSet } from '../index/run-set.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { limits } from '../limits.ts';
+import type { SegmentTable } from '../recovery/segment-table.ts';
 import type { Steps } from '../steps.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
@@ -20,17 +22,58 @@ export interface PoolIndex {
   readonly log: LogIndex;
 }
 
-/** The runs of the folder. Throws DiskError. */
-export function* findRuns(disk: Disk, fanOut: number): Steps<RunSet> {
-  const runs = new RunSet(fanOut);
+export interface FindRunsOptions {
+  readonly disk: Disk;
+  readonly fanOut: number;
+  readonly seeds: Seeds;
+  /** As it was recovered, before anything is logged. */
+  readonly segments: SegmentTable;
+  /** Then nothing in the folder changes. */
+  readonly isReadOnly: boolean;
+  readonly log: Log;
+}
+
+/**
+ * The runs of the folder, without thinned ones of a log that went on where this one has ended: those are removed now, because
+ * once this one has come as far nobody can tell. Throws DiskError.
+ */
+export function* findRuns({ disk, log, ...options }: FindRunsOptions): Steps<RunSet> {
+  const runs = new RunSet(options.fanOut);
+  const foreign: RunPlace[] = [];
   let count = 0;
   for (const name of disk.names(runFolder)) {
     const place = runPlaceOf(name);
-    if (place !== undefined) runs.add(place);
+    if (place !== undefined) {
+      if (isThinned(place) && isAhead({ disk, ...options }, place)) foreign.push(place);
+      else runs.add(place);
+    }
     count += 1;
     if (count % limits.namesPerStep === 0) yield;
   }
+  for (const place of foreign) {
+    log.warn('a run is of a log that this one is not', { run: runPath(place) });
+    if (!options.isReadOnly) disk.remove(runPath(place));
+  }
+  if (foreign.length > 0 && !options.isReadOnly) disk.flushFolder(runFolder);
   return runs;
+}
+
+/** Whether a thinned run was judged by more of the log than there is. A damaged one is for whoever looks into it. */
+function isAhead(
+  { disk, seeds, segments }: Pick<FindRunsOptions, 'disk' | 'seeds' | 'segments'>,
+  place: RunPlace,
+): boolean {
+  const file = disk.open(runPath(place), { create: false });
+  try {
+    const head = new Uint8Array(runBlockBytes);
+    const header =
+      file.read(head, 0) < head.length ? undefined : decodeRunHeader(head, place, seeds);
+    if (header === undefined) return false;
+    const end = frameAddressOf(header.keptThrough);
+    return end > 0 && end > (segments.get(segIdOf(end - 1))?.endAddress ?? 0);
+  } finally {
+    file.close();
+  }
 }
 
 /** `onBadRun`: a run cannot be read and is not used any more. */

@@ -47,8 +47,8 @@ export function endPositionOf({ writer, segmentById }: PoolParts): number {
 }
 
 /**
- * Whether the log ever reached to `endAddress`, where it once was said to end. It did not when its last frames were lost since, or
- * when this is another copy of the pool: later segments begin elsewhere, so it never will.
+ * Whether the log ever reached to `endAddress`, where it once was said to end. It did not when its last frames were lost since:
+ * later segments begin elsewhere, so it never will. In another copy of the pool it may: see findRuns.
  */
 export function wasDurable(parts: PoolParts, endAddress: number): boolean {
   return endAddress === 0 || endAddress <= durableEndOf(parts, segIdOf(endAddress - 1));
