@@ -5,7 +5,11 @@ import { programs } from './programs.ts';
 /** Every sixth point of each recovery is crashed, another one in each recovery. */
 const recoveryStride = 6;
 /** Of programs with ten times as many points, fewer: they took half of the suite's time. */
-const strideByName: Readonly<Record<string, number>> = { packs: 24, 'packs-of-packs': 24 };
+const strideByName: Readonly<Record<string, number>> = {
+  packs: 36,
+  'packs-of-packs': 36,
+  checkpoints: 24,
+};
 
 /** Names of the programs of one of two halves, so that two workers share them. */
 export function programNames(half: 0 | 1): string[] {
