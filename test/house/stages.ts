@@ -66,7 +66,7 @@ export const stages: readonly Stage[] = [
   { ...suite('contract', 3, ['test/contract/']), isInMemory: true },
   { ...suite('model', 3, ['test/model/']), isInMemory: true },
   { ...suite('fuzz', 5, ['test/fuzz/']), isInMemory: true },
-  suite('simulation', 14, ['test/sim/']),
+  suite('simulation', 17, ['test/sim/']),
   { ...suite('interop', 18, ['test/interop/']), needsPackages: true },
   { ...suite('e2e', 14, ['test/e2e/']), needsPackages: true },
 ];

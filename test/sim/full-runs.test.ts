@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { fullRun } from './full-run.ts';
 
-const runs = 16;
+const runs = 10;
 
 describe('full pools', () => {
   it('lose nothing, refuse no delete and take writes again when there is space', () => {
