@@ -1,9 +1,16 @@
 /** The index of an open pool: its runs, and what they and the segments behind them say of any line at any position. */
-import type { Disk, Log } from '../../base/ports.ts';
-import { frameAddressOf, positionOf, segIdOf } from '../format/address.ts';
+import { type Disk, DiskError, type Log } from '../../base/ports.ts';
+import { frameAddressOf, positionOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
+import { FormatError } from '../format/format-error.ts';
 import { LogIndex } from '../index/log-index.ts';
-import { decodeRunHeader, isThinned, type RunPlace, runBlockBytes } from '../index/run-format.ts';
+import {
+  decodeRunHeader,
+  isThinned,
+  type RunHeader,
+  type RunPlace,
+  runBlockBytes,
+} from '../index/run-format.ts';
 import { runFolder, runPath, runPlaceOf } from '../index/run-path.ts';
 import { RunReader } from '../index/run-reader.ts';
 import { RunSet } from '../index/run-set.ts';
@@ -13,7 +20,7 @@ import type { SegmentTable } from '../recovery/segment-table.ts';
 import type { Steps } from '../steps.ts';
 import type { PoolParts } from './parts.ts';
 import type { SegmentReading } from './segment-contents.ts';
-import { durableEndOf, wasDurable } from './segment-end.ts';
+import { durableEndOf, isReached, wasDurable } from './segment-end.ts';
 import { fetchSegment } from './segment-fetch.ts';
 
 export interface PoolIndex {
@@ -44,33 +51,46 @@ export function* findRuns({ disk, log, ...options }: FindRunsOptions): Steps<Run
   for (const name of disk.names(runFolder)) {
     const place = runPlaceOf(name);
     if (place !== undefined) {
-      if (isThinned(place) && isAhead({ disk, ...options }, place)) foreign.push(place);
+      if (isThinned(place) && mayBeAhead({ disk, ...options }, place)) foreign.push(place);
       else runs.add(place);
     }
     count += 1;
     if (count % limits.namesPerStep === 0) yield;
   }
   for (const place of foreign) {
-    log.warn('a run is of a log that this one is not', { run: runPath(place) });
+    log.warn('a run is of a log that this one is not, or cannot be read', { run: runPath(place) });
     if (!options.isReadOnly) disk.remove(runPath(place));
   }
   if (foreign.length > 0 && !options.isReadOnly) disk.flushFolder(runFolder);
   return runs;
 }
 
-/** Whether a thinned run was judged by more of the log than there is. A damaged one is for whoever looks into it. */
-function isAhead(
+/**
+ * Whether a thinned run was judged by more of the log than there is, or nobody can tell because it cannot be read: what it says is
+ * in footers, too. A damaged one, or one of a newer version, is for whoever looks into it.
+ */
+function mayBeAhead(
   { disk, seeds, segments }: Pick<FindRunsOptions, 'disk' | 'seeds' | 'segments'>,
   place: RunPlace,
 ): boolean {
+  try {
+    const header = headerOf(disk, place, seeds);
+    const end = frameAddressOf(header?.keptThrough ?? 0);
+    return !isReached(end, (segId) => segments.get(segId)?.endAddress ?? 0);
+  } catch (thrown) {
+    if (thrown instanceof DiskError) return true;
+    if (thrown instanceof FormatError) return false;
+    throw thrown;
+  }
+}
+
+/** Undefined when there is none. Throws DiskError, and FormatError for one of a newer version. */
+function headerOf(disk: Disk, place: RunPlace, seeds: Seeds): RunHeader | undefined {
   const file = disk.open(runPath(place), { create: false });
   try {
     const head = new Uint8Array(runBlockBytes);
-    const header =
-      file.read(head, 0) < head.length ? undefined : decodeRunHeader(head, place, seeds);
-    if (header === undefined) return false;
-    const end = frameAddressOf(header.keptThrough);
-    return end > 0 && end > (segments.get(segIdOf(end - 1))?.endAddress ?? 0);
+    const bytesRead = file.read(head, 0);
+    return decodeRunHeader(head.subarray(0, bytesRead), place, seeds);
   } finally {
     file.close();
   }

@@ -51,5 +51,10 @@ export function endPositionOf({ writer, segmentById }: PoolParts): number {
  * later segments begin elsewhere, so it never will. In another copy of the pool it may: see findRuns.
  */
 export function wasDurable(parts: PoolParts, endAddress: number): boolean {
-  return endAddress === 0 || endAddress <= durableEndOf(parts, segIdOf(endAddress - 1));
+  return isReached(endAddress, (segId) => durableEndOf(parts, segId));
+}
+
+/** The same of a log that ends at `endOf` in each segment; 0 = there is no such segment. */
+export function isReached(endAddress: number, endOf: (segId: number) => number): boolean {
+  return endAddress === 0 || endAddress <= endOf(segIdOf(endAddress - 1));
 }

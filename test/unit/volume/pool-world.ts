@@ -45,15 +45,31 @@ export async function openOn(
   });
 }
 
-/** A disk that refuses to write into segment files that are there already: the tail of the log cannot be made durable in place. */
+interface RefusedCall {
+  readonly folder: string;
+  readonly call: 'read' | 'write';
+}
+
+/**
+ * A disk that refuses a call on the files of a folder that are there already. As it is by default the tail of the log cannot be
+ * made durable in place.
+ */
 export class RefusingDisk extends SystemDisk {
+  readonly #refused: RefusedCall;
+
+  constructor(root: string, refused: RefusedCall = { folder: 'segments', call: 'write' }) {
+    super(root);
+    this.#refused = refused;
+  }
+
   override open(...parameters: Parameters<SystemDisk['open']>): DiskFile {
     const file = super.open(...parameters);
     const [path, options] = parameters;
-    if (options.create || !path.startsWith('segments/')) return file;
+    const { folder, call } = this.#refused;
+    if (options.create || !path.startsWith(`${folder}/`)) return file;
     return new Proxy(file, {
       get: (target, name) => {
-        if (name === 'write') {
+        if (name === call) {
           return () => {
             throw new DiskError('EIO', `${path}: refused`);
           };

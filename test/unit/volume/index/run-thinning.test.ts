@@ -4,6 +4,10 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
 import { cleanerLimits } from '../../../../src/volume/cleaner/limits.ts';
+import { Seeds } from '../../../../src/volume/format/checksum.ts';
+import { seal } from '../../../../src/volume/format/preamble.ts';
+import { runBlockBytes, runSeed } from '../../../../src/volume/index/run-format.ts';
+import { runPlaceOf } from '../../../../src/volume/index/run-path.ts';
 import { limits } from '../../../../src/volume/limits.ts';
 import type { LiveSet } from '../../../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
@@ -16,6 +20,7 @@ import {
   create,
   filled,
   PoolWorld,
+  RefusingDisk,
   read,
   snapshot,
   write,
@@ -252,6 +257,41 @@ describe('thinned runs', () => {
       if (!thinned.includes(name)) expect(statSync(runFile(name)).ctimeMs, name).toBe(ctimeMs);
     }
     expect(thinned.filter((name) => runNames().includes(name))).toEqual([]);
+    await expectAll(pool);
+  });
+
+  it('that cannot be read when the pool is opened are made again', async () => {
+    let pool = await overwritten();
+    await write(pool, pool.volumeOpen('b'), 0, filled(blockBytes, 9));
+    await clean(pool);
+    await close(pool);
+    const thinned = thinnedNames();
+    expect(thinned.length).toBeGreaterThan(0);
+    const disk = new RefusingDisk(world.folder, { folder: 'runs', call: 'read' });
+    pool = (await world.open(disk)).pool;
+    expect(thinned.filter((name) => runNames().includes(name))).toEqual([]);
+    await close(pool);
+    pool = (await world.open()).pool;
+    await expectAll(pool);
+    expect(await verify(pool)).toEqual([]);
+  });
+
+  it('of a newer version do not keep the pool from opening', async () => {
+    let pool = await overwritten();
+    await write(pool, pool.volumeOpen('b'), 0, filled(blockBytes, 9));
+    await clean(pool);
+    const seeds = new Seeds(pool.uuid);
+    await close(pool);
+    for (const name of thinnedNames()) {
+      const place = runPlaceOf(name);
+      if (place === undefined) throw new Error(`${name} is no run`);
+      const bytes = readFileSync(runFile(name));
+      const head = bytes.subarray(0, runBlockBytes);
+      head.writeUInt16LE(99, 8);
+      seal(head, runSeed(place, 0, seeds));
+      writeFileSync(runFile(name), bytes);
+    }
+    pool = (await world.open()).pool;
     await expectAll(pool);
   });
 
