@@ -69,8 +69,8 @@ export class FileSystemSpace {
 
   /** What the pool could take in all, without a few segments; Infinity when that is not known. */
   get availableBytes(): number {
-    const [most] = this.#since(limits.fileSystemSettleMs);
-    return most?.bytes ?? Number.POSITIVE_INFINITY;
+    const fromMs = (this.#samples.at(-1)?.timeMs ?? 0) - limits.fileSystemSettleMs;
+    return this.#samples.find(({ timeMs }) => timeMs >= fromMs)?.bytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** The most that it could take at any time of the last minute; Infinity while that is not known. */
@@ -137,11 +137,5 @@ export class FileSystemSpace {
     while (this.#samples.length > 1 && (this.#samples[0]?.timeMs ?? fromMs) < fromMs) {
       this.#samples.shift();
     }
-  }
-
-  #since(ms: number): readonly Sample[] {
-    const fromMs = (this.#samples.at(-1)?.timeMs ?? 0) - ms;
-    const first = this.#samples.findIndex(({ timeMs }) => timeMs >= fromMs);
-    return first < 0 ? [] : this.#samples.slice(first);
   }
 }

@@ -6,6 +6,7 @@ import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { type BuiltRun, RunBuilder, type RunBuilderOptions, type RunPlan } from './run-builder.ts';
 import { isThinned, type RunPlace } from './run-format.ts';
 import { isUnfinishedRun, runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
+import { RunPlaces } from './run-places.ts';
 import { readRunTables } from './run-tables.ts';
 import { verifyRun, verifyRunOnMedium } from './run-verify.ts';
 import type { RunSummary } from './run-writer.ts';
@@ -41,21 +42,22 @@ export class RunKeeping {
     for (const name of names) {
       if (isUnfinishedRun(name)) disk.remove(`${runFolder}/${name}`);
     }
-    const known = new KnownPlaces(manifest?.runs() ?? []);
+    const known = new RunPlaces();
+    for (const place of manifest?.runs() ?? []) known.add(place);
     const there = names.map(runPlaceOf).filter((place) => place !== undefined);
     const thinned = new Set(there.filter(isThinned).map(stemOf));
     // Of most of tens of thousands nothing is to be done. The row does not tell how often a run was thinned.
     const others = there.filter(
-      (place) => (thinned.size > 0 && thinned.has(stemOf(place))) || !known.take(place),
+      (place) => (thinned.size > 0 && thinned.has(stemOf(place))) || !known.delete(place),
     );
     for (const places of byStem(others).values()) {
-      for (const place of places) known.take(place);
+      for (const place of places) known.delete(place);
       const { newest, damaged } = this.#newest(places);
       for (const place of damaged) disk.remove(runPath(place));
       if (newest !== undefined) manifest?.addRun(newest);
       else manifest?.removeRun(places[0] ?? { level: 0, firstSegId: 0 });
     }
-    for (const place of known.left()) manifest?.removeRun(place);
+    for (const place of known) manifest?.removeRun(place);
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */
@@ -137,28 +139,4 @@ function byStem(places: readonly RunPlace[]): Map<string, RunPlace[]> {
     found.set(stemOf(place), others);
   }
   return found;
-}
-
-/** Places of runs, without an object for each. */
-class KnownPlaces {
-  /** By level. */
-  readonly #firstSegIds: (Set<number> | undefined)[] = [];
-
-  constructor(places: readonly RunPlace[]) {
-    for (const { level, firstSegId } of places) {
-      const known = this.#firstSegIds[level] ?? new Set();
-      this.#firstSegIds[level] = known.add(firstSegId);
-    }
-  }
-
-  /** Removes it; false when it is not there. */
-  take({ level, firstSegId }: RunPlace): boolean {
-    return this.#firstSegIds[level]?.delete(firstSegId) === true;
-  }
-
-  *left(): Generator<RunPlace> {
-    for (const [level, firstSegIds] of this.#firstSegIds.entries()) {
-      for (const firstSegId of firstSegIds ?? []) yield { level, firstSegId };
-    }
-  }
 }

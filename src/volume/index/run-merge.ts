@@ -8,10 +8,16 @@ import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { compareEntries, IndexEntry } from './entry.ts';
 import { EntryBlockReader, isRunBlock } from './entry-block.ts';
-import { type LookupSteps, runNow } from './lookup-steps.ts';
+import { runNow } from './lookup-steps.ts';
 import { describeRun, runBlockBytes } from './run-format.ts';
 import type { RunSegments } from './run-segments.ts';
-import { type Nodes, type RunTables, readRunSegments, readRunTables } from './run-tables.ts';
+import {
+  type Nodes,
+  type RunTables,
+  readRunSegments,
+  readRunTables,
+  runBlockSteps,
+} from './run-tables.ts';
 import type { RunWriter } from './run-writer.ts';
 
 export interface EntrySource {
@@ -70,20 +76,12 @@ export class RunCursor implements EntrySource {
 
   /** Goes on with the block that has the first entry of the node, if any has; else with the first one. Throws as `next`. */
   seek(node: Nodes): void {
-    const range = runNow(this.tables.blocksOf(node, (block) => this.#block(block)));
+    const { header } = this.tables;
+    const range = runNow(
+      this.tables.blocksOf(node, (block) => runBlockSteps(this.#file, header, block, this.#seeds)),
+    );
     this.#next = range?.first ?? 1;
     this.#isOpen = false;
-  }
-
-  *#block(block: number): LookupSteps<Uint8Array> {
-    const { header } = this.tables;
-    const target = new Uint8Array(runBlockBytes);
-    const position = block * runBlockBytes;
-    const bytesRead = yield { file: this.#file, target, position };
-    if (bytesRead === runBlockBytes && isRunBlock(target, header, block, this.#seeds)) {
-      return target;
-    }
-    throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
   }
 
   #fill(): void {

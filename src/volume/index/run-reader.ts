@@ -11,14 +11,14 @@ import type { Disk } from '../../base/ports.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { entryValue, IndexEntry, leavesOf, nodeOf } from './entry.ts';
-import { EntryBlockReader, isRunBlock } from './entry-block.ts';
+import { EntryBlockReader } from './entry-block.ts';
 import { type Stretch, setBits } from './leaf-changes.ts';
 import type { LeafPainter } from './leaf-painter.ts';
 import type { LookupSteps } from './lookup-steps.ts';
 import { RunFiles } from './run-files.ts';
 import { describeRun, pageLeavesOfBitmap, type RunPlace, runBlockBytes } from './run-format.ts';
 import { runName } from './run-path.ts';
-import { type Nodes, type RunTables, runTableSteps } from './run-tables.ts';
+import { type Nodes, type RunTables, runBlockSteps, runTableSteps } from './run-tables.ts';
 
 export interface RunReaderOptions {
   readonly disk: Disk;
@@ -218,16 +218,13 @@ export class RunReader {
   *#readBlock({ header }: RunTables, block: number): LookupSteps<Uint8Array> {
     const version = this.#version;
     const open = this.#files.acquire(header);
-    const bytes = new Uint8Array(runBlockBytes);
-    let bytesRead: number;
+    let bytes: Uint8Array;
     try {
-      bytesRead = yield { file: open.file, target: bytes, position: block * runBlockBytes };
+      bytes = yield* runBlockSteps(open.file, header, block, this.#options.seeds);
     } finally {
       this.#files.release(open);
+      // Before anything is said of the block: the file may be another one's by now.
       this.#requireVersion(version);
-    }
-    if (bytesRead < runBlockBytes || !isRunBlock(bytes, header, block, this.#options.seeds)) {
-      throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
     }
     this.#blocks.set(`${runName(header)}/${block}`, bytes);
     if (this.#blocks.size * runBlockBytes > this.#options.blockBytes) {

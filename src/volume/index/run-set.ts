@@ -14,6 +14,7 @@
  */
 import { isThinned, type RunPlace } from './run-format.ts';
 import { runName, runPlaceOf, stemOf } from './run-path.ts';
+import { RunPlaces } from './run-places.ts';
 
 export const levelsOfRuns = 9;
 
@@ -31,8 +32,8 @@ export interface Superseded {
 export class RunSet {
   readonly fanOut: number;
   readonly #names = new Set<string>();
-  /** By level: where runs begin that were not thinned. Of tens of thousands there are no objects. */
-  readonly #plain: (Set<number> | undefined)[] = [];
+  /** Of runs that were not thinned. */
+  readonly #plain = new RunPlaces();
   /** By the stem of their names: the thinned ones in one place, the one in force last. */
   readonly #thinned = new Map<string, RunPlace[]>();
   /** Places by level where the run in force was thinned. */
@@ -62,25 +63,21 @@ export class RunSet {
 
   /** Whether there is a run in this place, thinned or not. */
   has(place: RunPlace): boolean {
-    return this.#isPlain(place) || this.#thinnedAt(place).length > 0;
+    return this.#plain.has(place) || this.#thinnedAt(place).length > 0;
   }
 
   /** The run in force in this place; of a thinned one always the same object. */
   inForce(place: RunPlace): RunPlace | undefined {
     const thinned = this.#thinnedAt(place).at(-1);
-    if (thinned !== undefined || !this.#isPlain(place)) return thinned;
+    if (thinned !== undefined || !this.#plain.has(place)) return thinned;
     const { level, firstSegId } = place;
     return { level, firstSegId };
   }
 
   /** Whether this very one is there. */
   isKnown(place: RunPlace): boolean {
-    if (!isThinned(place)) return this.#isPlain(place);
+    if (!isThinned(place)) return this.#plain.has(place);
     return this.#thinnedAt(place).some(({ generation }) => generation === place.generation);
-  }
-
-  #isPlain({ level, firstSegId }: RunPlace): boolean {
-    return this.#plain[level]?.has(firstSegId) === true;
   }
 
   #thinnedAt(place: RunPlace): readonly RunPlace[] {
@@ -90,7 +87,7 @@ export class RunSet {
   /** All files of runs in this place, the one in force last. */
   #at({ level, firstSegId }: RunPlace): RunPlace[] {
     const thinned = this.#thinnedAt({ level, firstSegId });
-    return this.#isPlain({ level, firstSegId })
+    return this.#plain.has({ level, firstSegId })
       ? [{ level, firstSegId }, ...thinned]
       : [...thinned];
   }
@@ -101,8 +98,7 @@ export class RunSet {
     this.#names.add(runName(place));
     const { level, firstSegId, generation = 0 } = place;
     if (generation === 0) {
-      const plain = this.#plain[level] ?? new Set();
-      this.#plain[level] = plain.add(firstSegId);
+      this.#plain.add(place);
       this.#suspectBecauseOf({ level, firstSegId });
       return;
     }
@@ -142,7 +138,7 @@ export class RunSet {
     if (!this.#names.delete(runName(place))) return;
     this.#suspects.delete(runName(place));
     if (!isThinned(place)) {
-      this.#plain[place.level]?.delete(place.firstSegId);
+      this.#plain.delete(place);
       return;
     }
     const left = this.#thinnedAt(place).filter(({ generation }) => generation !== place.generation);

@@ -273,6 +273,21 @@ export function* runTableSteps<F extends Readable>(
   return new RunTables(header, digest, { top: topOf(header, tables), fences });
 }
 
+/** Reads and verifies block number `block` of a run. Throws FormatError when it is damaged, and DiskError. */
+export function* runBlockSteps<F>(
+  file: F,
+  header: RunHeader,
+  block: number,
+  seeds: Seeds,
+): LookupSteps<Uint8Array, F> {
+  const target = new Uint8Array(runBlockBytes);
+  const bytesRead = yield { file, target, position: block * runBlockBytes };
+  if (bytesRead < runBlockBytes || !isRunBlock(target, header, block, seeds)) {
+    throw new FormatError(`run ${describeRun(header)}: damaged block ${block}`);
+  }
+  return target;
+}
+
 /** Reads and verifies the segments whose records a run has. Throws as `readRunTables`. */
 export function readRunSegments(file: Readable, { header }: RunTables, seeds: Seeds): RunSegments {
   if (!header.isPaged) {
@@ -285,12 +300,8 @@ export function readRunSegments(file: Readable, { header }: RunTables, seeds: Se
   const found = new Uint8Array(header.segmentCount * segmentBytes);
   const first = 1 + header.blockCount + fenceBlocksOf(header);
   const partBytes = segmentsPerBlock * segmentBytes;
-  const block = new Uint8Array(runBlockBytes);
   for (let index = 0; index < segmentBlocksOf(header); index += 1) {
-    const bytesRead = file.read(block, (first + index) * runBlockBytes);
-    if (bytesRead < runBlockBytes || !isRunBlock(block, header, first + index, seeds)) {
-      throw new FormatError(`run ${describeRun(header)}: damaged block ${first + index}`);
-    }
+    const block = runNow(runBlockSteps(file, header, first + index, seeds));
     const length = Math.min(partBytes, found.length - index * partBytes);
     found.set(block.subarray(blockRecordsAt, blockRecordsAt + length), index * partBytes);
   }

@@ -70,13 +70,10 @@ export class RunWriter {
   readonly #block: EntryBlockWriter;
   readonly #piece = new Uint8Array(pieceBlocks * runBlockBytes);
   #pieceCount = 0;
-  /** Blocks of all kinds, and of entries. */
   #blockCount = 0;
-  #entryBlocks = 0;
   #entryCount = 0;
   /** Blocks of fences, without their checksums. */
   readonly #fenceBlocks: Uint8Array[] = [];
-  #fenceCount = 0;
   readonly #lines: LineTable[] = [];
   readonly #digest = createHash('sha256');
   #entriesDigest: Uint8Array = new Uint8Array(0);
@@ -107,9 +104,9 @@ export class RunWriter {
   }
 
   #addFence({ line, level, node }: IndexEntry): void {
-    const index = this.#fenceCount % fencesPerBlock;
+    // One for each block, and so far there are only blocks of entries.
+    const index = this.#blockCount % fencesPerBlock;
     if (index === 0) this.#fenceBlocks.push(new Uint8Array(runBlockBytes));
-    this.#fenceCount += 1;
     const view = viewOf(present(this.#fenceBlocks.at(-1), 'block of fences'));
     const at = blockRecordsAt + index * fenceBytes;
     fenceLayout.line.set(view, at, line);
@@ -137,8 +134,7 @@ export class RunWriter {
   }
 
   #endBlock(): void {
-    this.#entryBlocks += 1;
-    this.#block.finish(this.#entryBlocks);
+    this.#block.finish(this.#blockCount + 1);
     this.#put(this.#block.bytes);
     this.#block.clear();
   }
@@ -184,11 +180,12 @@ export class RunWriter {
     if (!this.#block.isEmpty) this.#endBlock();
     this.#writePiece();
     this.#entriesDigest = this.#digest.copy().digest();
+    const blockCount = this.#blockCount;
     this.#putRecords();
     this.#writePiece();
     const counts = {
       isPaged: true,
-      blockCount: this.#entryBlocks,
+      blockCount,
       lineCount: this.#lines.length,
       pageCount: this.#lines.reduce((total, line) => total + line.pages.length, 0),
       segmentCount: segments.count,

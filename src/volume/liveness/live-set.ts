@@ -7,6 +7,7 @@
  *
  * In columns, as passes come in the order of the log: there may be hundreds of thousands of segments.
  */
+import { lowerBound } from '../../base/lower-bound.ts';
 import { segIdOf, slotOf } from '../format/address.ts';
 import { livenessLimits } from './limits.ts';
 import { bitmapBytesOf, type MarkPlan } from './mark-plan.ts';
@@ -159,16 +160,8 @@ function keepOnly(pass: Pass, count: number, bytes: number): void {
 
 /** -1 when it was not judged. */
 function placeOf({ segIds }: Pass, segId: number): number {
-  let low = 0;
-  let high = segIds.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >>> 1;
-    const found = segIds[middle] ?? 0;
-    if (found === segId) return middle;
-    if (found < segId) low = middle + 1;
-    else high = middle - 1;
-  }
-  return -1;
+  const place = lowerBound(segIds, segId);
+  return segIds[place] === segId ? place : -1;
 }
 
 /** Where its bitmap is; -1 when it has none. */

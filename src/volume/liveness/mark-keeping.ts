@@ -2,8 +2,10 @@
  * What the keeper does for the liveness mark: opens what holds the records of the log, a piece at a time, and walks through all
  * of it in steps. One pass at a time; a new one gives up what is left of the one before.
  */
+import { lowerBound } from '../../base/lower-bound.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
-import { frameAddressOf, segIdOf } from '../format/address.ts';
+import { isReached } from '../core/segment-end.ts';
+import { frameAddressOf } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { FormatError } from '../format/format-error.ts';
 import { digestTagBytes } from '../format/segment-rows.ts';
@@ -192,9 +194,10 @@ function foundBy({ counts, made, error }: RunThinner): Partial<MarkStepped> {
 function isMadeOf(tables: RunTables, marking: Marking): boolean {
   const { sealed } = marking.plan;
   const { header } = tables;
-  if (!wasDurable(frameAddressOf(header.keptThrough), marking)) return false;
-  const from = placeFrom(sealed, header.firstSegId);
-  const to = placeFrom(sealed, header.endSegId);
+  const end = frameAddressOf(header.keptThrough);
+  if (!isReached(end, (segId) => endOf(segId, marking))) return false;
+  const from = lowerBound(sealed.segIds, header.firstSegId);
+  const to = lowerBound(sealed.segIds, header.endSegId);
   return tables.isOf({
     segIds: sealed.segIds.subarray(from, to),
     epochs: sealed.epochs.subarray(from, to),
@@ -202,32 +205,18 @@ function isMadeOf(tables: RunTables, marking: Marking): boolean {
   });
 }
 
-/** Whether the log ever reached to `endAddress`: see segment-end.ts. */
-function wasDurable(endAddress: number, { plan }: Marking): boolean {
-  if (endAddress === 0) return true;
-  const segId = segIdOf(endAddress - 1);
+/** Where the log ends in a segment, as the mark sees it; 0 = there is no such segment. */
+function endOf(segId: number, { plan }: Marking): number {
   const place = placeOf(plan.sealed, segId);
-  if (place !== undefined) return endAddress <= (plan.sealed.endAddresses[place] ?? 0);
-  return plan.pieces.some(
-    (piece) =>
-      piece.kind === 'open-segment' && piece.segId === segId && endAddress <= piece.endAddress,
-  );
-}
-
-/** How many of the segments have ids below `segId`. */
-function placeFrom({ segIds }: MarkSegments, segId: number): number {
-  let low = 0;
-  let high = segIds.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((segIds[middle] ?? 0) < segId) low = middle + 1;
-    else high = middle;
+  if (place !== undefined) return plan.sealed.endAddresses[place] ?? 0;
+  for (const piece of plan.pieces) {
+    if (piece.kind === 'open-segment' && piece.segId === segId) return piece.endAddress;
   }
-  return low;
+  return 0;
 }
 
 function placeOf(sealed: MarkSegments, segId: number): number | undefined {
-  const place = placeFrom(sealed, segId);
+  const place = lowerBound(sealed.segIds, segId);
   return sealed.segIds[place] === segId ? place : undefined;
 }
 

@@ -8,6 +8,7 @@
  * Rows are views of it that are made when they are asked for, and say what is so when they are read.
  */
 import { assert } from '../../base/assert.ts';
+import { lowerBound } from '../../base/lower-bound.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerCrcOffset } from '../format/footer.ts';
 import { digestTagBytes, type RowGroup, type SegmentRow } from '../format/segment-rows.ts';
@@ -222,14 +223,7 @@ export class SegmentTable {
     // Most logs have few gaps: opening asks for each of hundreds of thousands.
     const guess = segId - (segIds[0] ?? 0);
     if (guess >= 0 && guess < this.#size && segIds[guess] === segId) return guess;
-    let low = 0;
-    let high = this.#size;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((segIds[middle] ?? 0) < segId) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(segIds, segId, this.#size);
   }
 
   /** Views of the segments with ids in [first, end); undefined when one of them is not sealed. */
@@ -303,10 +297,6 @@ export class SegmentTable {
 
   /** Adds a segment behind all others. */
   add({ segId, epoch, hlcMs }: Pick<SegmentState, 'segId' | 'epoch' | 'hlcMs'>): void {
-    this.#append(segId, epoch, hlcMs);
-  }
-
-  #append(segId: number, epoch: number, hlcMs: number): void {
     const index = this.#size;
     if (index === this.#columns.segIds.length) this.#grow();
     const { segIds, epochs, hlcMs: times, endSlots, entryCounts } = this.#columns;
@@ -322,28 +312,23 @@ export class SegmentTable {
   /** Adds a segment that has a footer behind all others. */
   addSealed(row: SealedSegment & Pick<SegmentState, 'epoch' | 'hlcMs'>): void {
     this.add(row);
-    const index = this.#size - 1;
-    this.#columns.endSlots[index] = row.endSlot;
-    this.#endSlotTotal += row.endSlot;
-    this.#columns.entryCounts[index] = row.entryCount;
-    const { digest } = row;
-    for (let at = 0; at < digestTagBytes; at += 1) {
-      this.#columns.tags[index * digestTagBytes + at] = digest[at] ?? 0;
-    }
+    this.#sealLast(row.endSlot, row.entryCount, row.digest);
   }
 
   /** As `addSealed`, of a row of the manifest. */
   addRow(rows: RowGroup, row: number): void {
-    const [segId, epoch] = [rows.segId(row), rows.epoch(row)];
-    this.#append(segId, epoch, rows.hlcMs(row));
+    this.add({ segId: rows.segId(row), epoch: rows.epoch(row), hlcMs: rows.hlcMs(row) });
+    this.#sealLast(rows.endSlot(row), rows.entryCount(row), rows.bytes, rows.digestAt(row));
+  }
+
+  /** The digest lies at `from` of `bytes`. */
+  #sealLast(endSlot: number, entryCount: number, bytes: Uint8Array, from = 0): void {
     const index = this.#size - 1;
-    const endSlot = rows.endSlot(row);
     this.#columns.endSlots[index] = endSlot;
     this.#endSlotTotal += endSlot;
-    this.#columns.entryCounts[index] = rows.entryCount(row);
-    const from = rows.digestAt(row);
+    this.#columns.entryCounts[index] = entryCount;
     for (let at = 0; at < digestTagBytes; at += 1) {
-      this.#columns.tags[index * digestTagBytes + at] = rows.bytes[from + at] ?? 0;
+      this.#columns.tags[index * digestTagBytes + at] = bytes[from + at] ?? 0;
     }
   }
 
