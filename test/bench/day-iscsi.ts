@@ -8,7 +8,7 @@ import type { IscsiHost, IscsiWanted } from '../../src/engine/protocol.ts';
 import { type Answer, type CommandOptions, IscsiClient } from '../support/iscsi-client.ts';
 import { senseCode } from '../support/iscsi-payload.ts';
 import { read16, unmap, unmapParameters, write16 } from '../support/scsi-cdb.ts';
-import { ConnectionLost, type DayDisk, Refusal } from './day-disk.ts';
+import { ConnectionLost, type DayDisk, Reconnecting, Refusal } from './day-disk.ts';
 
 const sectorBytes = 512;
 const targetName = 'iqn.2026-11.org.tidemark:day';
@@ -39,7 +39,10 @@ export function iscsiWanted(volumesByHost: readonly (readonly string[])[]): Iscs
 export class DayHost {
   readonly #index: number;
   readonly #port: () => number;
-  #session: Promise<IscsiClient> | undefined;
+  readonly #session = new Reconnecting<IscsiClient>(
+    async () => await this.#login(),
+    ({ isOpen }) => !isOpen,
+  );
 
   /** `port`: where the portal is now. */
   constructor(index: number, port: () => number) {
@@ -49,23 +52,12 @@ export class DayHost {
 
   /** Rejects with ConnectionLost when nobody listens, or the engine is on its way out. */
   async session(): Promise<IscsiClient> {
-    const before = this.#session;
-    const known = await before?.catch(() => undefined);
-    if (known?.isOpen === true) return known;
-    // Many LUNs find out at once; one of them logs in.
-    const now = this.#session;
-    if (now !== undefined && now !== before) return await now;
-    this.#session = this.#login();
-    return await this.#session;
+    return await this.#session.get();
   }
 
-  close(): void {
-    void this.#session?.then(
-      (session) => {
-        session.destroy();
-      },
-      () => undefined,
-    );
+  async close(): Promise<void> {
+    const session = await this.#session.last();
+    session?.destroy();
   }
 
   async #login(): Promise<IscsiClient> {

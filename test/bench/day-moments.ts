@@ -18,25 +18,35 @@ export function applianceMs({ originMs, originWallMs, speed }: DayTime, nowMs: n
   return originWallMs + (nowMs - originMs) * speed;
 }
 
+/** Reads a whole export, piece by piece. */
+export async function* readExport(
+  socketPath: string,
+  exportName: string,
+  blockCount: number,
+): AsyncGenerator<{ readonly first: number; readonly data: Buffer }> {
+  const session = await NbdSession.open(socketPath, exportName);
+  try {
+    for (let first = 0; first < blockCount; first += pieceBlocks) {
+      const count = Math.min(pieceBlocks, blockCount - first);
+      yield { first, data: await session.read(first * blockBytes, count * blockBytes) };
+    }
+  } finally {
+    session.close();
+  }
+}
+
 /** Reads a whole export and compares it; undefined = nothing is wrong. */
 export async function faultOfExport(
   socketPath: string,
   exportName: string,
   { journal, span }: { readonly journal: Journal; readonly span: Span },
 ): Promise<string | undefined> {
-  const session = await NbdSession.open(socketPath, exportName);
-  try {
-    const state = journal.state(span);
-    for (let first = 0; first < journal.blockCount; first += pieceBlocks) {
-      const count = Math.min(pieceBlocks, journal.blockCount - first);
-      const data = await session.read(first * blockBytes, count * blockBytes);
-      const fault = journal.faultIn(data, first, { span, state });
-      if (fault !== undefined) return `${exportName}: ${fault}`;
-    }
-    return undefined;
-  } finally {
-    session.close();
+  const state = journal.state(span);
+  for await (const { first, data } of readExport(socketPath, exportName, journal.blockCount)) {
+    const fault = journal.faultIn(data, first, { span, state });
+    if (fault !== undefined) return `${exportName}: ${fault}`;
   }
+  return undefined;
 }
 
 /** A view of a moment: what it shows in some places, and that it keeps what is written to it. */

@@ -2,11 +2,10 @@
 import { sleep } from '../support/run.ts';
 import type { DayAppliance } from './day-appliance.ts';
 import { isCutOff } from './day-errors.ts';
-import { NbdSession } from './day-nbd.ts';
-import { blockBytes, type Journal, type Span } from './day-oracle.ts';
+import { readExport } from './day-moments.ts';
+import type { Journal, Span } from './day-oracle.ts';
 import type { DayVolume } from './day-volumes.ts';
 
-const pieceBlocks = 256;
 const retryMs = 20;
 
 /** What became of it: `done` of a rollback or an undo that was answered; a fault in what the volume shows afterwards. */
@@ -67,15 +66,8 @@ async function stampsNow(appliance: DayAppliance, volume: DayVolume): Promise<Ui
 /** What the whole volume holds. */
 async function stampsOf(socketPath: string, { name, journal }: DayVolume): Promise<Uint32Array> {
   const stamps = new Uint32Array(journal.blockCount);
-  const session = await NbdSession.open(socketPath, name);
-  try {
-    for (let first = 0; first < stamps.length; first += pieceBlocks) {
-      const count = Math.min(pieceBlocks, stamps.length - first);
-      const data = await session.read(first * blockBytes, count * blockBytes);
-      stamps.set(journal.stampsOf(data), first);
-    }
-    return stamps;
-  } finally {
-    session.close();
+  for await (const { first, data } of readExport(socketPath, name, stamps.length)) {
+    stamps.set(journal.stampsOf(data), first);
   }
+  return stamps;
 }

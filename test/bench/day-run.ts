@@ -104,7 +104,7 @@ export async function runDay(options: DayOptions): Promise<DayResult> {
     const { samples } = late.sampler;
     delete late.sampler;
     const check = await checkAll(world, schedule, options);
-    for (const host of hosts) host.close();
+    for (const host of hosts) await host.close();
     if (appliance.fault !== undefined) totals.fault(appliance.fault);
     for (const line of appliance.errors()) totals.fault(line);
     const { counts, restartMs } = schedule;

@@ -2,7 +2,7 @@
 
 import { sleep } from '../support/run.ts';
 import type { DayAppliance } from './day-appliance.ts';
-import { ConnectionLost, type DayDisk, Refusal } from './day-disk.ts';
+import { ConnectionLost, type DayDisk, Reconnecting, Refusal } from './day-disk.ts';
 import { Latencies } from './day-latency.ts';
 import { blockBytes, fillBlocks, type Journal, newStamps } from './day-oracle.ts';
 
@@ -50,8 +50,7 @@ export class DayVolume {
   readonly journal: Journal;
   readonly #appliance: DayAppliance;
   readonly #totals: DayTotals;
-  readonly #connect: () => Promise<DayDisk>;
-  #disk: Promise<DayDisk> | undefined;
+  readonly #disk: Reconnecting<DayDisk>;
   #isWriting = false;
   #readsRunning = 0;
   #isPaused = false;
@@ -64,7 +63,7 @@ export class DayVolume {
     this.journal = journal;
     this.#appliance = appliance;
     this.#totals = totals;
-    this.#connect = connect;
+    this.#disk = new Reconnecting(connect, ({ isGone }) => isGone);
   }
 
   get isFree(): boolean {
@@ -137,7 +136,7 @@ export class DayVolume {
   async leave(): Promise<void> {
     await this.pause();
     this.#isGone = true;
-    const disk = await this.#disk?.catch(() => undefined);
+    const disk = await this.#disk.last();
     disk?.close();
   }
 
@@ -150,7 +149,7 @@ export class DayVolume {
     const startedMs = performance.now();
     while (!this.#isGone) {
       try {
-        const result = await request(await this.#connected());
+        const result = await request(await this.#disk.get());
         if (!isDisturbed) latencies.add(performance.now() - startedMs);
         return result;
       } catch (error) {
@@ -163,16 +162,5 @@ export class DayVolume {
       }
     }
     return undefined;
-  }
-
-  async #connected(): Promise<DayDisk> {
-    const before = this.#disk;
-    const known = await before?.catch(() => undefined);
-    if (known?.isGone === false) return known;
-    // A read and a write may find out at once; one of them connects.
-    const now = this.#disk;
-    if (now !== undefined && now !== before) return await now;
-    this.#disk = this.#connect();
-    return await this.#disk;
   }
 }
