@@ -12,6 +12,7 @@ const mebi = 2 ** 20;
 const minuteMs = 60_000;
 const volumes = 16;
 const hours = 1.5;
+const minutes = 0.4;
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tidemark-test-'));
 afterAll(() => {
@@ -19,8 +20,9 @@ afterAll(() => {
 });
 
 it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
+  const beganMs = Date.now();
   const { samples, totals, counts, check } = await runDay({
-    minutes: 0.4,
+    minutes,
     hours,
     volumes,
     iscsiHosts: 2,
@@ -45,13 +47,15 @@ it('loses nothing, shows nothing wrong and leaves nothing behind', async () => {
   for (const done of [views, diffs, rollbacks, clones, snapshotsDeleted]) {
     expect(done).toBeGreaterThan(0);
   }
+  // A slow machine takes longer, and its clock goes on: by the fill before, too.
+  const passedMinutes = ((Date.now() - beganMs) / minuteMs) * ((hours * 60) / minutes);
   const pools = samples.flatMap(({ pool }) => (pool === undefined ? [] : [pool]));
   const reclaimedBytes = (pools.at(-1)?.reclaimedBytes ?? 0) + check.reclaimedBytes;
   expect(reclaimedBytes).toBeGreaterThan(0);
   for (const { fillShare, pinCount } of pools) {
     expect(fillShare).toBeLessThan(1);
     // One a minute of each volume, and what a clone has of its own.
-    expect(pinCount).toBeLessThanOrEqual((volumes + 2) * (hours * 60 + 2));
+    expect(pinCount).toBeLessThanOrEqual((volumes + 2) * (passedMinutes + 2));
   }
   expect(fs.readdirSync(folder)).toEqual([]);
 });
