@@ -24,6 +24,7 @@ import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
 import { TlsControl } from './control/tls-control.ts';
 import { welcomeText } from './control/welcome.ts';
 import { connectEngine } from './engine/client.ts';
+import { engineNodeArguments, engineVariables } from './engine/process-options.ts';
 import type { NbdListen, NbdTls } from './engine/protocol.ts';
 import { systemClock, systemRandom } from './host/clock.ts';
 import { isProcessAlive, processSignal, spawnDetached } from './host/process.ts';
@@ -246,6 +247,7 @@ function supervisorHost(
   log: Log,
 ): SupervisorHost {
   const engineArguments = [
+    ...engineNodeArguments,
     engineEntry,
     '--pool-dir',
     `${settings.dataDir}/pools/${POOL}`,
@@ -269,8 +271,7 @@ function supervisorHost(
         command: process.execPath,
         arguments: engineArguments,
         logPath: paths.engineLog,
-        // Compiled code is kept, so that an engine that must be started again serves sooner.
-        variables: { NODE_COMPILE_CACHE: paths.engineCache },
+        variables: engineVariables(paths.engineCache),
       });
     },
     isAlive: isProcessAlive,

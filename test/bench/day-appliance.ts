@@ -5,6 +5,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { present } from '../../src/base/assert.ts';
 import { connectEngine, type EngineClient, EngineGoneError } from '../../src/engine/client.ts';
+import { engineNodeArguments, engineVariables } from '../../src/engine/process-options.ts';
 import type { EngineMethod, EngineMethods, IscsiWanted } from '../../src/engine/protocol.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { until } from '../support/run.ts';
@@ -89,8 +90,8 @@ export class DayAppliance {
     const log = fs.openSync(this.logPath, 'a');
     const profile =
       profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
-    const child = spawn(process.execPath, [...profile, entry, ...args], {
-      env: { ...process.env, NODE_COMPILE_CACHE: path.join(folder, 'cache') },
+    const child = spawn(process.execPath, [...engineNodeArguments, ...profile, entry, ...args], {
+      env: { ...process.env, ...engineVariables(path.join(folder, 'cache')) },
       stdio: ['ignore', 'pipe', log],
     });
     fs.closeSync(log);

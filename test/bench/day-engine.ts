@@ -4,7 +4,14 @@
  *
  *     faster: time of the log, ages of moments, the steps of windows      as always: slices, rates, throttle, waits, time limits
  */
-import { monitorEventLoopDelay, PerformanceObserver, performance } from 'node:perf_hooks';
+import { readFileSync } from 'node:fs';
+import {
+  constants,
+  createHistogram,
+  monitorEventLoopDelay,
+  PerformanceObserver,
+  performance,
+} from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { runEngine } from '../../src/engine/engine.ts';
 import { systemClock } from '../../src/host/clock.ts';
@@ -22,12 +29,21 @@ export interface EngineSample {
     readonly p999: number;
     readonly max: number;
   };
+  /**
+   * Of its own processor time between two looks, a millisecond apart: the part of the delays that is the engine's own work. The
+   * rest it waited for a processor that load, sampling or its own threads had, or for the disk.
+   */
+  readonly workMs: { readonly p50: number; readonly p999: number; readonly max: number };
+  /** Part of the time in which the main thread could have worked, but had no processor. */
+  readonly waitShare: number;
   /** Since this engine serves. */
   readonly wholeP999Ms: number;
   readonly wholeMaxMs: number;
+  readonly wholeWorkP999Ms: number;
   /** Part of the time in which the main thread worked. */
   readonly busyShare: number;
   readonly longestGcMs: number;
+  readonly longestGcKind: string;
   readonly rssBytes: number;
   readonly heapBytes: number;
   readonly externalBytes: number;
@@ -60,17 +76,43 @@ const nanosPerMs = 1e6;
 const resolutionMs = 1;
 const delays = monitorEventLoopDelay({ resolution: resolutionMs });
 const wholeDelays = monitorEventLoopDelay({ resolution: resolutionMs });
+const microsPerMs = 1000;
+const work = createHistogram();
+const wholeWork = createHistogram();
 let longestGcMs = 0;
+let longestGcKind = '';
 let utilization = performance.eventLoopUtilization();
+let usage = process.threadCpuUsage();
+let waited = waitedNanos();
+let sampledMs = performance.now();
 
 /** A timer of one millisecond that comes in time shows as one millisecond. */
 function ms(nanos: number): number {
   return Math.max(0, nanos / nanosPerMs - resolutionMs);
 }
 
+/** Of the main thread, in the queue of a processor: the second number of the kernel's line about it. */
+function waitedNanos(): number {
+  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[1]);
+}
+
+function lookAtWork(): void {
+  const now = process.threadCpuUsage();
+  // A histogram takes no zero.
+  const micros = Math.max(1, now.user + now.system - usage.user - usage.system);
+  usage = now;
+  work.record(micros);
+  wholeWork.record(micros);
+}
+
 function sample(): void {
   const since = performance.eventLoopUtilization(utilization);
   utilization = performance.eventLoopUtilization();
+  const nowMs = performance.now();
+  const waitedNow = waitedNanos();
+  const waitShare = (waitedNow - waited) / nanosPerMs / (nowMs - sampledMs);
+  waited = waitedNow;
+  sampledMs = nowMs;
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
   const line: EngineSample = {
     timeMs: Date.now(),
@@ -81,10 +123,18 @@ function sample(): void {
       p999: ms(delays.percentile(99.9)),
       max: ms(delays.max),
     },
+    workMs: {
+      p50: work.percentile(50) / microsPerMs,
+      p999: work.percentile(99.9) / microsPerMs,
+      max: work.max / microsPerMs,
+    },
+    waitShare,
     wholeP999Ms: ms(wholeDelays.percentile(99.9)),
     wholeMaxMs: ms(wholeDelays.max),
+    wholeWorkP999Ms: wholeWork.percentile(99.9) / microsPerMs,
     busyShare: since.utilization,
     longestGcMs,
+    longestGcKind,
     rssBytes: rss,
     heapBytes: heapUsed,
     externalBytes: external,
@@ -92,11 +142,24 @@ function sample(): void {
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
   delays.reset();
+  work.reset();
   longestGcMs = 0;
 }
 
+const gcKinds: Readonly<Record<number, string>> = {
+  [constants.NODE_PERFORMANCE_GC_MINOR]: 'young generation',
+  [constants.NODE_PERFORMANCE_GC_MAJOR]: 'whole heap',
+  [constants.NODE_PERFORMANCE_GC_INCREMENTAL]: 'step of the whole heap',
+  [constants.NODE_PERFORMANCE_GC_WEAKCB]: 'callbacks',
+};
+
 new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries()) longestGcMs = Math.max(longestGcMs, duration);
+  for (const entry of list.getEntries()) {
+    if (entry.duration <= longestGcMs) continue;
+    longestGcMs = entry.duration;
+    // Node's own types leave out what entries about garbage have besides.
+    longestGcKind = gcKinds[(entry as unknown as { detail: { kind: number } }).detail.kind] ?? '';
+  }
 }).observe({ entryTypes: ['gc'] });
 
 await runEngine({
@@ -118,4 +181,5 @@ await runEngine({
 });
 delays.enable();
 wholeDelays.enable();
+setInterval(lookAtWork, resolutionMs).unref();
 setInterval(sample, numbers('sample-ms')).unref();

@@ -10,6 +10,9 @@ import { formatNumber, formatTable } from './table.ts';
 
 const mebi = 2 ** 20;
 const goalDelayMs = 10;
+/** Samples in which an engine that was started comes to itself, and those that stand for its beginning or end. */
+const warmUpSamples = 30;
+const lifeEdge = 15;
 
 /** Rows of a table: what, value. */
 function summaryRows({
@@ -41,7 +44,7 @@ function summaryRows({
     restarted.map((sample) => ms(pick(sample))).join(', ');
   const over = (pick: (sample: DaySample) => number): string => {
     const sorted = sortedOf(settled, pick);
-    return `${ms(percentile(sorted, 0.5))} (median), ${ms(percentile(sorted, 0.99))} (p99), ${ms(sorted.at(-1) ?? 0)} (most)`;
+    return spread(sorted, ms);
   };
   const last = samples.findLast(({ pool }) => pool !== undefined)?.pool;
   return [
@@ -82,6 +85,17 @@ function summaryRows({
     ],
     ['... the longest of each', lives.map((each) => ms(each.wholeMaxMs)).join(', ')],
     [
+      '... p99.9 of its own work between two looks',
+      lives.map((each) => ms(each.wholeWorkP999Ms)).join(', '),
+    ],
+    [
+      '... waited for a processor, as a part of the time',
+      spread(
+        sortedOf(samples, ({ engine }) => engine.waitShare),
+        percent,
+      ),
+    ],
+    [
       '... samples whose p99.9 is below the goal',
       share(delays.filter((each) => each < goalDelayMs).length, delays.length),
     ],
@@ -89,11 +103,16 @@ function summaryRows({
       '... of those with the cleaner at work',
       share(cleaningDelays.filter((each) => each < goalDelayMs).length, cleaningDelays.length),
     ],
-    [
-      'longest collection of garbage',
-      ms(Math.max(0, ...samples.map(({ engine }) => engine.longestGcMs))),
-    ],
+    ['longest collection of garbage', longestGcText(samples)],
     ['memory (RSS): first quarter, last quarter', quarters(({ rssBytes }) => rssBytes)],
+    [
+      '... of each engine: its first samples, its last ones',
+      livesOf(samples)
+        .map(
+          (life) => `${medianRss(life.slice(0, lifeEdge))} to ${medianRss(life.slice(-lifeEdge))}`,
+        )
+        .join(', '),
+    ],
     ['... heap of the main thread', quarters(({ heapBytes }) => heapBytes)],
     ['... its buffers, and those that threads share', quarters(({ bufferBytes }) => bufferBytes)],
     ['write p50 of each sample but the first of each engine', over(({ writes }) => writes.p50)],
@@ -248,6 +267,32 @@ function isNotFirst(sample: DaySample, index: number, samples: readonly DaySampl
 
 function lastOfEachEngine(samples: readonly DaySample[]): DaySample['engine'][] {
   return [...new Map(samples.map(({ engine }) => [engine.pid, engine])).values()];
+}
+
+/** Samples of one engine after the other, without those in which it warms up. */
+function livesOf(samples: readonly DaySample[]): DaySample[][] {
+  const byPid = Map.groupBy(samples, ({ engine }) => engine.pid);
+  return [...byPid.values()].map((life) => life.slice(Math.min(warmUpSamples, life.length / 2)));
+}
+
+function medianRss(samples: readonly DaySample[]): string {
+  return mib(
+    percentile(
+      sortedOf(samples, ({ engine }) => engine.rssBytes),
+      0.5,
+    ),
+  );
+}
+
+function longestGcText(samples: readonly DaySample[]): string {
+  const [{ longestGcMs, longestGcKind } = { longestGcMs: 0, longestGcKind: '' }] = samples
+    .map(({ engine }) => engine)
+    .sort((one, other) => other.longestGcMs - one.longestGcMs);
+  return `${ms(longestGcMs)} (${longestGcKind})`;
+}
+
+function spread(sorted: readonly number[], text: (value: number) => string): string {
+  return `${text(percentile(sorted, 0.5))} (median), ${text(percentile(sorted, 0.99))} (p99), ${text(sorted.at(-1) ?? 0)} (most)`;
 }
 
 function sortedOf(samples: readonly DaySample[], pick: (sample: DaySample) => number): number[] {

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockMap, holeValue, zeroValue } from '../../src/volume/map/block-map.ts';
+import { compareMaps } from '../../src/volume/map/compare-maps.ts';
 import { LeafStore } from '../../src/volume/map/leaf-store.ts';
 
 const blocks = 3 * 512;
@@ -43,6 +44,22 @@ function visited(map: BlockMap, at: number, count: number): number[] {
   return out;
 }
 
+/** The blocks from `at` on that are told to differ, as one list of yes and no. */
+function compared(map: BlockMap, other: BlockMap, at: number, count: number): boolean[] {
+  const out: boolean[] = [];
+  const range = { block: at, count, leavesMax: blocks };
+  const told = compareMaps(map, other, range, (length, isDifferent) => {
+    for (let index = 0; index < length; index += 1) out.push(isDifferent);
+    return true;
+  });
+  expect(told).toBe(count);
+  return out;
+}
+
+function stretch(of: readonly boolean[]): readonly boolean[] {
+  return of.slice(3, blocks - 4);
+}
+
 describe('BlockMap', () => {
   it('answers like an array, forks included, and gives all memory back', () => {
     fc.assert(
@@ -67,6 +84,12 @@ describe('BlockMap', () => {
           expect(contents(map)).toEqual(models[index]);
           expect(visited(map, 3, blocks - 7)).toEqual(models[index]?.slice(3, blocks - 4));
           expect(map.mappedBlocks).toBe(models[index]?.filter((value) => value > 0).length);
+          const differs = models[0]?.map((value, block) => value !== models[index]?.[block]) ?? [];
+          const first = maps[0] ?? map;
+          expect(compared(first, map, 3, blocks - 7)).toEqual(stretch(differs));
+          const values = new Float64Array(512);
+          map.peekLeaf(1, values);
+          expect([...values]).toEqual(models[index]?.slice(512, 1024));
         });
         for (const map of maps) map.release();
         expect(store.usedBytes).toBe(0);

@@ -27,6 +27,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import {
+  copyValues,
   type DropFrom,
   dropLeaves,
   hasUnknown,
@@ -217,9 +218,9 @@ export class BlockMap {
     if (this.isKnown(leaf * leafBlocks)) return;
     const entry = this.#entry(leaf);
     const values = fillScratch;
+    copyValues(this.#store, entry, values, 0);
     for (let block = 0; block < leafBlocks; block += 1) {
-      const value = valueIn(this.#store, entry, block);
-      values[block] = value === unknownValue ? (loaded[block] ?? holeValue) : value;
+      if (values[block] === unknownValue) values[block] = loaded[block] ?? holeValue;
     }
     this.#replace(page, leaf, values);
   }
@@ -276,6 +277,11 @@ export class BlockMap {
   peek(block: number): number {
     const leaf = Math.floor(block / leafBlocks);
     return valueIn(this.#store, this.#entry(leaf), block - leaf * leafBlocks);
+  }
+
+  /** Writes what `peek` says of each block of a leaf to `target`. */
+  peekLeaf(leaf: number, target: Float64Array): void {
+    copyValues(this.#store, this.#entry(leaf), target, 0);
   }
 
   /** As `peek`, but fills the leaf in place: unknownValue when it cannot be read. */
@@ -453,11 +459,7 @@ export class BlockMap {
   /** Turns a small leaf into a full one with the same content; returns it. */
   #promote(leaf: number, entry: number): number {
     const full = this.#store.allocateFull();
-    const slab = this.#store.slab(full);
-    const at = this.#store.indexOf(full);
-    for (let block = 0; block < leafBlocks; block += 1) {
-      slab[at + block] = valueIn(this.#store, entry, block);
-    }
+    copyValues(this.#store, entry, this.#store.slab(full), this.#store.indexOf(full));
     this.#store.release(-entry - 1, false);
     this.#setEntry(leaf, full + 1);
     return full;

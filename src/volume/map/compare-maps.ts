@@ -19,7 +19,7 @@ export interface CompareRange {
   readonly unreadableLeaf?: number | undefined;
 }
 
-/** Called for each run of blocks that differ or do not; return false to stop. */
+/** Called for each run of blocks that differ or do not; return false to stop. Compares nothing itself. */
 export type CompareVisitor = (blockCount: number, isDifferent: boolean) => boolean;
 
 /**
@@ -116,9 +116,17 @@ class Comparison {
   }
 
   #compareLeaf(from: number, to: number): void {
-    for (let block = from; block < to && !this.#isStopped; block += 1) {
-      const value = this.#map.peek(block);
-      this.#add(1, value !== this.#other.peek(block) || value === unknownValue);
+    const leaf = Math.floor(from / leafBlocks);
+    const first = leaf * leafBlocks;
+    this.#map.peekLeaf(leaf, ours);
+    this.#other.peekLeaf(leaf, theirs);
+    let at = from - first;
+    while (at < to - first && !this.#isStopped) {
+      const isDifferent = isDifferentAt(at);
+      let next = at + 1;
+      while (next < to - first && isDifferentAt(next) === isDifferent) next += 1;
+      this.#add(next - at, isDifferent);
+      at = next;
     }
   }
 
@@ -134,4 +142,13 @@ class Comparison {
     else this.#isStopped = true;
     this.#count = 0;
   }
+}
+
+/** Of one leaf while it is compared: nothing else is meanwhile. */
+const ours = new Float64Array(leafBlocks);
+const theirs = new Float64Array(leafBlocks);
+
+function isDifferentAt(within: number): boolean {
+  const value = ours[within];
+  return value !== theirs[within] || value === unknownValue;
 }
