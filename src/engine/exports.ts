@@ -16,8 +16,6 @@ import type { Pool } from '../volume/pool.ts';
 /** Whose state an open export shows: ids, so renames do not matter. */
 interface Shown {
   readonly volumeId: string;
-  /** Its present, which a rollback changes. */
-  readonly isHead?: boolean;
   /** Snapshots that it needs. */
   readonly snapshotIds: readonly string[];
 }
@@ -31,6 +29,8 @@ export class PoolExports implements NbdExports {
   readonly #pool: Pool;
   /** One per connection. */
   readonly #open = new Map<NbdOpenExport, Shown>();
+  /** Those of them that show the present, which a rollback changes, by volume: lists of volumes ask for each. */
+  readonly #headsByVolume = new Map<string, Set<NbdOpenExport>>();
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -65,7 +65,11 @@ export class PoolExports implements NbdExports {
 
   /** What is open of a volume, without its snapshots: one per connection. */
   volumeConnections(volumeId: string): Set<NbdOpenExport> {
-    return this.#which((shown) => shown.volumeId === volumeId && shown.isHead === true);
+    return new Set(this.#headsByVolume.get(volumeId));
+  }
+
+  volumeConnectionCount(volumeId: string): number {
+    return this.#headsByVolume.get(volumeId)?.size ?? 0;
   }
 
   /** What is open of a volume and its snapshots. */
@@ -106,16 +110,27 @@ export class PoolExports implements NbdExports {
   #openVolume(volumeName: string, name: string): NbdOpenExport {
     const volume = this.#pool.volume(volumeName);
     const device = this.#pool.volumeOpen(volumeName);
+    const volumeId = uuidText(volume.uuid);
     const opened: NbdOpenExport = {
       device,
       name,
       description: this.#describe(volume),
       close: () => {
         this.#open.delete(opened);
+        this.#forgetHead(volumeId, opened);
       },
     };
-    this.#open.set(opened, { volumeId: uuidText(volume.uuid), isHead: true, snapshotIds: [] });
+    this.#open.set(opened, { volumeId, snapshotIds: [] });
+    const heads = this.#headsByVolume.get(volumeId);
+    if (heads === undefined) this.#headsByVolume.set(volumeId, new Set([opened]));
+    else heads.add(opened);
     return opened;
+  }
+
+  #forgetHead(volumeId: string, opened: NbdOpenExport): void {
+    const heads = this.#headsByVolume.get(volumeId);
+    heads?.delete(opened);
+    if (heads?.size === 0) this.#headsByVolume.delete(volumeId);
   }
 
   /** VOLUME@MOMENT+since=MOMENT: the first moment, with what changed in it since the second as a dirty bitmap. */

@@ -412,7 +412,7 @@ function volumeInfo(parts: EngineParts, volume: Volume): VolumeInfo {
     cdp: cdpInfo(parts.opened.pool, volume, parts.clock.wallMs()),
     createdMs: volume.createdMs,
     snapshotCount: volume.snapshotByName.size,
-    connectionCount: parts.exports.volumeConnections(uuidText(volume.uuid)).size,
+    connectionCount: parts.exports.volumeConnectionCount(uuidText(volume.uuid)),
     sessionCount: parts.iscsi.sessionCount(uuidText(volume.uuid)),
     prIgnoresIsid: ignoresIsidIn(volume.luState),
   };

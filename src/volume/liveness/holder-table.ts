@@ -2,7 +2,7 @@
  * Holder table: the set of holders of each block of a stretch of the log, 4 bytes a block. Segments of which nothing is held
  * take nothing; a log with more segments than fit in memory is looked at stretch by stretch.
  */
-import { segIdOf, slotOf } from '../format/address.ts';
+import { addressOf, segIdOf, slotOf } from '../format/address.ts';
 import { type HolderSets, nobody } from './holders.ts';
 import type { LiveSet } from './live-set.ts';
 import type { ReferenceSink } from './moment-walk.ts';
@@ -19,6 +19,8 @@ export class HolderTable implements ReferenceSink {
   readonly #end: number;
   readonly #live: LiveSet | undefined;
   readonly #segments = new Map<number, Uint32Array>();
+  #bitsSegId = -1;
+  #bits: Uint8Array | undefined;
 
   constructor(
     sets: HolderSets,
@@ -53,12 +55,24 @@ export class HolderTable implements ReferenceSink {
 
   /** The past of volume number `volume` refers to these blocks: to those that can still be reached. */
   past(address: number, count: number, volume: number): void {
-    for (let at = address; at < address + count; at += 1) {
+    const end = Math.min(address + count, this.#end);
+    for (let at = address; at < end; ) {
+      const segId = segIdOf(at);
+      const next = Math.min(end, addressOf(segId + 1, 0));
       const segment = this.#segmentOf(at);
-      if (segment === undefined || (segment[slotOf(at)] ?? nobody) !== nobody) continue;
-      const isDead = this.#live?.isJudged(segIdOf(at)) === true && !this.#live.isLive(at);
-      if (!isDead) segment[slotOf(at)] = pastBase + volume;
+      const stretch = { from: slotOf(at), to: next - addressOf(segId, 0) };
+      if (segment !== undefined) markPast(segment, this.#bitsOf(segId), stretch, pastBase + volume);
+      at = next;
     }
+  }
+
+  /** Which of a segment's blocks may be alive; undefined: all. Records of one segment come together, and mostly name its own blocks. */
+  #bitsOf(segId: number): Uint8Array | undefined {
+    if (segId !== this.#bitsSegId) {
+      this.#bitsSegId = segId;
+      this.#bits = this.#live?.isJudged(segId) === true ? this.#live.bitmap(segId) : undefined;
+    }
+    return this.#bits;
   }
 
   /** Segments that anything was said of. */
@@ -115,5 +129,19 @@ export class HolderTable implements ReferenceSink {
       this.#segments.set(segId, segment);
     }
     return segment;
+  }
+}
+
+/** Gives slots that nothing holds and that may be alive the number. */
+function markPast(
+  segment: Uint32Array,
+  bits: Uint8Array | undefined,
+  { from, to }: { readonly from: number; readonly to: number },
+  number: number,
+): void {
+  for (let slot = from; slot < to; slot += 1) {
+    if (segment[slot] !== nobody) continue;
+    const isDead = bits !== undefined && ((bits[slot >>> 3] ?? 0) & (1 << (slot & 7))) === 0;
+    if (!isDead) segment[slot] = number;
   }
 }
