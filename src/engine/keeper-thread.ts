@@ -1,9 +1,11 @@
 /** Entry of the keeper thread: runs jobs in the order they arrive and answers each. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
+import { lowerThreadPriority } from '../host/threads.ts';
 import { Keeper } from '../volume/keeper.ts';
 import type { KeeperJob } from '../volume/keeper-jobs.ts';
 import { openSqlite } from '../volume/manifest-database.ts';
+import { KEEPER_NICE } from './limits.ts';
 import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
 // The engine starts this thread with exactly this.
@@ -14,6 +16,7 @@ function pause(ms: number): void {
   Atomics.wait(sleeper, 0, 0, ms);
 }
 
+lowerThreadPriority(KEEPER_NICE);
 const keeper = new Keeper(settings, new SystemDisk(folder), { pause, openDatabase: openSqlite });
 
 parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {

@@ -1,4 +1,5 @@
 /** Worker threads, and waiting for a shared word without blocking the event loop. */
+import os from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 export interface Thread {
@@ -24,6 +25,12 @@ export function startThread(
       void worker.terminate();
     },
   };
+}
+
+/** Has this thread, of all of the process, wait for a processor longer than others do: `nice` as in setpriority, 0 is usual, 19 the most. */
+export function lowerThreadPriority(nice: number): void {
+  // On Linux process 0 is the calling thread.
+  os.setPriority(0, nice);
 }
 
 /**
