@@ -10,9 +10,7 @@ export function makeUuid(random: Random): Uint8Array {
 }
 
 export function toHex(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
-  return text;
+  return bytes.toHex();
 }
 
 /** "123e4567-e89b-42d3-a456-426614174000". */

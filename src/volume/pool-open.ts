@@ -28,7 +28,7 @@ import type { RunSet } from './index/run-set.ts';
 import { BlockReader } from './io/block-reader.ts';
 import { Residency } from './io/residency.ts';
 import { SegmentFiles } from './io/segment-files.ts';
-import type { KeeperResult, RecoveredLog } from './keeper-jobs.ts';
+import type { KeeperResult } from './keeper-jobs.ts';
 import { limits, type StoreSettings } from './limits.ts';
 import { CrcTables } from './log/crc-tables.ts';
 import { HybridClock } from './log/hybrid-clock.ts';
@@ -41,8 +41,9 @@ import { Containers } from './pack/containers.ts';
 import { settlePacks } from './pack/settle-packs.ts';
 import { Pool } from './pool.ts';
 import type { PoolHost } from './ports.ts';
-import { type KnownLog, readKnownLog } from './recovery/manifest.ts';
+import { readKnownLog } from './recovery/manifest.ts';
 import { bytesSinceCheckpoint, type Recovered, recoverLog } from './recovery/recover.ts';
+import { recoveredLog } from './recovery/recovered-log.ts';
 import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
 import { runInSlices, type Steps } from './steps.ts';
 
@@ -137,8 +138,10 @@ class Opening {
     if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const memory = { leaves, crcTables, containers, isReadOnly };
+    yield;
     const parts = this.#parts(superblock, recovered, memory);
     const { maintenance } = parts;
+    yield;
     const { pool, upkeep, moments } = makePool(parts.parts, { maintenance, recovered, runs });
     parts.attach(pool);
     const opened: OpenedPool = {
@@ -146,6 +149,7 @@ class Opening {
       isNew: this.#isNew,
       recovery: recoveryOf(recovered, found),
     };
+    yield;
     // A read-only pool is evidence: nothing in its folder changes.
     if (!isReadOnly) maintenance.openManifest(recoveredLog(recovered, known));
     const sealOpen = (): void => {
@@ -463,19 +467,6 @@ function recoveryOf(recovered: Recovered, found: Superblock): OpenedPool['recove
     tailFrames: recovered.tailFrames,
     wasClean: found.isClean,
     relogged: recovered.relog.length,
-  };
-}
-
-/** What the keeper must know to bring the manifest to the recovered state. */
-function recoveredLog(recovered: Recovered, known: KnownLog | undefined): RecoveredLog {
-  return {
-    endPosition: positionOf(recovered.endAddress, 0),
-    isWhole: recovered.readFrom === 0,
-    rowsFrom: recovered.readFrom,
-    knownPosition: known?.appliedPosition ?? 0,
-    records: recovered.records,
-    segments: recovered.sealed,
-    epochs: recovered.catalogue.epochs,
   };
 }
 

@@ -1,10 +1,50 @@
 /** Opens the pool in a folder, in a process of its own, and prints what that and some work with it took as JSON. */
-import { ask, closePool, openScalePool } from './scale-pool.ts';
+import type { Timers } from '../../src/base/ports.ts';
+import { productionHost } from '../../src/engine/pool-host.ts';
+import { systemClock } from '../../src/host/clock.ts';
+import type { PoolHost } from '../../src/volume/ports.ts';
+import { ask, closePool, openScalePool, RoomyDisk } from './scale-pool.ts';
 import { type Touched, timed, workOf } from './scale-steps.ts';
 
 const folder = process.argv[2] ?? '';
 const round = Number(process.argv[3] ?? '0');
 const mappedBytes = Number(process.argv[4] ?? '0');
+
+const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Longest turn of the main thread, milliseconds of processor: other work on the machine does not count. */
+let longestTurnMs = 0;
+
+function inTurn(action: () => void): void {
+  const usage = process.threadCpuUsage();
+  action();
+  const { user, system } = process.threadCpuUsage(usage);
+  longestTurnMs = Math.max(longestTurnMs, (user + system) / 1000);
+}
+
+function turnOf(action: () => void): () => void {
+  return () => {
+    inTurn(action);
+  };
+}
+
+function measured(timers: Timers): Timers {
+  return {
+    after: (delayMs, action) => timers.after(delayMs, turnOf(action)),
+    defer: (action) => {
+      timers.defer(turnOf(action));
+    },
+  };
+}
+
+/** Commit and keeper have threads of their own, as in production. */
+function hostOf(place: string): PoolHost {
+  const clocks = { clock: systemClock, logClock: systemClock };
+  const host = productionHost({ folder: place, log: quietLog, clocks }, (error) => {
+    throw error;
+  });
+  return { ...host, disk: new RoomyDisk(place), timers: measured(host.timers) };
+}
 
 function residentMiB(): number {
   globalThis.gc?.();
@@ -12,11 +52,12 @@ function residentMiB(): number {
 }
 
 const before = residentMiB();
-const usage = process.cpuUsage();
+const usage = process.threadCpuUsage();
 const startedMs = performance.now();
-const { pool, recovery } = await openScalePool(folder);
+const { pool, recovery } = await openScalePool(folder, { host: hostOf(folder) });
 const openMs = performance.now() - startedMs;
-const { user, system } = process.cpuUsage(usage);
+const { user, system } = process.threadCpuUsage(usage);
+const openTurnMs = longestTurnMs;
 const openMiB = residentMiB() - before;
 const work = workOf(pool, round, mappedBytes);
 const viewMs = await timed(async () => await work.view('now'));
@@ -41,6 +82,7 @@ const touches: Readonly<Record<string, Touched>> = { firstTouch, oldTouch };
 const times = {
   openMs,
   openCpuMs: (user + system) / 1000,
+  openTurnMs,
   viewMs,
   oldViewMs,
   timeViewMs,

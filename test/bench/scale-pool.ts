@@ -8,7 +8,7 @@ import { present } from '../../src/base/assert.ts';
 import { parseCdpPolicy } from '../../src/base/cdp-policy.ts';
 import type { Outcome } from '../../src/base/errors.ts';
 import type { Clock, Timers } from '../../src/base/ports.ts';
-import { IoKind, IoRequest } from '../../src/device/block-device.ts';
+import { IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -23,6 +23,7 @@ import { segmentPath } from '../../src/volume/log/segment-path.ts';
 import { openSqlite } from '../../src/volume/manifest-database.ts';
 import type { Pool } from '../../src/volume/pool.ts';
 import { type OpenedPool, openPool } from '../../src/volume/pool-open.ts';
+import type { PoolHost } from '../../src/volume/ports.ts';
 import { Manifest } from '../../src/volume/recovery/manifest.ts';
 import { readSuperblock, writeSuperblock } from '../../src/volume/recovery/superblock-file.ts';
 import { inlineHost } from '../support/inline-host.ts';
@@ -37,6 +38,7 @@ const checkpointBytes = 64 * 2 ** 20;
 const pieceBytes = 2 ** 20;
 const snapshotsPerCut = 500;
 const volumeBytes = 16 * 2 ** 40;
+const freeBytes = 2 ** 45;
 
 export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void): Promise<T> {
   return await new Promise((resolve, reject) => {
@@ -47,8 +49,14 @@ export async function ask<T>(call: (done: (outcome: Outcome<T>) => void) => void
   });
 }
 
-/** `agoMs`: it is so long ago for the pool. */
-export async function openScalePool(folder: string, agoMs = 0): Promise<OpenedPool> {
+/** `host`: by default one that does everything on one thread; `agoMs`: it is so long ago for the pool. */
+export async function openScalePool(
+  folder: string,
+  {
+    agoMs = 0,
+    host = inlineHost(folder, new RoomyDisk(folder), timeBefore(agoMs)),
+  }: { readonly agoMs?: number; readonly host?: PoolHost } = {},
+): Promise<OpenedPool> {
   const settings = {
     ...defaultSettings,
     checkpointBytes,
@@ -65,8 +73,15 @@ export async function openScalePool(folder: string, agoMs = 0): Promise<OpenedPo
     },
   };
   return await ask((done) => {
-    openPool(inlineHost(folder, new SystemDisk(folder), timeBefore(agoMs)), options, done);
+    openPool(host, options, done);
   });
+}
+
+/** A disk with room for a log of many TiB: of that there are only names, and no write may be refused for it. */
+export class RoomyDisk extends SystemDisk {
+  override freeBytes(): number {
+    return freeBytes;
+  }
 }
 
 function timeBefore(agoMs: number): { readonly clock: Clock; readonly timers: Timers } {
@@ -85,7 +100,7 @@ export async function makeScalePool(
   folder: string,
   { segments, snapshots }: { readonly segments: number; readonly snapshots: number },
 ): Promise<void> {
-  const { pool } = await openScalePool(folder, logMs);
+  const { pool } = await openScalePool(folder, { agoMs: logMs });
   const policy = present(parseCdpPolicy(windowPolicy), 'policy of the volume');
   await ask((done) => {
     pool.volumeCreate({ name: scaleVolume, sizeBytes: volumeBytes, policy }, done);
@@ -121,9 +136,10 @@ async function writeData(pool: Pool, bytes: number): Promise<void> {
     const offset = volumeBytes / 2 + volumeBytes / 4 + at;
     const payload = present(pool.staging.allocate(offset, pieceBytes), 'room in staging');
     payload.fill(0, new Uint8Array(pieceBytes).fill(at / pieceBytes), 0, pieceBytes);
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((resolve, reject) => {
       const request = new IoRequest(() => {
-        resolve();
+        if (request.status === IoStatus.ok) resolve();
+        else reject(new Error(`a write ended with status ${request.status}`));
       });
       Object.assign(request, { kind: IoKind.write, offset, length: pieceBytes, payload });
       device.submit(request);

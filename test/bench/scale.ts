@@ -16,8 +16,9 @@ interface Opened {
   readonly segmentCount: number;
   readonly snapshotCount: number;
   readonly openMs: number;
-  /** Processor time of opening. */
+  /** Processor time of the main thread for it, and of its longest turn. */
   readonly openCpuMs: number;
+  readonly openTurnMs: number;
   /** Above the process before opening; when views were looked at and snapshots deleted; and what the mark added to that. */
   readonly openMiB: number;
   readonly workMiB: number;
@@ -68,6 +69,7 @@ export async function benchScale(options: {
     ['snapshots', ({ snapshotCount }) => snapshotCount],
     ['open ms', ({ openMs }) => openMs],
     ['of processor', ({ openCpuMs }) => openCpuMs],
+    ['longest turn', ({ openTurnMs }) => openTurnMs],
     ['RSS MiB', ({ openMiB }) => openMiB],
     ['later', ({ workMiB }) => workMiB],
     ['view ms', ({ viewMs }) => viewMs],
@@ -93,7 +95,7 @@ export async function benchScale(options: {
   }
   console.log(`\n${formatTable(rows)}\n`);
   console.log(
-    'medians; keeper on the same thread; RSS above the process before opening, later = after views, deletions and diff;',
+    'medians; processor time of the main thread; RSS with commit and keeper in threads of their own, above the process before opening, later = after views, deletions and diff;',
   );
   console.log(
     'touch = the first region of a new view (opens runs), others = 50 regions at random; old = the snapshot in the middle of the log, by time = the time of it;',

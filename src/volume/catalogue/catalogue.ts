@@ -11,6 +11,7 @@ import { unlimitedCdp } from '../../base/cdp-policy.ts';
 import { uuidText } from '../../base/uuid.ts';
 import { frameAddressOf, positionOf } from '../format/address.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { Steps } from '../steps.ts';
 import {
   addPastPin,
   addPin,
@@ -122,10 +123,13 @@ export class Catalogue {
    * A catalogue with these contents, as it was behind `position`. Takes them over. Throws FormatError when they contradict
    * themselves: no records could have led to them.
    */
-  static restore(contents: CatalogueContents, position: number): Catalogue {
+  static *restore(contents: CatalogueContents, position: number): Steps<Catalogue> {
     const made = new Catalogue();
-    for (const line of contents.lines) made.#lineRestore(line);
-    for (const volume of contents.volumes) made.#volumeRestore(volume);
+    for (const line of contents.lines) {
+      made.#lineRestore(line);
+      yield;
+    }
+    for (const volume of contents.volumes) yield* made.#volumeRestore(volume);
     made.#epochs.push(...contents.epochs);
     made.#appliedPosition = position;
     return made;
@@ -339,7 +343,7 @@ export class Catalogue {
     this.#nextLine = Math.max(this.#nextLine, line.id + 1);
   }
 
-  #volumeRestore(volume: VolumeState): void {
+  *#volumeRestore(volume: VolumeState): Steps<void> {
     const key = uuidText(volume.uuid);
     if (this.#volumeById.has(key) || this.#volumeByName.has(volume.name)) {
       throw new FormatError(`volume ${volume.name} is there already`);
@@ -358,6 +362,7 @@ export class Catalogue {
       const id = uuidText(snapshot.uuid);
       if (this.#snapshotById.has(id)) throw new FormatError(`snapshot ${id} is there already`);
       this.#snapshotById.set(id, { volume, snapshot });
+      yield;
     }
   }
 

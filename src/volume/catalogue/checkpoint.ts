@@ -4,6 +4,7 @@
  */
 import { parseCdpPolicy, unlimitedCdp } from '../../base/cdp-policy.ts';
 import { FormatError } from '../format/format-error.ts';
+import type { Steps } from '../steps.ts';
 import {
   Catalogue,
   type EpochState,
@@ -13,32 +14,30 @@ import {
   type VolumeState,
 } from './catalogue.ts';
 import { catalogueText, textVersion } from './catalogue-text.ts';
+import { parseJson } from './json-steps.ts';
 import type { HorizonState, KeptMoments } from './kept-moments.ts';
 import { PinList } from './pin-list.ts';
 import { AckMode, type CatalogueRecord, type CheckpointPart, Provisioning } from './records.ts';
 import { HorizonReason } from './retention-records.ts';
-import { readShape, type ShapeReader } from './shape-reader.ts';
+import { ShapeReader } from './shape-reader.ts';
+
+/** Pins that are read in one step: about 20 us. */
+const pinsPerStep = 500;
 
 /**
- * The catalogue that a text says, as it was behind `position`: inverse of `catalogueText`, field by field in the same order.
- * What later versions added is left out of texts from before, and read as absent. Throws FormatError for a text that is
+ * The catalogue that a text says, as it was behind `position`: inverse of `catalogueText`, field by field. In steps: there may be
+ * hundreds of thousands of pins and snapshots. What later versions added is left out of texts from before, and read as absent. Throws FormatError for a text that is
  * damaged, contradicts itself, or says what this version does not know.
  */
-export function parseCatalogue(text: string, position: number): Catalogue {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new FormatError('checkpoint: no JSON');
-  }
-  return readShape(json, 'catalogue', (item) => {
-    const version = item.number('version');
-    if (version !== textVersion) throw new FormatError(`checkpoint: version ${version}`);
-    const lines = item.list('lines', readLine);
-    const volumes = item.list('volumes', readVolume);
-    const epochs = item.list('epochs', readEpoch);
-    return Catalogue.restore({ lines, volumes, epochs }, position);
-  });
+export function* parseCatalogue(text: string, position: number): Steps<Catalogue> {
+  const item = new ShapeReader(yield* parseJson(text), 'catalogue');
+  const version = item.number('version');
+  if (version !== textVersion) throw new FormatError(`checkpoint: version ${version}`);
+  const lines = yield* item.listInSteps('lines', readLine);
+  const volumes = yield* item.eachInSteps('volumes', readVolume);
+  const epochs = yield* item.listInSteps('epochs', readEpoch);
+  item.end();
+  return yield* Catalogue.restore({ lines, volumes, epochs }, position);
 }
 
 function readLine(item: ShapeReader): LineState {
@@ -65,7 +64,10 @@ function readEpoch(item: ShapeReader): EpochState {
   };
 }
 
-function readVolume(item: ShapeReader): VolumeState {
+function* readVolume(item: ShapeReader): Steps<VolumeState> {
+  const snapshots = yield* item.listInSteps('snapshots', readSnapshot);
+  const snapshotByName = yield* byName(snapshots);
+  const pins = item.has('pins') ? yield* readPins(item.numbers('pins')) : new PinList();
   return {
     uuid: item.uuid('uuid'),
     name: item.text('name'),
@@ -85,11 +87,11 @@ function readVolume(item: ShapeReader): VolumeState {
       label: view.text('label'),
     })),
     history: item.list('history', readSpan),
-    snapshotByName: byName(item.list('snapshots', readSnapshot)),
+    snapshotByName,
     policy: readPolicy(item),
     isGuaranteed: item.has('guarantee') && item.choice('guarantee', [0, 1]) === 1,
     horizon: item.has('horizon') ? item.optional('horizon', readHorizon) : undefined,
-    pins: readPins(item.has('pins') ? item.numbers('pins') : []),
+    pins,
   };
 }
 
@@ -108,15 +110,17 @@ function readHorizon(item: ShapeReader): HorizonState {
   };
 }
 
-function readPins(numbers: readonly number[]): PinList {
+function* readPins(numbers: ReturnType<ShapeReader['numbers']>): Steps<PinList> {
   if (numbers.length % 2 !== 0) throw new FormatError('checkpoint: a pin is cut short');
   const pins = new PinList(numbers.length / 2);
   let [cut, timeMs] = [0, 0];
   for (let index = 0; index < numbers.length; index += 2) {
-    if (numbers[index] === 0) throw new FormatError('checkpoint: two pins of one state');
-    cut += numbers[index] ?? 0;
-    timeMs += numbers[index + 1] ?? 0;
+    const further = numbers.at(index);
+    if (further === 0) throw new FormatError('checkpoint: two pins of one state');
+    cut += further;
+    timeMs += numbers.at(index + 1);
     pins.add({ cut, timeMs });
+    if (pins.length % pinsPerStep === 0) yield;
   }
   return pins;
 }
@@ -149,8 +153,12 @@ function readSnapshot(item: ShapeReader): SnapshotState {
   };
 }
 
-function byName(snapshots: readonly SnapshotState[]): Map<string, SnapshotState> {
-  const found = new Map(snapshots.map((snapshot) => [snapshot.name, snapshot]));
+function* byName(snapshots: readonly SnapshotState[]): Steps<Map<string, SnapshotState>> {
+  const found = new Map<string, SnapshotState>();
+  for (const snapshot of snapshots) {
+    found.set(snapshot.name, snapshot);
+    yield;
+  }
   if (found.size === snapshots.length) return found;
   throw new FormatError('checkpoint: two snapshots of one volume have one name');
 }

@@ -1,9 +1,12 @@
 /** Reads an object of a checkpoint's text field by field: each must be there, be what it should be, and none may be left. */
 import { FormatError } from '../format/format-error.ts';
+import type { Steps } from '../steps.ts';
 
 export class ShapeReader {
   readonly #what: string;
-  readonly #fields: Map<string, unknown>;
+  readonly #fields: Readonly<Record<string, unknown>>;
+  /** Names of those that were asked for. */
+  readonly #taken: string[] = [];
 
   /** Throws FormatError when `value` is no object. */
   constructor(value: unknown, what: string) {
@@ -11,11 +14,11 @@ export class ShapeReader {
       throw new FormatError(`checkpoint: ${what} is no object`);
     }
     this.#what = what;
-    this.#fields = new Map(Object.entries(value));
+    this.#fields = value as Readonly<Record<string, unknown>>;
   }
 
   has(name: string): boolean {
-    return this.#fields.has(name);
+    return Object.hasOwn(this.#fields, name);
   }
 
   /** An integer from 0 to 2^53 - 1. */
@@ -35,9 +38,7 @@ export class ShapeReader {
   bytes(name: string): Uint8Array {
     const text = this.text(name);
     if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) throw this.#wrong(name);
-    return Uint8Array.from({ length: text.length / 2 }, (_, index) =>
-      Number.parseInt(text.slice(index * 2, index * 2 + 2), 16),
-    );
+    return Uint8Array.fromHex(text);
   }
 
   /** Sixteen bytes. */
@@ -55,19 +56,45 @@ export class ShapeReader {
   }
 
   list<T>(name: string, read: (item: ShapeReader) => T): T[] {
-    const value = this.#take(name);
-    if (!Array.isArray(value)) throw this.#wrong(name);
-    return value.map((item) => readShape(item, `${this.#what}.${name}`, read));
+    const what = `${this.#what}.${name}`;
+    return this.#items(name).map((item) => readShape(item, what, read));
   }
 
-  /** Integers from 0 to 2^53 - 1. */
-  numbers(name: string): number[] {
-    const value = this.#take(name);
-    if (!Array.isArray(value)) throw this.#wrong(name);
-    return value.map((number: unknown) => {
+  /** The same of a list that may be long. */
+  *listInSteps<T>(name: string, read: (item: ShapeReader) => T): Steps<T[]> {
+    return yield* this.eachInSteps(name, function* readAtOnce(item): Steps<T> {
+      yield;
+      return read(item);
+    });
+  }
+
+  /** The same, of items that may be large. */
+  *eachInSteps<T>(name: string, read: (item: ShapeReader) => Steps<T>): Steps<T[]> {
+    const what = `${this.#what}.${name}`;
+    const made: T[] = [];
+    for (const value of this.#items(name)) {
+      const item = new ShapeReader(value, what);
+      made.push(yield* read(item));
+      item.end();
+    }
+    return made;
+  }
+
+  /** Integers from 0 to 2^53 - 1: as many as there are, none of them read yet. */
+  numbers(name: string): { readonly length: number; readonly at: (index: number) => number } {
+    const items = this.#items(name);
+    const at = (index: number): number => {
+      const number = items[index];
       if (typeof number === 'number' && Number.isSafeInteger(number) && number >= 0) return number;
       throw this.#wrong(name);
-    });
+    };
+    return { length: items.length, at };
+  }
+
+  #items(name: string): readonly unknown[] {
+    const value = this.#take(name);
+    if (Array.isArray(value)) return value;
+    throw this.#wrong(name);
   }
 
   /** An object or null; null = undefined. */
@@ -78,16 +105,16 @@ export class ShapeReader {
 
   /** Throws FormatError when a field was not asked for: a newer version wrote it, and it may change what the rest means. */
   end(): void {
-    const [unknown] = this.#fields.keys();
-    if (unknown === undefined) return;
+    const names = Object.keys(this.#fields);
+    if (names.length === this.#taken.length) return;
+    const unknown = names.find((name) => !this.#taken.includes(name));
     throw new FormatError(`checkpoint: ${this.#what} has a field "${unknown}" that is not known`);
   }
 
   #take(name: string): unknown {
-    if (!this.#fields.has(name)) throw this.#wrong(name);
-    const value = this.#fields.get(name);
-    this.#fields.delete(name);
-    return value;
+    if (!this.has(name)) throw this.#wrong(name);
+    this.#taken.push(name);
+    return this.#fields[name];
   }
 
   #wrong(name: string): FormatError {

@@ -52,7 +52,7 @@ export function* findRuns({ disk, log, ...options }: FindRunsOptions): Steps<Run
     const place = runPlaceOf(name);
     if (place !== undefined) {
       if (isThinned(place) && mayBeAhead({ disk, ...options }, place)) foreign.push(place);
-      else runs.add(place);
+      else runs.add(place, name);
     }
     count += 1;
     if (count % limits.namesPerStep === 0) yield;

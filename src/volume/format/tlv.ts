@@ -11,6 +11,7 @@ const tlvVersion = 1;
 const tlvBytesMax = 65536;
 const optionalTagMin = 0x8000;
 const numberField = u64(0);
+const decoder = new TextDecoder();
 
 export class TlvWriter {
   readonly #items: { tag: number; value: Uint8Array }[] = [];
@@ -50,50 +51,68 @@ export class TlvWriter {
   }
 }
 
+/** Fields are read where they lie, when they are asked for: opening a pool may read tens of thousands of records. */
 export class TlvReader {
-  readonly #values = new Map<number, Uint8Array>();
+  readonly #payload: Uint8Array;
+  readonly #view: DataView;
+  /** By tag: where the value begins. */
+  readonly #starts = new Map<number, number>();
   readonly #what: string;
 
   /** Throws FormatError when `payload` is malformed, of a newer version, or has a tag that is neither in `known` nor optional. */
   constructor(payload: Uint8Array, what: string, known: readonly number[]) {
+    this.#payload = payload;
+    this.#view = viewOf(payload);
     this.#what = what;
     if (payload.length < 2) throw new FormatError(`${what}: too short`);
-    const view = viewOf(payload);
-    const version = view.getUint16(0, true);
+    const version = this.#view.getUint16(0, true);
     if (version !== tlvVersion) {
       throw new FormatError(`${what}: newer version ${version}`, { isTooNew: true });
     }
     let at = 2;
     while (at < payload.length) {
       if (at + 4 > payload.length) throw new FormatError(`${what}: cut short`);
-      const tag = view.getUint16(at, true);
-      const length = view.getUint16(at + 2, true);
-      if (at + 4 + length > payload.length) throw new FormatError(`${what}: cut short`);
+      const tag = this.#view.getUint16(at, true);
+      const end = at + 4 + this.#view.getUint16(at + 2, true);
+      if (end > payload.length) throw new FormatError(`${what}: cut short`);
       if (!known.includes(tag) && tag < optionalTagMin) {
         throw new FormatError(`${what}: unknown field ${tag}`, { isTooNew: true });
       }
-      this.#values.set(tag, payload.slice(at + 4, at + 4 + length));
-      at += 4 + length;
+      this.#starts.set(tag, at + 4);
+      at = end;
     }
   }
 
   has(tag: number): boolean {
-    return this.#values.has(tag);
+    return this.#starts.has(tag);
   }
 
   number(tag: number): number {
-    const value = this.bytes(tag);
-    if (value.length !== 8) throw new FormatError(`${this.#what}: field ${tag} is no number`);
-    return numberField.get(viewOf(value), 0);
+    const start = this.#start(tag);
+    if (this.#end(start) - start !== 8) {
+      throw new FormatError(`${this.#what}: field ${tag} is no number`);
+    }
+    return numberField.get(this.#view, start);
   }
 
   text(tag: number): string {
-    return new TextDecoder().decode(this.bytes(tag));
+    const start = this.#start(tag);
+    return decoder.decode(this.#payload.subarray(start, this.#end(start)));
   }
 
+  /** A copy. */
   bytes(tag: number): Uint8Array {
-    const value = this.#values.get(tag);
-    if (value === undefined) throw new FormatError(`${this.#what}: field ${tag} is missing`);
-    return value;
+    const start = this.#start(tag);
+    return this.#payload.slice(start, this.#end(start));
+  }
+
+  #start(tag: number): number {
+    const start = this.#starts.get(tag);
+    if (start === undefined) throw new FormatError(`${this.#what}: field ${tag} is missing`);
+    return start;
+  }
+
+  #end(start: number): number {
+    return start + this.#view.getUint16(start - 2, true);
   }
 }

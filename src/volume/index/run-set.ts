@@ -92,10 +92,11 @@ export class RunSet {
       : [...thinned];
   }
 
-  add(place: RunPlace): void {
+  /** `name`: of its file. */
+  add(place: RunPlace, name = runName(place)): void {
     this.#version += 1;
     if (this.isKnown(place)) return;
-    this.#names.add(runName(place));
+    this.#names.add(name);
     const { level, firstSegId, generation = 0 } = place;
     if (generation === 0) {
       this.#plain.add(place);

@@ -5,7 +5,6 @@ import type { Seeds } from '../format/checksum.ts';
 import {
   decodeRowGroup,
   encodeRowGroup,
-  type RowGroup,
   rowGroupOf,
   type SegmentRow,
 } from '../format/segment-rows.ts';
@@ -78,7 +77,7 @@ export class ManifestSegments {
     const table = new SegmentTable(segmentSlots, packed, Number(count) * 128);
     for (const { id, rows } of this.#groups()) {
       const found = decodeRowGroup(id, rows, this.#seeds);
-      if (found === undefined || !addRows(table, found)) break;
+      if (found === undefined || !table.addRows(found)) break;
       yield;
     }
     return table.size === 0 ? undefined : table;
@@ -107,16 +106,4 @@ export class ManifestSegments {
       .prepare('INSERT OR REPLACE INTO segment_group VALUES (?, ?)')
       .run(group, encodeRowGroup(group, rows, this.#seeds));
   }
-}
-
-/** Adds rows as far as each follows the one before; false when one does not. */
-function addRows(table: SegmentTable, rows: RowGroup): boolean {
-  for (let index = 0; index < rows.count; index += 1) {
-    const before = table.segIdAt(table.size - 1);
-    const isNext = rows.segId(index) > before && rows.previousSegId(index) === before;
-    const hasTag = before === 0 || table.isLastTag(rows.bytes, rows.previousTagAt(index));
-    if (!isNext || !hasTag) return false;
-    table.addRow(rows, index);
-  }
-  return true;
 }

@@ -45,8 +45,8 @@ import { rewrite, rewriteEach, type SegmentBytes } from './make-durable.ts';
 import { isOfHistory, type KnownLog } from './manifest.ts';
 import { CatalogueReplay, isApplicable, MapReplay, type PlacedRecord } from './replay.ts';
 import {
+  catalogueEntries,
   crcTableOf,
-  eachCatalogueEntry,
   eachFooterEntry,
   type Footer,
   lastEntryOf,
@@ -297,7 +297,7 @@ class Recovery {
       const cut = link.endAddress === undefined ? this.#cut : undefined;
       // The last segment's own header is durable only when something behind it is.
       if (cut !== undefined && cut.address <= addressOf(link.segId, 1)) continue;
-      this.#segment(cut === undefined ? link : { ...link, endAddress: cut.address });
+      yield* this.#segment(cut === undefined ? link : { ...link, endAddress: cut.address });
     }
   }
 
@@ -351,7 +351,7 @@ class Recovery {
     const end = addressOf(last.segId, this.#superblock.segmentSlots - 1) + 1;
     let address = addressOf(last.segId, 1);
     for (;;) {
-      const loaded = reader.nextFrame(address, last.header.epoch, end);
+      const loaded = yield* reader.findFrame(address, last.header.epoch, end);
       if (loaded === undefined) break;
       this.#durableThrough = Math.max(this.#durableThrough, loaded.frame.durableThrough);
       address = loaded.frame.address + loaded.frame.headerBlocks + loaded.frame.dataBlocks;
@@ -369,11 +369,11 @@ class Recovery {
     );
   }
 
-  #segment(link: ChainLink): void {
+  *#segment(link: ChainLink): Steps<void> {
     const source = this.#source(link.segId);
     try {
-      if (this.#sealedSegment(link, source)) return;
-      if (source.packed === undefined) this.#openSegment(link, source);
+      if (yield* this.#sealedSegment(link, source)) return;
+      if (source.packed === undefined) yield* this.#openSegment(link, source);
       else this.#damagedMember(link, source.packed);
     } finally {
       source.close();
@@ -381,7 +381,7 @@ class Recovery {
   }
 
   /** Replays a segment from its footer; false when it has none that counts. */
-  #sealedSegment(link: ChainLink, source: SegmentSource): boolean {
+  *#sealedSegment(link: ChainLink, source: SegmentSource): Steps<boolean> {
     if (this.#attempt.unsealed.has(link.segId)) return false;
     const footer = source.footer(link.header.epoch);
     const start = addressOf(link.segId, 0);
@@ -389,9 +389,7 @@ class Recovery {
     const endAddress = start + footer.header.endSlot;
     if (link.endAddress !== undefined && link.endAddress !== endAddress) return false;
     if (source.packed === undefined) this.#noteFooter(link.segId, footer);
-    eachCatalogueEntry(footer, isApplicable, (entry) => {
-      this.#apply(entry, source);
-    });
+    for (const entry of catalogueEntries(footer, isApplicable)) yield* this.#apply(entry, source);
     if (!footer.header.isThinned) this.#crcTables.add(link.segId, crcTableOf(footer), false);
     const row = segmentRowOf(link.header, footer.header);
     this.#segments.addSealed(row);
@@ -418,9 +416,9 @@ class Recovery {
   }
 
   /** A catalogue record that cannot be read, or one that makes no sense without it, is a fault: the rest is still shown. */
-  #apply(entry: FooterEntry, source: SegmentSource): void {
+  *#apply(entry: FooterEntry, source: SegmentSource): Steps<void> {
     try {
-      this.#replay.apply(entry, (position) => source.payload(position));
+      yield* this.#replay.apply(entry, (position) => source.payload(position));
     } catch (thrown) {
       if (!(thrown instanceof FormatError) || thrown.isTooNew) throw thrown;
       this.#faults.push(thrown.message);
@@ -443,7 +441,7 @@ class Recovery {
   }
 
   /** Replays a segment that was never sealed, or whose footer is damaged, from its frames. */
-  #openSegment(link: ChainLink, source: SegmentSource): void {
+  *#openSegment(link: ChainLink, source: SegmentSource): Steps<void> {
     const scan = source.scan({
       verifiesData: true,
       endLimit: link.endAddress ?? Number.POSITIVE_INFINITY,
@@ -452,7 +450,7 @@ class Recovery {
     if (scan === undefined) throw new FormatError(`segment ${link.segId}: header unreadable`);
     this.#faults.push(...scan.faults);
     if (!scan.isIncomplete) this.#namedBlocks += scan.faults.length;
-    for (const entry of scan.entries) this.#apply(entry, source);
+    for (const entry of scan.entries) yield* this.#apply(entry, source);
     this.#entriesBySegId.set(link.segId, scan.entries);
     this.#crcTables.add(link.segId, scan.slotCrcs, true);
     this.#addOpen(link, scan.endAddress);

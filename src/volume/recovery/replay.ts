@@ -8,7 +8,7 @@
  * what it cannot make sense of is told. The index must say what the second pass says (`test/unit/volume/index`).
  */
 import { Catalogue, type LineState } from '../catalogue/catalogue.ts';
-import { CheckpointCollector, parseCatalogue } from '../catalogue/checkpoint.ts';
+import { CheckpointCollector, parseCatalogue, withoutText } from '../catalogue/checkpoint.ts';
 import { type CatalogueRecord, decodeRecord } from '../catalogue/records.ts';
 import { slotSizeBytes } from '../format/address.ts';
 import type { FooterEntry } from '../format/footer.ts';
@@ -18,6 +18,7 @@ import { Line } from '../io/line.ts';
 import { mapValue } from '../io/write-operation.ts';
 import { BlockMap } from '../map/block-map.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
+import type { Steps } from '../steps.ts';
 
 export type PayloadLoader = (position: number) => Uint8Array;
 
@@ -51,7 +52,7 @@ function requireApplicable(type: number): void {
 export class CatalogueReplay {
   readonly #checkpoints: CheckpointCollector | undefined;
   #catalogue: Catalogue | undefined;
-  /** Every catalogue record, for the manifest. */
+  /** Every catalogue record, for the manifest: without the texts of checkpoints. */
   readonly records: PlacedRecord[] = [];
 
   constructor(from: 'first record' | 'checkpoint') {
@@ -69,18 +70,19 @@ export class CatalogueReplay {
     return this.#catalogue !== undefined;
   }
 
-  /** Applies one entry if it is of the catalogue. Throws FormatError when the log contradicts itself. */
-  apply(entry: FooterEntry, load: PayloadLoader): void {
+  /** Applies one entry if it is of the catalogue; in steps, for a checkpoint may be large. Throws FormatError when the log contradicts itself. */
+  *apply(entry: FooterEntry, load: PayloadLoader): Steps<void> {
     if (isDataType(entry.type)) requireApplicable(entry.type);
     const record = recordOf(entry, load);
     if (record === undefined) return;
-    this.records.push({ record, position: entry.position });
+    yield;
+    this.records.push(withoutText({ record, position: entry.position }));
     if (this.#catalogue !== undefined) {
       this.#catalogue.apply(record, entry.position);
       return;
     }
     const text = this.#checkpoints?.add(record, entry.position);
-    if (text !== undefined) this.#catalogue = parseCatalogue(text, entry.position);
+    if (text !== undefined) this.#catalogue = yield* parseCatalogue(text, entry.position);
   }
 }
 

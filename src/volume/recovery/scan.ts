@@ -14,6 +14,7 @@ import { DiskError, type DiskFile } from '../../base/ports.ts';
 import {
   addressOf,
   describeAddress,
+  frameAddressOf,
   positionOf,
   slotOf,
   slotSizeBytes,
@@ -29,6 +30,7 @@ import {
   peekFrame,
   verifyFrameHeader,
 } from '../format/frame.ts';
+import { finish, type Steps } from '../steps.ts';
 
 export interface ScanOptions {
   readonly segId: number;
@@ -59,6 +61,9 @@ export interface SegmentScan extends FooterContents {
   readonly durableThrough: number;
   readonly lastHlcMs: number;
 }
+
+/** Slots that are read at once where frames are looked for: about 50 us. */
+const slotsAtOnceMax = 64;
 
 /** All that a scan needs of a file. */
 type Readable = Pick<DiskFile, 'read'>;
@@ -134,8 +139,33 @@ export class SegmentReader {
 
   /** First frame at or behind `address`, below `limit`; undefined when there is none. */
   nextFrame(address: number, epoch: number, limit: number): LoadedFrame | undefined {
-    for (let at = address; at < limit; at += 1) {
-      const loaded = this.frame(at);
+    return finish(this.findFrame(address, epoch, limit));
+  }
+
+  /** The same in steps. Behind the last frame there may be thousands of slots, so more and more of them are read at once. */
+  *findFrame(address: number, epoch: number, limit: number): Steps<LoadedFrame | undefined> {
+    let count = 1;
+    for (let at = address; at < limit; ) {
+      const found = this.#frameAmong(at, count, epoch);
+      if (found !== undefined) return found;
+      yield;
+      at += count;
+      count = Math.min(count * 2, slotsAtOnceMax, limit - at);
+    }
+    return undefined;
+  }
+
+  /** First frame of `epoch` that begins in one of `count` slots. */
+  #frameAmong(address: number, count: number, epoch: number): LoadedFrame | undefined {
+    const error = this.#readError;
+    const bytes = count === 1 ? undefined : this.slots(address, count);
+    // What cannot be read as a whole is read one by one, and may not be refused then.
+    this.#readError = error;
+    for (let index = 0; index < count; index += 1) {
+      const first = bytes?.subarray(index * slotSizeBytes, (index + 1) * slotSizeBytes);
+      const mayBegin =
+        first === undefined || peekFrame(first, address + index, this.#segmentSlots) !== undefined;
+      const loaded = mayBegin ? this.frame(address + index) : undefined;
       if (loaded !== undefined && loaded.frame.epoch === epoch) return loaded;
     }
     return undefined;
@@ -292,17 +322,25 @@ export function badBlockText(address: number): string {
   return `${describeAddress(address)}: data does not match its checksum`;
 }
 
-/** Payload of the catalogue record at `position`. Throws FormatError when it cannot be read. */
-export function readRecordPayload(
-  reader: SegmentReader,
-  address: number,
-  index: number,
-): Uint8Array {
-  const loaded = reader.frame(address);
-  if (loaded === undefined) {
-    throw new FormatError(`no frame at ${describeAddress(address)} for a catalogue record`);
+/** Payloads of a segment's catalogue records. The frame of the last one is kept: five hundred snapshots of one cut are in one frame. */
+export class RecordPayloads {
+  readonly #reader: SegmentReader;
+  #frame: LoadedFrame | undefined;
+
+  constructor(reader: SegmentReader) {
+    this.#reader = reader;
   }
-  const descriptor = decodeDescriptor(loaded.header, loaded.frame, index);
-  const { payloadOffset, payloadLength } = descriptor;
-  return loaded.header.slice(payloadOffset, payloadOffset + payloadLength);
+
+  /** Of the record at `position`; a copy. Throws FormatError when it cannot be read. */
+  at(position: number): Uint8Array {
+    const address = frameAddressOf(position);
+    if (this.#frame?.frame.address !== address) this.#frame = this.#reader.frame(address);
+    if (this.#frame === undefined) {
+      throw new FormatError(`no frame at ${describeAddress(address)} for a catalogue record`);
+    }
+    const { header, frame } = this.#frame;
+    const index = position - positionOf(address, 0);
+    const { payloadOffset, payloadLength } = decodeDescriptor(header, frame, index);
+    return header.slice(payloadOffset, payloadOffset + payloadLength);
+  }
 }

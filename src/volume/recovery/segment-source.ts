@@ -4,7 +4,7 @@
  * has header, footer, the blocks that are kept and the payloads of catalogue records, but no frames to scan.
  */
 import { DiskError } from '../../base/ports.ts';
-import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import {
   decodeFooterHeader,
@@ -23,7 +23,7 @@ import type { CrcPlace } from '../io/block-reader.ts';
 import type { Containers } from '../pack/containers.ts';
 import type { SegmentMedium } from '../pack/packed-segment.ts';
 import {
-  readRecordPayload,
+  RecordPayloads,
   type ScanOptions,
   SegmentReader,
   type SegmentScan,
@@ -44,6 +44,7 @@ export class SegmentSource {
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
   #headerError: string | undefined;
+  #payloads: RecordPayloads | undefined;
 
   /** Throws DiskError when the file cannot be opened. */
   constructor(containers: Containers, segId: number, segmentSlots: number, seeds: Seeds) {
@@ -118,9 +119,8 @@ export class SegmentSource {
 
   /** Payload of the catalogue record at `position`. Throws FormatError. */
   payload(position: number): Uint8Array {
-    const address = frameAddressOf(position);
-    const index = position - positionOf(address, 0);
-    return readRecordPayload(this.reader(), address, index);
+    this.#payloads ??= new RecordPayloads(this.reader());
+    return this.#payloads.at(position);
   }
 
   #bytes(offset: number, length: number): Uint8Array | undefined {
@@ -142,18 +142,14 @@ export function crcPlaceOf(footer: FooterHeader, segmentSlots: number): CrcPlace
   };
 }
 
-/**
- * Calls `visit` for each record of a footer whose type is not known to be data, in log order; the others cost a byte's look
- * each.
- */
-export function eachCatalogueEntry(
+/** The records of a footer whose type is not known to be data, in log order; the others cost a byte's look each. */
+export function* catalogueEntries(
   footer: Footer,
   isData: (type: number) => boolean,
-  visit: (entry: FooterEntry) => void,
-): void {
+): Generator<FooterEntry> {
   for (let index = 0; index < footer.header.recordCount; index += 1) {
     const type = footerEntryType(footer.bytes, index);
-    if (!isData(type)) visit(footerEntry(footer.bytes, index));
+    if (!isData(type)) yield footerEntry(footer.bytes, index);
   }
 }
 

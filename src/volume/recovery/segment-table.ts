@@ -312,31 +312,51 @@ export class SegmentTable {
   /** Adds a segment that has a footer behind all others. */
   addSealed(row: SealedSegment & Pick<SegmentState, 'epoch' | 'hlcMs'>): void {
     this.add(row);
-    this.#sealLast(row.endSlot, row.entryCount, row.digest);
+    const index = this.#size - 1;
+    this.#columns.endSlots[index] = row.endSlot;
+    this.#endSlotTotal += row.endSlot;
+    this.#columns.entryCounts[index] = row.entryCount;
+    this.#setLastTag(row.digest);
   }
 
-  /** As `addSealed`, of a row of the manifest. */
-  addRow(rows: RowGroup, row: number): void {
-    this.add({ segId: rows.segId(row), epoch: rows.epoch(row), hlcMs: rows.hlcMs(row) });
-    this.#sealLast(rows.endSlot(row), rows.entryCount(row), rows.bytes, rows.digestAt(row));
+  /**
+   * As `addSealed`, of rows of the manifest, as far as each follows the one before; false when one does not. Three hundred thousand are
+   * added when a pool is opened: nothing is made for a row.
+   */
+  addRows(rows: RowGroup): boolean {
+    while (this.#size + rows.count > this.#columns.segIds.length) this.#grow();
+    const { segIds, epochs, hlcMs, endSlots, entryCounts } = this.#columns;
+    for (let row = 0; row < rows.count; row += 1) {
+      const index = this.#size;
+      const before = index === 0 ? 0 : (segIds[index - 1] ?? 0);
+      const segId = rows.segId(row);
+      if (segId <= before || rows.previousSegId(row) !== before) return false;
+      if (before !== 0 && !this.#isLastTag(rows.bytes, rows.previousTagAt(row))) return false;
+      segIds[index] = segId;
+      epochs[index] = rows.epoch(row);
+      hlcMs[index] = rows.hlcMs(row);
+      endSlots[index] = rows.endSlot(row);
+      entryCounts[index] = rows.entryCount(row);
+      this.#endSlotTotal += rows.endSlot(row);
+      this.#size += 1;
+      this.#setLastTag(rows.bytes, rows.digestAt(row));
+    }
+    return true;
   }
 
   /** The digest lies at `from` of `bytes`. */
-  #sealLast(endSlot: number, entryCount: number, bytes: Uint8Array, from = 0): void {
-    const index = this.#size - 1;
-    this.#columns.endSlots[index] = endSlot;
-    this.#endSlotTotal += endSlot;
-    this.#columns.entryCounts[index] = entryCount;
-    for (let at = 0; at < digestTagBytes; at += 1) {
-      this.#columns.tags[index * digestTagBytes + at] = bytes[from + at] ?? 0;
-    }
+  #setLastTag(bytes: Uint8Array, from = 0): void {
+    const { tags } = this.#columns;
+    const own = (this.#size - 1) * digestTagBytes;
+    for (let at = 0; at < digestTagBytes; at += 1) tags[own + at] = bytes[from + at] ?? 0;
   }
 
   /** Whether the first bytes of the last segment's digest are those at `from` of `bytes`. */
-  isLastTag(bytes: Uint8Array, from: number): boolean {
+  #isLastTag(bytes: Uint8Array, from: number): boolean {
+    const { tags } = this.#columns;
     const own = (this.#size - 1) * digestTagBytes;
     for (let at = 0; at < digestTagBytes; at += 1) {
-      if (this.#columns.tags[own + at] !== bytes[from + at]) return false;
+      if (tags[own + at] !== bytes[from + at]) return false;
     }
     return true;
   }
@@ -394,7 +414,7 @@ export class SegmentTable {
 
   #grow(): void {
     const old = { ...this.#columns };
-    const made = columnsOf(this.#size * 2);
+    const made = columnsOf(old.segIds.length * 2);
     made.segIds.set(old.segIds);
     made.epochs.set(old.epochs);
     made.hlcMs.set(old.hlcMs);

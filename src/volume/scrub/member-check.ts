@@ -9,13 +9,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { viewOf } from '../../base/fields.ts';
 import { DiskError } from '../../base/ports.ts';
-import {
-  addressOf,
-  describeAddress,
-  frameAddressOf,
-  positionOf,
-  slotSizeBytes,
-} from '../format/address.ts';
+import { addressOf, describeAddress, slotSizeBytes } from '../format/address.ts';
 import {
   decodeFooterHeader,
   type FooterEntry,
@@ -29,7 +23,7 @@ import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-heade
 import { type PackedSegment, PackedSegmentFile } from '../pack/packed-segment.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
 import { recordOf } from '../recovery/replay.ts';
-import { badBlockText, readRecordPayload, SegmentReader } from '../recovery/scan.ts';
+import { badBlockText, RecordPayloads, SegmentReader } from '../recovery/scan.ts';
 import type { Footer } from '../recovery/segment-source.ts';
 import type { ScrubFault } from '../reports.ts';
 import { MediumFile } from './medium-file.ts';
@@ -120,13 +114,10 @@ export class MemberCheck {
   /** Catalogue records of the segment, in order. Throws FormatError. */
   records(): ManifestRecord[] {
     const { segmentSlots, seeds } = this.#options;
-    const reader = new SegmentReader(this.#file, segmentSlots, seeds);
+    const payloads = new RecordPayloads(new SegmentReader(this.#file, segmentSlots, seeds));
     const records: ManifestRecord[] = [];
     for (const entry of this.#entries()) {
-      const record = recordOf(entry, (position) => {
-        const address = frameAddressOf(position);
-        return readRecordPayload(reader, address, position - positionOf(address, 0));
-      });
+      const record = recordOf(entry, (position) => payloads.at(position));
       if (record !== undefined) records.push({ record, position: entry.position });
     }
     return records;

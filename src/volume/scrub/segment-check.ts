@@ -6,7 +6,7 @@
  *                             └─ footer                                 compared with what the frames say
  */
 import type { Disk } from '../../base/ports.ts';
-import { addressOf, frameAddressOf, positionOf, slotSizeBytes } from '../format/address.ts';
+import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { encodeFooter, type FooterEntry } from '../format/footer.ts';
 import { FormatError } from '../format/format-error.ts';
@@ -19,7 +19,7 @@ import type { ManifestRecord } from '../recovery/manifest.ts';
 import { recordOf } from '../recovery/replay.ts';
 import {
   badBlockText,
-  readRecordPayload,
+  RecordPayloads,
   SegmentReader,
   type SegmentScan,
   SegmentScanner,
@@ -137,12 +137,10 @@ export class SegmentCheck {
 
   /** Catalogue records of the segment, in order. Throws FormatError. */
   records(): ManifestRecord[] {
+    const payloads = new RecordPayloads(this.#reader);
     const records: ManifestRecord[] = [];
     for (const entry of this.#scan?.entries ?? []) {
-      const record = recordOf(entry, (position) => {
-        const address = frameAddressOf(position);
-        return readRecordPayload(this.#reader, address, position - positionOf(address, 0));
-      });
+      const record = recordOf(entry, (position) => payloads.at(position));
       if (record !== undefined) records.push({ record, position: entry.position });
     }
     return records;

@@ -4,6 +4,7 @@ import { FormatError } from '../../../src/volume/format/format-error.ts';
 import { RecordType } from '../../../src/volume/format/frame.ts';
 import { LeafStore } from '../../../src/volume/map/leaf-store.ts';
 import { CatalogueReplay, MapReplay } from '../../../src/volume/recovery/replay.ts';
+import { finish } from '../../../src/volume/steps.ts';
 
 const line = 1;
 const noPayload = new Uint8Array(0);
@@ -27,7 +28,7 @@ function replayOfVolume(): CatalogueReplay {
     ack: 0,
     createdMs: 0,
   });
-  replay.apply(entry(RecordType.volCreate, 1), () => payload);
+  finish(replay.apply(entry(RecordType.volCreate, 1), () => payload));
   return replay;
 }
 
@@ -38,7 +39,7 @@ function applyOneMore(type: number): void {
   const maps = new MapReplay(new LeafStore(), catalogue, wanted, undefined);
   const last = entry(type, 2);
   maps.apply(last);
-  replayOfVolume().apply(last, () => noPayload);
+  finish(replayOfVolume().apply(last, () => noPayload));
 }
 
 describe('replay', () => {

@@ -11,6 +11,7 @@ import { CheckpointBuilder } from '../../../../src/volume/catalogue/checkpoint-b
 import { AckMode, type CheckpointPart } from '../../../../src/volume/catalogue/records.ts';
 import { FormatError } from '../../../../src/volume/format/format-error.ts';
 import { defaultSettings } from '../../../../src/volume/limits.ts';
+import { finish } from '../../../../src/volume/steps.ts';
 import { diceRolls, randomCatalogue } from '../../../support/random-catalogue.ts';
 
 /** Everything that a catalogue answers; maps that are only looked things up in, in one order. */
@@ -69,7 +70,7 @@ describe('text of a catalogue', () => {
       fc.property(diceRolls, (rolls) => {
         const catalogue = randomCatalogue(rolls);
         const text = catalogueText(catalogue);
-        const read = parseCatalogue(text, catalogue.appliedPosition);
+        const read = finish(parseCatalogue(text, catalogue.appliedPosition));
         expect(answers(read)).toEqual(answers(catalogue));
         expect(catalogueText(read)).toBe(text);
       }),
@@ -82,7 +83,7 @@ describe('text of a catalogue', () => {
       fc.property(diceRolls, fc.nat(60), (rolls, at) => {
         const whole = randomCatalogue(rolls);
         const before = randomCatalogue(rolls.slice(0, at));
-        const read = parseCatalogue(catalogueText(before), before.appliedPosition);
+        const read = finish(parseCatalogue(catalogueText(before), before.appliedPosition));
         // The same dice fall the same way on both.
         expect(catalogueText(randomCatalogue(rolls.slice(at), { on: read, from: at }))).toBe(
           catalogueText(whole),
@@ -94,7 +95,7 @@ describe('text of a catalogue', () => {
 
   it('is refused with a field too many, one too few, or a version that is not known', () => {
     const text = catalogueText(randomCatalogue([{ kind: 0, pick: 1, size: 5 }]));
-    expect(() => parseCatalogue(text, 1)).not.toThrow();
+    expect(() => finish(parseCatalogue(text, 1))).not.toThrow();
     for (const bad of [
       text.replace('"serial"', '"window":5,"serial"'),
       text.replace('"serial"', '"cereal"'),
@@ -104,7 +105,7 @@ describe('text of a catalogue', () => {
       text.slice(0, -1),
     ]) {
       expect(bad).not.toBe(text);
-      expect(() => parseCatalogue(bad, 1)).toThrow(FormatError);
+      expect(() => finish(parseCatalogue(bad, 1))).toThrow(FormatError);
     }
   });
 });
