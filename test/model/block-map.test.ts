@@ -93,6 +93,14 @@ describe('BlockMap', () => {
         });
         for (const map of maps) map.release();
         expect(store.usedBytes).toBe(0);
+        // What another map left behind is not seen in the memory that it gave back.
+        const next = new BlockMap(store, blocks);
+        next.set(700, 2, 5);
+        expect(contents(next)).toEqual(
+          models[0]?.map((_, at) => (at === 700 || at === 701 ? at - 695 : 0)),
+        );
+        expect(next.mappedBlocks).toBe(2);
+        next.release();
       }),
       { numRuns: 300 },
     );

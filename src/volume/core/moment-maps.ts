@@ -43,6 +43,8 @@ interface CachedMap extends Moment {
   users: number;
   /** Those of them for whom the moment must stay readable. */
   holders: number;
+  /** It is there only for who passes by: the last one of them takes it away. */
+  isPassing: boolean;
 }
 
 type Done = (opened: OpenMoment | undefined) => void;
@@ -79,7 +81,8 @@ export class MomentMaps {
 
   /**
    * As `open`, for who looks at addresses only: nothing is held. Whoever walks over all moments there were when he began may
-   * come to one whose blocks were given up meanwhile: nobody may begin anything there because of him.
+   * come to one whose blocks were given up meanwhile: nobody may begin anything there because of him. Nor is it kept for later
+   * afterwards: it would push out what others come back to.
    */
   look(moment: Moment, done: Done): void {
     this.#open(moment, false, done);
@@ -89,13 +92,19 @@ export class MomentMaps {
     const key = keyOf(moment);
     const known = this.#cached.get(key);
     if (known !== undefined) {
+      if (isHeld) known.isPassing = false;
       done(this.#use(key, known, isHeld));
       return;
     }
     const line = this.#parts.lineById.get(moment.line);
     const isHead = line !== undefined && line.lastPosition < moment.cut;
     const map = isHead ? line.map.fork() : this.#make(moment);
-    done(map === undefined ? undefined : this.#use(key, this.#remember(moment, map), isHeld));
+    const isPassing = !isHeld;
+    done(
+      map === undefined
+        ? undefined
+        : this.#use(key, this.#remember(moment, map, isPassing), isHeld),
+    );
   }
 
   /** Which leaves can differ between two moments; undefined when a line is not known any more (a damaged log). */
@@ -122,14 +131,18 @@ export class MomentMaps {
 
   /** Keeps `map` (taken over) for later, as long as memory allows. */
   keep(moment: Moment, map: BlockMap): void {
-    if (this.#cached.has(keyOf(moment))) map.release();
-    else this.#remember(moment, map);
+    const known = this.#cached.get(keyOf(moment));
+    if (known === undefined) this.#remember(moment, map, false);
+    else {
+      known.isPassing = false;
+      map.release();
+    }
     this.evictIdle();
   }
 
-  #remember(moment: Moment, map: BlockMap): CachedMap {
+  #remember(moment: Moment, map: BlockMap, isPassing: boolean): CachedMap {
     const { line, cut, sizeBytes } = moment;
-    const cached = { line, cut, sizeBytes, map, users: 0, holders: 0 };
+    const cached = { line, cut, sizeBytes, map, users: 0, holders: 0, isPassing };
     this.#cached.set(keyOf(moment), cached);
     return cached;
   }
@@ -150,7 +163,8 @@ export class MomentMaps {
           cached.holders -= 1;
           this.#givenBack?.push(cached);
         }
-        this.evictIdle();
+        if (cached.users === 0 && cached.isPassing) this.#giveUp(key, cached);
+        else this.evictIdle();
       },
     };
   }
@@ -229,10 +243,14 @@ export class MomentMaps {
         this.#parts.leaves.usedBytes <= this.#parts.settings.mapBytes;
       if (idle === 0 || isRoom) return;
       if (cached.users > 0) continue;
-      cached.map.release();
-      this.#cached.delete(key);
+      this.#giveUp(key, cached);
       idle -= 1;
     }
+  }
+
+  #giveUp(key: string, { map }: CachedMap): void {
+    map.release();
+    this.#cached.delete(key);
   }
 }
 

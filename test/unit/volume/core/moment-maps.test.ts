@@ -89,6 +89,23 @@ describe('MomentMaps', () => {
     expect(moments.leases()).toEqual([]);
   });
 
+  it('keeps maps for later, but none that was only looked at', () => {
+    const [first, second] = [opened('look'), opened('look')];
+    first.release();
+    expect(moments.kept().length).toBe(1);
+    second.release();
+    expect(moments.kept().length).toBe(0);
+    expect(second.map.isReleased).toBe(true);
+    const passing = opened('look');
+    const held = opened('open');
+    held.release();
+    passing.release();
+    expect(moments.kept().length).toBe(1);
+    opened('look').release();
+    expect(moments.kept().length).toBe(1);
+    expect(held.map.isReleased).toBe(false);
+  });
+
   it('keeps what was asked for readable for a while', async () => {
     moments.lease(past);
     await time.pass(limits.momentLeaseMs - 1);
