@@ -119,6 +119,7 @@ class Opening {
   *steps(done: (outcome: Outcome<OpenedPool>) => void): Steps<void> {
     const { settings } = this.#options;
     const found = this.#superblock();
+    yield;
     const leaves = new LeafStore();
     const crcTables = new CrcTables(settings.crcTableBytes, found.segmentSlots);
     const seeds = new Seeds(found.poolUuid);

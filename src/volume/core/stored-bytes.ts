@@ -20,6 +20,10 @@ import type { PoolParts } from './parts.ts';
 
 /** Runs whose size is looked up in one go: 2 us each. */
 const runsPerCount = 500;
+/** Parts of a footer but its table of frames: what each has, each entry and each slot. */
+const footerBytes = footerCrcOffset({ entryCount: 0 }) + footerSizeBytes(0, 0, 0);
+const entryBytes = footerCrcOffset({ entryCount: 1 }) - footerCrcOffset({ entryCount: 0 });
+const slotCrcBytes = footerSizeBytes(0, 1, 0) - footerSizeBytes(0, 0, 0);
 const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
 
 /** Which runs there are. */
@@ -125,12 +129,11 @@ export class StoredCount {
   #segments(): { readonly bytes: number; readonly isSealed: boolean } {
     const { segmentById, writer } = this.#parts;
     const current = writer?.log.place.segId;
-    this.#sealedCount = segmentById.visitSealed(this.#sealedCount, (endSlot, entryCount) => {
-      this.#sealedBytes += this.#segmentBytes;
-      // As footerBytesOf.
-      if (endSlot > 0)
-        this.#sealedBytes += footerCrcOffset({ entryCount }) + footerSizeBytes(0, endSlot, 0);
-    });
+    const { end, written, entries, slots } = segmentById.sealedSums(this.#sealedCount);
+    this.#sealedBytes += (end - this.#sealedCount) * this.#segmentBytes;
+    // As footerBytesOf of each.
+    this.#sealedBytes += written * footerBytes + entries * entryBytes + slots * slotCrcBytes;
+    this.#sealedCount = end;
     this.#countPacked();
     let bytes = this.#sealedBytes - this.#packedBytes;
     let isSealed = true;

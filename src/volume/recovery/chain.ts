@@ -14,15 +14,13 @@ import { limits } from '../limits.ts';
 import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
 import type { Steps } from '../steps.ts';
-import type { SegmentReader } from './scan.ts';
+import { type SegmentReader, slotsAtOnceMax } from './scan.ts';
 import { SegIds } from './seg-ids.ts';
 import { SegmentSource } from './segment-source.ts';
 
 /** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
 const probeSlots = 1025;
-/** So many slots are read at once to see whether they are zero. */
-const zeroSlots = 64;
-const zeros = new Uint8Array(zeroSlots * slotSizeBytes);
+const zeros = new Uint8Array(slotsAtOnceMax * slotSizeBytes);
 
 export interface ChainLink {
   readonly segId: number;
@@ -232,9 +230,9 @@ function isZero(bytes: Uint8Array | undefined): boolean {
 
 /** Whether all of the first slots are there, and zero. */
 function* areZero(reader: SegmentReader, segId: number, end: number): Steps<boolean> {
-  for (let slot = 0; slot < end; slot += zeroSlots) {
-    const count = Math.min(zeroSlots, end - slot);
-    if (!isZero(reader.slots(addressOf(segId, slot), count))) return false;
+  for (let slot = 0; slot < end; slot += slotsAtOnceMax) {
+    const count = Math.min(slotsAtOnceMax, end - slot);
+    if (!isZero(reader.glance(addressOf(segId, slot), count))) return false;
     yield;
   }
   return true;

@@ -74,6 +74,7 @@ export class ManifestSegments {
    */
   *read(segmentSlots: number, packed: SegmentTable['packed']): Steps<SegmentTable | undefined> {
     const count = this.#database.prepare('SELECT COUNT(*) FROM segment_group').pluck().get();
+    yield;
     const table = new SegmentTable(segmentSlots, packed, Number(count) * 128);
     for (const { id, rows } of this.#groups()) {
       const found = decodeRowGroup(id, rows, this.#seeds);

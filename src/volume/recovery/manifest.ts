@@ -139,6 +139,7 @@ export function* readKnownLog(
   let database: Database.Database | undefined;
   try {
     database = open(path, { isReadOnly: true });
+    yield;
     return yield* knownLogOf(database, pool);
   } catch (thrown) {
     if (thrown instanceof Database.SqliteError || thrown instanceof FormatError) return undefined;

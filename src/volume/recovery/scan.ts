@@ -63,7 +63,7 @@ export interface SegmentScan extends FooterContents {
 }
 
 /** Slots that are read at once where frames are looked for: about 50 us. */
-const slotsAtOnceMax = 64;
+export const slotsAtOnceMax = 64;
 
 /** All that a scan needs of a file. */
 type Readable = Pick<DiskFile, 'read'>;
@@ -79,6 +79,8 @@ export class SegmentReader {
   readonly #segmentSlots: number;
   readonly #seeds: Seeds;
   #readError: string | undefined;
+  /** Memory of slots that are looked at and forgotten: many megabytes of them are, and what is given back is collected all at once. */
+  #window: Uint8Array | undefined;
 
   constructor(file: Readable, segmentSlots: number, seeds: Seeds) {
     this.#file = file;
@@ -88,7 +90,16 @@ export class SegmentReader {
 
   /** Bytes of `count` slots from `address` on; undefined when they cannot be read in full. */
   slots(address: number, count: number): Uint8Array | undefined {
-    const bytes = new Uint8Array(count * slotSizeBytes);
+    return this.#readInto(new Uint8Array(count * slotSizeBytes), address);
+  }
+
+  /** The same of at most `slotsAtOnceMax`: good until it is called again. */
+  glance(address: number, count: number): Uint8Array | undefined {
+    this.#window ??= new Uint8Array(slotsAtOnceMax * slotSizeBytes);
+    return this.#readInto(this.#window.subarray(0, count * slotSizeBytes), address);
+  }
+
+  #readInto(bytes: Uint8Array, address: number): Uint8Array | undefined {
     try {
       const bytesRead = this.#file.read(bytes, slotOf(address) * slotSizeBytes);
       return bytesRead === bytes.length ? bytes : undefined;
@@ -158,7 +169,7 @@ export class SegmentReader {
   /** First frame of `epoch` that begins in one of `count` slots. */
   #frameAmong(address: number, count: number, epoch: number): LoadedFrame | undefined {
     const error = this.#readError;
-    const bytes = count === 1 ? undefined : this.slots(address, count);
+    const bytes = count === 1 ? undefined : this.glance(address, count);
     // What cannot be read as a whole is read one by one, and may not be refused then.
     this.#readError = error;
     for (let index = 0; index < count; index += 1) {
