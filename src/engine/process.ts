@@ -2,8 +2,10 @@
 import { parseArgs } from 'node:util';
 import { present } from '../base/assert.ts';
 import { systemClock } from '../host/clock.ts';
+import { raisePriority } from '../host/threads.ts';
 import { defaultSettings } from '../volume/limits.ts';
 import { type EngineSettings, runEngine } from './engine.ts';
+import { ENGINE_NICE } from './limits.ts';
 
 function engineSettings(argv: readonly string[]): EngineSettings {
   const text = { type: 'string' } as const;
@@ -29,4 +31,6 @@ function engineSettings(argv: readonly string[]): EngineSettings {
   };
 }
 
+// Before any thread of its own is there. Who may not goes on as everybody does.
+raisePriority(ENGINE_NICE);
 await runEngine(engineSettings(process.argv.slice(2)));

@@ -14,7 +14,9 @@ import {
 } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { runEngine } from '../../src/engine/engine.ts';
+import { ENGINE_NICE } from '../../src/engine/limits.ts';
 import { systemClock } from '../../src/host/clock.ts';
+import { raisePriority } from '../../src/host/threads.ts';
 import { defaultSettings } from '../../src/volume/limits.ts';
 import { dayClock } from './day-clock.ts';
 
@@ -36,6 +38,8 @@ export interface EngineSample {
   readonly workMs: { readonly p50: number; readonly p999: number; readonly max: number };
   /** Part of the time in which the main thread could have worked, but had no processor. */
   readonly waitShare: number;
+  /** Whether the engine could have itself go before the load. */
+  readonly hasPriority: boolean;
   /** Since this engine serves. */
   readonly wholeP999Ms: number;
   readonly wholeMaxMs: number;
@@ -129,6 +133,7 @@ function sample(): void {
       max: work.max / microsPerMs,
     },
     waitShare,
+    hasPriority,
     wholeP999Ms: ms(wholeDelays.percentile(99.9)),
     wholeMaxMs: ms(wholeDelays.max),
     wholeWorkP999Ms: wholeWork.percentile(99.9) / microsPerMs,
@@ -162,6 +167,7 @@ new PerformanceObserver((list) => {
   }
 }).observe({ entryTypes: ['gc'] });
 
+const hasPriority = raisePriority(ENGINE_NICE);
 await runEngine({
   poolDir: values['pool-dir'] ?? '',
   pool: 'main',

@@ -74,6 +74,10 @@ function summaryRows({
       `${counts.kills}, ${counts.stops}; ${restartMs.map((each) => ms(each)).join(', ')}`,
     ],
     ['fill: median, most', fillText(samples)],
+    [
+      'the engine may go before the load',
+      samples.every(({ engine }) => engine.hasPriority) ? 'yes' : 'no',
+    ],
     ['samples with the cleaner at work', share(cleaning.length, samples.length)],
     [
       'copied, given back by the cleaner',
