@@ -7,6 +7,12 @@ import { type HolderSets, nobody } from './holders.ts';
 import type { LiveSet } from './live-set.ts';
 import type { ReferenceSink } from './moment-walk.ts';
 
+/**
+ * Segments whose numbers are one allocation, 1 MiB: pages of the system's own, which are taken when they are touched and go back whole.
+ * One of 32 KiB for each would leave holes in malloc's heap that nothing else fills.
+ */
+const slabSegments = 32;
+
 /** Numbers from here on are no sets: nothing holds the block, but the past of a volume refers to it. */
 const pastBase = 2 ** 31;
 
@@ -19,6 +25,9 @@ export class HolderTable implements ReferenceSink {
   readonly #end: number;
   readonly #live: LiveSet | undefined;
   readonly #segments = new Map<number, Uint32Array>();
+  /** Of the segments that come next. */
+  #slab = new Uint32Array(0);
+  #slabUsed = 0;
   #bitsSegId = -1;
   #bits: Uint8Array | undefined;
 
@@ -125,10 +134,20 @@ export class HolderTable implements ReferenceSink {
     }
     let segment = this.#segments.get(segId);
     if (segment === undefined) {
-      segment = new Uint32Array(this.#segmentSlots);
+      segment = this.#newSegment();
       this.#segments.set(segId, segment);
     }
     return segment;
+  }
+
+  #newSegment(): Uint32Array {
+    const length = this.#segmentSlots;
+    if (this.#slabUsed === this.#slab.length) {
+      this.#slab = new Uint32Array(length * slabSegments);
+      this.#slabUsed = 0;
+    }
+    this.#slabUsed += length;
+    return this.#slab.subarray(this.#slabUsed - length, this.#slabUsed);
   }
 }
 
