@@ -8,8 +8,9 @@ import {
 } from './limits.ts';
 
 /**
- * Doubles from the first wait to the longest; an engine that ran for a while starts the row anew. Chance shortens each
- * wait a little: what makes an engine fail on many machines at once should not find them all starting at once.
+ * Doubles from the first wait to the longest; an engine that ran for a while is started again at once, and the row begins
+ * anew. Chance shortens each wait a little: what makes an engine fail again and again on many machines should not find them
+ * all starting at once.
  */
 export class RestartBackoff {
   readonly #random: Random;
@@ -22,7 +23,10 @@ export class RestartBackoff {
 
   /** The wait to take now, for an engine that was up for `uptimeMs` (0 when it never came up). */
   delayMs(uptimeMs: number): number {
-    if (uptimeMs >= RESTART_HEALTHY_AFTER_MS) this.#nextMs = RESTART_DELAY_FIRST_MS;
+    if (uptimeMs >= RESTART_HEALTHY_AFTER_MS) {
+      this.#nextMs = RESTART_DELAY_FIRST_MS;
+      return 0;
+    }
     const delayMs = this.#nextMs;
     this.#nextMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS);
     this.#random.fill(this.#chance);

@@ -5,12 +5,12 @@ export const RESTART_DELAY_FIRST_MS = 100;
 export const RESTART_DELAY_MAX_MS = 10_000;
 /** The part of a wait that chance may take off it. */
 export const RESTART_JITTER = 0.25;
-/** An engine that ran this long was well: the next wait is the first one again. */
+/** An engine that ran this long was well: it is started again at once, and the wait after that is the first one again. */
 export const RESTART_HEALTHY_AFTER_MS = 60_000;
 /** Engine starts that fail one after the other before the daemon's own start is given up. */
 export const FIRST_START_ATTEMPTS_MAX = 5;
 /** How often a starting engine's socket is tried. */
-export const ATTACH_POLL_MS = 25;
+export const ATTACH_POLL_MS = 10;
 /** A starting engine is mentioned in the log this often while it recovers. */
 export const ATTACH_REPORT_MS = 10_000;
 /** An engine whose socket accepts must say hello within this. */

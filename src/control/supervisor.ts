@@ -107,6 +107,7 @@ export class EngineSupervisor {
   readonly #host: SupervisorHost;
   readonly #backoff: RestartBackoff;
   readonly #firstAttach = Promise.withResolvers<void>();
+  readonly #underWay = Promise.withResolvers<void>();
   #wantedNbd: NbdListen;
   #session: Session | undefined;
   /** The engine being started now. */
@@ -137,8 +138,17 @@ export class EngineSupervisor {
     this.#loop = this.#run().finally(() => {
       // Whoever still waits for the first start learns that it will not come; after it, this changes nothing.
       this.#firstAttach.reject(new OperationError('unavailable', 'the daemon is stopping'));
+      this.#underWay.resolve();
     });
     await this.#firstAttach.promise;
+  }
+
+  /**
+   * Resolves when an engine was connected to or started, or could not be: the rest is up to the engine. What is not needed to get
+   * there, and takes long to load, waits for this.
+   */
+  get underWay(): Promise<void> {
+    return this.#underWay.promise;
   }
 
   /** Calls the engine. Rejects with OperationError `unavailable` while there is none. */
@@ -228,6 +238,8 @@ export class EngineSupervisor {
     } catch (thrown) {
       this.#host.log.error(toError(thrown).message);
       return { code: undefined, signal: undefined };
+    } finally {
+      this.#underWay.resolve();
     }
     this.#child = child;
     const outcome = await this.#attachTo(child);
@@ -263,6 +275,7 @@ export class EngineSupervisor {
     let door: EngineDoor;
     try {
       door = await this.#host.connect();
+      this.#underWay.resolve();
     } catch {
       // Nobody listens (yet): the caller starts an engine or tries again.
       return undefined;
@@ -388,7 +401,8 @@ export class EngineSupervisor {
     const words = lastWords(this.#host.logText());
     const message = `the engine of pool ${pool} ended (${exitText(end)})`;
     this.#absence = `${message} and is being started again`;
-    this.#host.log.error(`${message}; starting it again in ${delayMs} ms`, { ...end, logPath });
+    const when = delayMs === 0 ? 'at once' : `in ${delayMs} ms`;
+    this.#host.log.error(`${message}; starting it again ${when}`, { ...end, logPath });
     for (const word of words) this.#host.log.error(`  engine: ${word}`);
   }
 

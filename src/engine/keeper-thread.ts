@@ -1,4 +1,5 @@
 /** Entry of the keeper thread: runs jobs in the order they arrive and answers each. */
+import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { lowerThreadPriority } from '../host/threads.ts';
@@ -17,6 +18,16 @@ function pause(ms: number): void {
 }
 
 lowerThreadPriority(KEEPER_NICE);
+
+let isCodeKept = false;
+
+/** A thread that is killed cannot keep its compiled code: it does after its first job. */
+function keepCode(): void {
+  if (isCodeKept) return;
+  isCodeKept = true;
+  flushCompileCache();
+}
+
 const keeper = new Keeper(settings, new SystemDisk(folder), { pause, openDatabase: openSqlite });
 
 parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
@@ -26,4 +37,5 @@ parentPort?.on('message', (message: KeeperJob | typeof keeperStop) => {
     return;
   }
   parentPort?.postMessage(keeper.run(message));
+  keepCode();
 });

@@ -90,19 +90,27 @@ export class SegmentReader {
 
   /** Bytes of `count` slots from `address` on; undefined when they cannot be read in full. */
   slots(address: number, count: number): Uint8Array | undefined {
-    return this.#readInto(new Uint8Array(count * slotSizeBytes), address);
+    const bytes = new Uint8Array(count * slotSizeBytes);
+    return this.#readInto(bytes, address) === bytes.length ? bytes : undefined;
   }
 
   /** The same of at most `slotsAtOnceMax`: good until it is called again. */
   glance(address: number, count: number): Uint8Array | undefined {
-    this.#window ??= new Uint8Array(slotsAtOnceMax * slotSizeBytes);
-    return this.#readInto(this.#window.subarray(0, count * slotSizeBytes), address);
+    const bytes = this.#glanceAtSome(address, count);
+    return bytes?.length === count * slotSizeBytes ? bytes : undefined;
   }
 
-  #readInto(bytes: Uint8Array, address: number): Uint8Array | undefined {
+  /** The part of it that lies before the end of the file; undefined when the disk refuses. */
+  #glanceAtSome(address: number, count: number): Uint8Array | undefined {
+    this.#window ??= new Uint8Array(slotsAtOnceMax * slotSizeBytes);
+    const bytesRead = this.#readInto(this.#window.subarray(0, count * slotSizeBytes), address);
+    return bytesRead === undefined ? undefined : this.#window.subarray(0, bytesRead);
+  }
+
+  /** How many bytes there were; undefined when the disk refuses. */
+  #readInto(bytes: Uint8Array, address: number): number | undefined {
     try {
-      const bytesRead = this.#file.read(bytes, slotOf(address) * slotSizeBytes);
-      return bytesRead === bytes.length ? bytes : undefined;
+      return this.#file.read(bytes, slotOf(address) * slotSizeBytes);
     } catch (thrown) {
       if (!(thrown instanceof DiskError)) throw thrown;
       this.#readError = thrown.message;
@@ -169,10 +177,11 @@ export class SegmentReader {
   /** First frame of `epoch` that begins in one of `count` slots. */
   #frameAmong(address: number, count: number, epoch: number): LoadedFrame | undefined {
     const error = this.#readError;
-    const bytes = count === 1 ? undefined : this.glance(address, count);
-    // What cannot be read as a whole is read one by one, and may not be refused then.
+    const bytes = count === 1 ? undefined : this.#glanceAtSome(address, count);
+    // What cannot be read as a whole is read one by one, and may not be refused then. A file that nobody prepared ends early.
     this.#readError = error;
-    for (let index = 0; index < count; index += 1) {
+    const slots = bytes === undefined ? count : Math.floor(bytes.length / slotSizeBytes);
+    for (let index = 0; index < slots; index += 1) {
       const first = bytes?.subarray(index * slotSizeBytes, (index + 1) * slotSizeBytes);
       const mayBegin =
         first === undefined || peekFrame(first, address + index, this.#segmentSlots) !== undefined;

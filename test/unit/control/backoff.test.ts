@@ -26,9 +26,11 @@ it('leaves up to a quarter of each wait to chance', () => {
   ]);
 });
 
-it('begins anew for an engine that ran for 60 s, and not for one that ran a little less', () => {
+it('does not wait for an engine that ran for 60 s and then begins anew; it does for one that ran a little less', () => {
   const backoff = new RestartBackoff(always(0));
   backoff.delayMs(0);
   expect(backoff.delayMs(59_999)).toBe(200);
-  expect(backoff.delayMs(60_000)).toBe(100);
+  expect(backoff.delayMs(60_000)).toBe(0);
+  expect(backoff.delayMs(0)).toBe(100);
+  expect(backoff.delayMs(0)).toBe(200);
 });

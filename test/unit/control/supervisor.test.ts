@@ -233,6 +233,24 @@ describe('the supervisor, starting', () => {
     expect(supervisor.info().nbd.tcp?.port).toBe(5000);
   });
 
+  it('is under way when an engine was started, was found running, or could not be started', async () => {
+    const recovering = new Machine({ recoveryMs: 25_000 });
+    const refused = new Machine();
+    refused.spawn = async () => await Promise.reject(new OperationError('unavailable', 'no'));
+    const running = new Machine();
+    running.run();
+    for (const [machine, engines] of [
+      [recovering, 1],
+      [refused, 0],
+      [running, 1],
+    ] as const) {
+      const supervisor = supervisorOn(machine);
+      void supervisor.start().catch(() => undefined);
+      await supervisor.underWay;
+      expect(machine.engines).toHaveLength(engines);
+    }
+  });
+
   it('says that the engine is not there yet while it recovers', async () => {
     const machine = new Machine({ recoveryMs: 25_000 });
     const supervisor = supervisorOn(machine);
