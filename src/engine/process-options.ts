@@ -17,8 +17,18 @@
  */
 const semiSpaceMiB = 8;
 
+/**
+ * The old generation is collected when it is so much larger than what was alive in it before, in percent; V8 by itself waits for
+ * three times that: 22 MiB became 74 and 22 again every few minutes. Measured with a program that makes garbage as the engine does, 10 s
+ * on a loaded machine: 14 such collections for 8, 3 % more processor, RSS 248 for 288 MiB.
+ */
+const heapGrowingPercent = 100;
+
 /** Arguments of Node.js that go before the entry's path. */
-export const engineNodeArguments: readonly string[] = [`--max-semi-space-size=${semiSpaceMiB}`];
+export const engineNodeArguments: readonly string[] = [
+  `--max-semi-space-size=${semiSpaceMiB}`,
+  `--heap-growing-percent=${heapGrowingPercent}`,
+];
 
 /**
  * Variables of its environment. `cacheFolder` is for compiled code, which is kept so that an engine that must be started again serves
