@@ -28,9 +28,23 @@ function lookForMore(bell: number): void {
   }
 }
 
-const committer = new Committer(shared, new SystemDisk(folder), () => {
-  Atomics.add(words, control.mainBell, 1);
-  Atomics.notify(words, control.mainBell);
+/**
+ * A file system that is full this moment may have space the next. Not for long: an engine that ends goes on, once it is started
+ * again, in a file that was made ahead, and refuses writes in order.
+ */
+const spaceWaitMs = 50;
+const spaceWaitsMax = 40;
+
+const committer = new Committer(shared, new SystemDisk(folder), {
+  onAdvance: () => {
+    Atomics.add(words, control.mainBell, 1);
+    Atomics.notify(words, control.mainBell);
+  },
+  waitForSpace: (tries) => {
+    // Nobody rings it for that: a look at it every time is soon enough.
+    Atomics.wait(words, control.stop, 0, spaceWaitMs);
+    return tries < spaceWaitsMax && Atomics.load(words, control.stop) === 0;
+  },
 });
 
 /** A function of its own, so that profiles tell waiting from working. */

@@ -38,6 +38,8 @@ export const control = {
   written: 6,
   /** A flush is wanted that covers every frame below this one. */
   flushWanted: 7,
+  /** 1 = a write waits for the file system to have space. */
+  waitsForSpace: 8,
 } as const;
 const controlWords = 16;
 
@@ -141,6 +143,16 @@ export class CommitRing {
   get failure(): string | undefined {
     const length = Atomics.load(this.control, control.failed);
     return length === 0 ? undefined : new TextDecoder().decode(this.#failure.slice(0, length));
+  }
+
+  /** Whether a write waits for the file system to have space. */
+  get waitsForSpace(): boolean {
+    return Atomics.load(this.control, control.waitsForSpace) === 1;
+  }
+
+  /** Called by the commit side. */
+  setWaitsForSpace(waits: boolean): void {
+    Atomics.store(this.control, control.waitsForSpace, waits ? 1 : 0);
   }
 
   /** Marks the ring as failed; called by the commit side once. */

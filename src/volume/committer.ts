@@ -10,7 +10,9 @@
  * Invariants
  * 1. A segment is flushed before anything is written to the next one, so a valid segment header vouches for all before it.
  * 2. `durableThrough` in a header is only ever the end of what a successful flush has covered.
- * 3. The first failed write or flush ends it: the ring is marked failed and this object never touches the disk again.
+ * 3. The first failed write or flush ends it: the ring is marked failed and this object never touches the disk again. Only a write
+ *    that finds no space is done again, the same bytes at the same place, for as long as the caller has patience: nothing of it
+ *    was acknowledged, and what lies before it was flushed meanwhile. A flush never is.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { crc32c } from '../base/crc32c.ts';
@@ -34,6 +36,17 @@ import { segmentFolder, segmentPath } from './log/segment-path.ts';
 /** Larger frames go past the page cache in any case (write-back, 1 MiB: 417 MiB/s into it, 562 past it). */
 const directBlocksMin = 64;
 
+/** Whoever runs the committer. */
+export interface CommitterHost {
+  /** Frames were written that somebody waits for, frames became durable, or it failed. */
+  onAdvance(): void;
+  /**
+   * The file system has no space for a write: returns after a moment, and it is tried again; false = that has been long enough.
+   * `tries`: how often it was tried again already.
+   */
+  waitForSpace(tries: number): boolean;
+}
+
 export class Committer {
   readonly #ring: CommitRing;
   readonly #disk: Disk;
@@ -41,7 +54,7 @@ export class Committer {
   readonly #staging: Uint8Array;
   /** One view per staging page, made on first use: views are not free and pages are reused all the time. */
   readonly #pageViews: (Uint8Array | undefined)[];
-  readonly #onAdvance: () => void;
+  readonly #host: CommitterHost;
   /** The open segment. Flushed through this one: it was opened first, so it hears of every failed write-back. */
   #file: DiskFile | undefined;
   /** The same file, for frames that nobody waits for; opened when there is one. */
@@ -59,8 +72,7 @@ export class Committer {
   /** Bytes written since the last flush. */
   #unflushedBytes = 0;
 
-  /** `onAdvance` is called when frames were written that somebody waits for, when frames became durable, and after a failure. */
-  constructor(shared: CommitShared, disk: Disk, onAdvance: () => void) {
+  constructor(shared: CommitShared, disk: Disk, host: CommitterHost) {
     this.#ring = new CommitRing(shared);
     this.#disk = disk;
     this.#seeds = new Seeds(shared.poolUuid);
@@ -69,7 +81,7 @@ export class Committer {
     this.#recoveredDigest = shared.previousDigest;
     this.#durableThrough = shared.durableThrough;
     this.#writtenThrough = shared.durableThrough;
-    this.#onAdvance = onAdvance;
+    this.#host = host;
   }
 
   /** Writes and flushes everything submitted so far, and what is submitted meanwhile. Never throws DiskError: see `ring.failure`. */
@@ -80,14 +92,13 @@ export class Committer {
         const needsFlush = this.#writeSubmitted();
         if (needsFlush || this.#isFlushWanted()) {
           this.#flush();
-          Atomics.store(this.#ring.control, control.durable, this.#written);
-          this.#onAdvance();
+          this.#sayDurable();
         }
       } while (this.#written < this.#ring.submitted);
     } catch (thrown) {
       if (!(thrown instanceof DiskError)) throw thrown;
       this.#ring.fail(toError(thrown).message);
-      this.#onAdvance();
+      this.#host.onAdvance();
     }
   }
 
@@ -105,8 +116,15 @@ export class Committer {
       this.#written += 1;
     }
     Atomics.store(this.#ring.control, control.written, this.#written);
-    if (announces) this.#onAdvance();
+    if (announces) this.#host.onAdvance();
     return needsFlush;
+  }
+
+  /** Everything that was written is durable. */
+  #sayDurable(): void {
+    Atomics.store(this.#ring.control, control.written, this.#written);
+    Atomics.store(this.#ring.control, control.durable, this.#written);
+    this.#host.onAdvance();
   }
 
   #isFlushWanted(): boolean {
@@ -153,7 +171,7 @@ export class Committer {
     this.#digest?.update(header);
     pieces[0] = opensSegment ? whole.subarray(0, slotSizeBytes + headerBytes) : header;
     const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
-    this.#target(numbers)?.write(pieces, firstSlot * slotSizeBytes);
+    this.#write(this.#target(numbers), pieces, firstSlot * slotSizeBytes);
     this.#isFileDirty = true;
     this.#unflushedBytes += headerBytes + (numbers[job.dataBlocks] ?? 0) * slotSizeBytes;
     this.#writtenThrough =
@@ -166,7 +184,7 @@ export class Committer {
     const segId = numbers[job.segId] ?? 0;
     const creates = numbers[job.createsFile] === 1;
     this.#segmentPath = segmentPath(segId);
-    this.#file = this.#disk.open(this.#segmentPath, { create: creates, isDirect: true });
+    this.#file = this.#open(creates);
     this.#isFolderDirty = creates;
     this.#previousCrc = finishSegmentHeader(
       segmentHeader,
@@ -176,6 +194,42 @@ export class Committer {
     );
     this.#digest = createHash('sha256').update(segmentHeader);
     this.#writtenThrough = addressOf(segId, 1);
+  }
+
+  #write(file: DiskFile | undefined, pieces: readonly Uint8Array[], position: number): void {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        file?.write(pieces, position);
+        if (tries > 0) this.#ring.setWaitsForSpace(false);
+        return;
+      } catch (thrown) {
+        this.#waitForSpace(thrown, tries);
+      }
+    }
+  }
+
+  #open(creates: boolean): DiskFile {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        const file = this.#disk.open(this.#segmentPath, { create: creates, isDirect: true });
+        if (tries > 0) this.#ring.setWaitsForSpace(false);
+        return file;
+      } catch (thrown) {
+        this.#waitForSpace(thrown, tries);
+      }
+    }
+  }
+
+  /** Returns when what threw is to be tried again; throws it otherwise. Whoever waits for frames before this one waits no longer. */
+  #waitForSpace(thrown: unknown, tries: number): void {
+    if (!(thrown instanceof DiskError) || thrown.code !== 'ENOSPC') throw thrown;
+    if (tries === 0) {
+      // Where a segment is being opened nothing is dirty: the one before was flushed, and this one vouches for nothing yet.
+      if (this.#isFileDirty) this.#flush();
+      this.#ring.setWaitsForSpace(true);
+      this.#sayDurable();
+    }
+    if (!this.#host.waitForSpace(tries)) throw thrown;
   }
 
   /** Puts the data blocks' checksums into the header; returns the pieces to write, with room for the header in front. */

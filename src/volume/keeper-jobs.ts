@@ -81,7 +81,10 @@ export type KeeperJob =
   /** Files in which no segment lies any more, and that nobody else reads. */
   | {
       readonly kind: 'remove-files';
+      /** Of segments that lie in packs. */
       readonly segIds: readonly number[];
+      /** Of segments that were made ahead, and are not used. */
+      readonly unusedSegIds: readonly number[];
       readonly packIds: readonly number[];
     }
   | {

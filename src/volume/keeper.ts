@@ -372,7 +372,7 @@ export class Keeper {
     const { kind } = job;
     const outcome = this.#attempt(() => {
       if (job.kind === 'verify-pack') this.#packs.verify(job.packId);
-      else this.#remove(job.segIds, job.packIds);
+      else this.#remove(job);
     });
     return { kind, ...outcome };
   }
@@ -385,7 +385,8 @@ export class Keeper {
     return made === undefined ? { kind: 'pack', ...outcome } : { kind: 'pack', made, ...outcome };
   }
 
-  #remove(segIds: readonly number[], packIds: readonly number[]): void {
+  #remove({ segIds, unusedSegIds, packIds }: Extract<KeeperJob, { kind: 'remove-files' }>): void {
+    for (const segId of unusedSegIds) this.#disk.remove(segmentPath(segId));
     for (const segId of segIds) this.#scrub.leave(segmentPath(segId));
     for (const packId of packIds) this.#scrub.leave(packPath(packId));
     this.#packs.remove(segIds, packIds);

@@ -54,6 +54,8 @@ export const limits = {
   /** With room for fewer segments than this trims are refused, too: the rest is for the catalogue, so that deletes and what
    *  moves windows go on. */
   fileSystemLastSegments: 2,
+  /** Of the files that were made ahead the cleaner gives up others than so many, when nothing else has room for a pack. */
+  readySegmentsKept: 1,
   /** Look at the file system's free space this often. */
   freeSpaceCheckMs: 1000,
   /** What was free below counts for so long after it is not any more: files that are being made and removed are in no count. */

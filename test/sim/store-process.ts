@@ -58,6 +58,8 @@ makeCleanerEager();
 
 const eventsMax = 50_000;
 const manifestLagMs = 1000;
+/** A write that finds no space is tried again so often. */
+const spaceTriesMax = 2;
 /** States of each window that are compared with the liveness mark. */
 const auditStates = 40;
 const smallSettings: StoreSettings = {
@@ -419,8 +421,11 @@ export class StoreProcess {
       openDatabase: (_path, options) => this.machine.manifest.open(options?.isReadOnly === true),
       startCommit: (shared, onProgress) => {
         const disk = brokenDisk(this.#disk, variant, 'commit');
-        const committer = new Committer(shared, disk, () => {
-          scheduler.post('main', onProgress);
+        const committer = new Committer(shared, disk, {
+          onAdvance: () => {
+            scheduler.post('main', onProgress);
+          },
+          waitForSpace: (tries) => tries < spaceTriesMax,
         });
         return {
           wake: () => {

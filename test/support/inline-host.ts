@@ -3,7 +3,7 @@ import type { Clock, Disk, Timers } from '../../src/base/ports.ts';
 import { systemClock, systemRandom } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
-import { Committer } from '../../src/volume/committer.ts';
+import { Committer, type CommitterHost } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
 import { openSqlite } from '../../src/volume/manifest-database.ts';
@@ -23,13 +23,14 @@ export function smallSettings(folder: string): StoreSettings {
   };
 }
 
-const systemTime = { clock: systemClock, timers: systemTimers };
+export const systemTime = { clock: systemClock, timers: systemTimers };
 
 /** `abandon` ends it as a killed process ends: nothing that was planned happens any more. */
 export function inlineHost(
   folder: string,
   disk: Disk = new SystemDisk(folder),
   time: { readonly clock: Clock; readonly timers: Timers } = systemTime,
+  waitForSpace: CommitterHost['waitForSpace'] = () => false,
 ): PoolHost & { abandon(): void } {
   let isGone = false;
   const closers: (() => void)[] = [];
@@ -57,7 +58,10 @@ export function inlineHost(
     log: quietLog,
     openDatabase: openSqlite,
     startCommit: (shared, onProgress) => {
-      const committer = new Committer(shared, disk, () => undefined);
+      const committer = new Committer(shared, disk, {
+        onAdvance: () => undefined,
+        waitForSpace,
+      });
       closers.push(() => {
         committer.close();
       });

@@ -57,6 +57,8 @@ interface Pass {
   readonly pressureMin: Pressure;
   live: LiveSet | undefined;
   found: Survey | undefined;
+  /** A file that was made ahead has been given up for it. */
+  hasMadeRoom: boolean;
   packCount: number;
   packsReplaced: number;
   copiedBytes: number;
@@ -208,6 +210,7 @@ export class Cleaner {
       pressureMin: reason === 'asked' ? 'soft' : 'none',
       live: undefined,
       found: undefined,
+      hasMadeRoom: false,
       packCount: 0,
       packsReplaced: 0,
       copiedBytes: 0,
@@ -248,9 +251,9 @@ export class Cleaner {
   }
 
   #next(pass: Pass, live: LiveSet): void {
-    const batch = this.#batch(pass, live);
+    const batch = this.#batch(pass, live, 0);
     if (batch === undefined) {
-      this.#end(pass, undefined);
+      if (!this.#makesRoom(pass, live)) this.#end(pass, undefined);
       return;
     }
     this.#parts.host.log.info('cleaner: packing', {
@@ -263,7 +266,20 @@ export class Cleaner {
     this.#packAll(pass, batch, 0);
   }
 
-  #batch(pass: Pass, live: LiveSet): Batch | undefined {
+  /** Where the file system has no room for a pack, although one would be worth it: then room is made, and it goes on. */
+  #makesRoom(pass: Pass, live: LiveSet): boolean {
+    // Once: what others take at once is better kept.
+    if (pass.hasMadeRoom) return false;
+    pass.hasMadeRoom = true;
+    const segmentBytes = this.#parts.settings.segmentSlots * slotSizeBytes;
+    if (this.#batch(pass, live, segmentBytes) === undefined) return false;
+    return this.#doors.packing.makeRoom(() => {
+      if (this.#pass === pass) this.#next(pass, live);
+    });
+  }
+
+  /** What is worth packing when the file system has so much more than it says. */
+  #batch(pass: Pass, live: LiveSet, moreBytes: number): Batch | undefined {
     const { found } = pass;
     if (found === undefined) return undefined;
     const space = this.#doors.space();
@@ -280,7 +296,7 @@ export class Cleaner {
       use: { ...space, usedBytes: usedBytes + space.reservedBytes },
       pressure: this.#pressureOf(pass),
       // What the log goes on in is not the cleaner's.
-      spareBytes: Math.min(spareBytes, fileSystemFreeBytes - logBytes),
+      spareBytes: Math.min(spareBytes, fileSystemFreeBytes + moreBytes - logBytes),
     });
   }
 

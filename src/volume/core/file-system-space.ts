@@ -106,7 +106,9 @@ export class FileSystemSpace {
     if (isShort) writer?.supply.pause();
     else writer?.supply.resume();
     // Segments that are ready take data whatever the file system says; the last ones are for deletes and trims.
-    const isFull = isShort && (writer?.supply.readyCount ?? 0) <= reserve;
+    const isUsedUp = isShort && (writer?.supply.readyCount ?? 0) <= reserve;
+    // Others took the rest at once: the log says so before the next look would have.
+    const isFull = isUsedUp || writer?.log.waitsForSpace === true;
     if (isFull === this.#isFull) return;
     this.#isFull = isFull;
     if (isFull) host.log.warn('the file system is full: new writes are refused', { freeBytes });

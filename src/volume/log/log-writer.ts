@@ -147,6 +147,11 @@ export class LogWriter {
     return this.#bytesLogged;
   }
 
+  /** A frame finds no place on the file system, and waits for one. */
+  get waitsForSpace(): boolean {
+    return this.#ring.waitsForSpace;
+  }
+
   get isIdle(): boolean {
     return this.#queueHead === this.#queue.length && this.#durable === this.#submitted;
   }

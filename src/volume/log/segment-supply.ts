@@ -102,6 +102,14 @@ export class SegmentSupply {
     return true;
   }
 
+  /**
+   * Gives up the file that would be used last, unless no more than `kept` are ready: the id of its segment, which is not used
+   * any more.
+   */
+  giveUp(kept: number): number | undefined {
+    return this.#ready.length > kept ? this.#ready.pop() : undefined;
+  }
+
   /** Takes back leftovers beyond those that it wants, of those that `isGivenUp` is true for. */
   takeSurplus(isGivenUp: (path: string) => boolean): string[] {
     const surplus = this.#leftovers.slice(this.#options.target).filter(isGivenUp);

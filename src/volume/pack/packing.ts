@@ -17,6 +17,8 @@ import type { Maintenance } from '../core/maintenance.ts';
 import type { PoolParts } from '../core/parts.ts';
 import { segIdOf, slotSizeBytes } from '../format/address.ts';
 import { packMemberEnd, packOf } from '../format/pack.ts';
+import type { KeeperJob } from '../keeper-jobs.ts';
+import { limits } from '../limits.ts';
 import { segIdOfPath, segmentPath } from '../log/segment-path.ts';
 import { packIdLast, packPath } from './pack-path.ts';
 import type { MadePack, PackOrder, PackPlan, RefusedMember } from './pack-plan.ts';
@@ -50,6 +52,8 @@ export interface ContainerState {
   readonly members: readonly ContainerMember[];
 }
 
+type RemoveFiles = Extract<KeeperJob, { kind: 'remove-files' }>;
+
 type PackDone = (outcome: Outcome<PackReport>) => void;
 
 interface Waiting {
@@ -75,10 +79,7 @@ export class Packing {
     const isGivenUp = (path: string): boolean =>
       containers.find(segIdOfPath(path) ?? 0) !== undefined;
     const surplus = writer?.supply.takeSurplus(isGivenUp) ?? [];
-    this.#remove(
-      surplus.map((path) => segIdOfPath(path) ?? 0),
-      [],
-    );
+    this.#remove({ segIds: surplus.map((path) => segIdOfPath(path) ?? 0) });
   }
 
   /** The pool is being closed: what is being packed is given up. */
@@ -131,11 +132,28 @@ export class Packing {
     if (this.#isStopped || writer === undefined) return;
     for (const { packId, isUnread } of containers.damaged) {
       if (isUnread) continue;
-      this.#remove([], [packId], () => {
+      this.#remove({ packIds: [packId] }, (isRemoved) => {
+        if (!isRemoved) return;
         containers.forgetDamaged(packId);
         host.log.warn('a damaged pack that nothing needs was removed', { pack: packPath(packId) });
       });
     }
+  }
+
+  /**
+   * Where the file system has nothing free: gives up a segment file that was made ahead, unless it is the last one,
+   * which deletes need. False = it is so; else `done` runs when it is removed, or could not be.
+   */
+  makeRoom(done: () => void): boolean {
+    if (this.#isStopped) return false;
+    const segId = this.#parts.writer?.supply.giveUp(limits.readySegmentsKept);
+    if (segId === undefined) return false;
+    const { log } = this.#parts.host;
+    log.info('nothing is free on the file system: a segment made ahead makes room for a pack', {
+      segId,
+    });
+    this.#remove({ unusedSegIds: [segId] }, done);
+    return true;
   }
 
   #next(): void {
@@ -220,31 +238,33 @@ export class Packing {
     this.#parts.files.retire(segId, () => {
       const { writer } = this.#parts;
       if (this.#isStopped || writer?.supply.offer(segmentPath(segId)) === true) return;
-      this.#remove([segId], []);
+      this.#remove({ segIds: [segId] });
     });
   }
 
   #giveUpPack(packId: number): void {
     this.#parts.containers.remove(packId);
     this.#parts.files.retire(-packId, () => {
-      this.#remove([], [packId]);
+      this.#remove({ packIds: [packId] });
     });
   }
 
   /** What is not removed now is removed when the pool is opened again. */
-  #remove(segIds: readonly number[], packIds: readonly number[], onRemoved?: () => void): void {
-    if (this.#isStopped || segIds.length + packIds.length === 0) return;
-    this.#maintenance.ask<'remove-files'>(
-      { kind: 'remove-files', segIds, packIds },
-      ({ error }) => {
-        if (error === undefined) onRemoved?.();
-        else {
-          this.#parts.host.log.warn('former files of packed segments were not removed', {
-            error: error.message,
-          });
-        }
-      },
-    );
+  #remove(
+    files: Partial<Pick<RemoveFiles, 'segIds' | 'unusedSegIds' | 'packIds'>>,
+    done: (isRemoved: boolean) => void = () => undefined,
+  ): void {
+    const { segIds = [], unusedSegIds = [], packIds = [] } = files;
+    if (this.#isStopped || segIds.length + unusedSegIds.length + packIds.length === 0) return;
+    const order = { kind: 'remove-files', segIds, unusedSegIds, packIds } as const;
+    this.#maintenance.ask<'remove-files'>(order, ({ error }) => {
+      if (error !== undefined) {
+        this.#parts.host.log.warn('files that are not needed any more were not removed', {
+          error: error.message,
+        });
+      }
+      done(error === undefined);
+    });
   }
 }
 

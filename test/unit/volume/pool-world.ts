@@ -30,6 +30,9 @@ export async function openOn(
   host: PoolHost,
   folder: string,
   settings: Partial<StoreSettings> = {},
+  onFailed: (message: string) => void = (message) => {
+    throw new Error(message);
+  },
 ): Promise<OpenedPool> {
   return await ask((done) => {
     const options = {
@@ -37,9 +40,7 @@ export async function openOn(
       settings: { ...smallSettings(folder), ...settings },
       capacityBytes: 2 ** 30,
       pageCacheBytes: 2 ** 30,
-      onFailed: (message: string) => {
-        throw new Error(message);
-      },
+      onFailed,
     };
     openPool(host, options, done);
   });
