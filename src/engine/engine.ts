@@ -12,16 +12,17 @@ import { assert } from '../base/assert.ts';
 import { OperationError, type Outcome, toError } from '../base/errors.ts';
 import type { Log } from '../base/ports.ts';
 import { StagingDoor } from '../device/staging-door.ts';
-import { systemRandom } from '../host/clock.ts';
+import { systemClock, systemRandom } from '../host/clock.ts';
 import { availableMemoryBytes, totalMemoryBytes } from '../host/memory.ts';
 import { onCrash } from '../host/signals.ts';
 import { systemTimers } from '../host/timers.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { jsonLog } from '../telemetry/log.ts';
-import type { StoreSettings } from '../volume/limits.ts';
+import { defaultSettings, type StoreSettings } from '../volume/limits.ts';
 import { lockPool } from '../volume/pool-lock.ts';
 import { type OpenedPool, openPool } from '../volume/pool-open.ts';
 import { newCdp } from './cdp-handlers.ts';
+import type { CommitThread } from './commit-start.ts';
 import { PoolExports } from './exports.ts';
 import { engineHandlers } from './handlers.ts';
 import { IscsiFront } from './iscsi-front.ts';
@@ -48,7 +49,14 @@ export interface EngineSettings {
   readonly firstVolume: { readonly name: string; readonly sizeBytes: number } | undefined;
   readonly store: Omit<StoreSettings, 'manifestPath' | 'mapBytes'>;
   readonly clocks: HostClocks;
+  readonly commit: CommitThread;
 }
+
+/** The store's settings and clocks of an engine that serves. */
+export const usualSettings: Pick<EngineSettings, 'store' | 'clocks'> = {
+  store: { ...defaultSettings, cleaner: 'auto' },
+  clocks: { clock: systemClock, logClock: systemClock },
+};
 
 /** Runs until somebody asks it to stop; the process ends with it, also when it cannot begin. */
 export async function runEngine(settings: EngineSettings): Promise<void> {
@@ -71,8 +79,8 @@ async function open(settings: EngineSettings, log: Log): Promise<OpenedPool> {
     log.error('a write or flush failed; the engine stops and recovery decides', { error: message });
     process.exit(exitCode.failStop);
   };
-  const { poolDir: folder, clocks } = settings;
-  const host = productionHost({ folder, log, clocks }, (error) => {
+  const { poolDir: folder, clocks, commit } = settings;
+  const host = productionHost({ folder, log, clocks, commit }, (error) => {
     log.error('a helper thread died; the engine stops', { error: error.stack });
     process.exit(exitCode.failStop);
   });
@@ -113,8 +121,7 @@ async function run(settings: EngineSettings, log: Log): Promise<void> {
   const lock = lockPool(settings.poolDir);
   if (lock === undefined) {
     log.error(`pool ${settings.pool} is in use by another process`);
-    process.exitCode = exitCode.locked;
-    return;
+    process.exit(exitCode.locked);
   }
   const opened = await open(settings, log);
   const openMs = clock.monotonicMs() - began;

@@ -8,9 +8,9 @@ import { control } from '../volume/commit-ring.ts';
 import type { KeeperResult } from '../volume/keeper-jobs.ts';
 import { openSqlite } from '../volume/manifest-database.ts';
 import type { PoolHost } from '../volume/ports.ts';
-import { type CommitThreadData, type KeeperThreadData, keeperStop } from './thread-data.ts';
+import type { CommitThread } from './commit-start.ts';
+import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
-const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 const keeperEntry = new URL('./keeper-thread.ts', import.meta.url);
 
 export type HostClocks = Pick<PoolHost, 'clock' | 'logClock'>;
@@ -20,11 +20,13 @@ interface HostPlace {
   readonly folder: string;
   readonly log: Log;
   readonly clocks: HostClocks;
+  /** Begins when the store starts it; it serves one pool. */
+  readonly commit: CommitThread;
 }
 
 /** `onThreadDied` runs when a helper thread ends by its own mistake: the process must stop. */
 export function productionHost(
-  { folder, log, clocks }: HostPlace,
+  { folder, log, clocks, commit }: HostPlace,
   onThreadDied: (error: Error) => void,
 ): PoolHost {
   return {
@@ -36,8 +38,7 @@ export function productionHost(
     openDatabase: openSqlite,
     startCommit: (shared, onProgress) => {
       const words = new Int32Array(shared.control);
-      const data: CommitThreadData = { folder, shared };
-      startThread(commitEntry, data, { message: () => undefined, error: onThreadDied });
+      commit.begin({ folder, shared }, onThreadDied);
       const stopWatching = watchBell(words, control.mainBell, onProgress);
       const ring = (): void => {
         Atomics.add(words, control.commitBell, 1);

@@ -1,36 +1,37 @@
-/** Entry of the engine process: its arguments, the machine's clock, the store's usual settings. Exit codes: engine.ts. */
+/**
+ * Entry of the engine process: its arguments, the machine's clock, the store's usual settings. Exit codes: engine.ts.
+ *
+ *     arguments ─▶ commit thread starts, its code is loaded ─────▶ waits for its ring
+ *              └─▶ the engine's own code is loaded ─▶ runEngine ──────┘
+ */
 import { parseArgs } from 'node:util';
 import { present } from '../base/assert.ts';
-import { systemClock } from '../host/clock.ts';
 import { raisePriority } from '../host/threads.ts';
-import { defaultSettings } from '../volume/limits.ts';
-import { type EngineSettings, runEngine } from './engine.ts';
+import { startCommitThread } from './commit-start.ts';
 import { ENGINE_NICE } from './limits.ts';
 
-function engineSettings(argv: readonly string[]): EngineSettings {
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({
-    args: [...argv],
-    options: {
-      'pool-dir': text,
-      pool: text,
-      socket: text,
-      'pool-size': text,
-      'first-volume': text,
-    },
-  });
-  const [name = '', sizeText = ''] = (values['first-volume'] ?? '').split(':');
-  return {
-    poolDir: present(values['pool-dir'], '--pool-dir'),
-    pool: present(values.pool, '--pool'),
-    socket: present(values.socket, '--socket'),
-    poolSizeBytes: values['pool-size'] === undefined ? undefined : Number(values['pool-size']),
-    firstVolume: name === '' ? undefined : { name, sizeBytes: Number(sizeText) },
-    store: { ...defaultSettings, cleaner: 'auto' },
-    clocks: { clock: systemClock, logClock: systemClock },
-  };
-}
-
+const text = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: {
+    'pool-dir': text,
+    pool: text,
+    socket: text,
+    'pool-size': text,
+    'first-volume': text,
+  },
+});
+const poolDir = present(values['pool-dir'], '--pool-dir');
 // Before any thread of its own is there. Who may not goes on as everybody does.
 raisePriority(ENGINE_NICE);
-await runEngine(engineSettings(process.argv.slice(2)));
+const commit = startCommitThread();
+const { runEngine, usualSettings } = await import('./engine.ts');
+const [name = '', sizeText = ''] = (values['first-volume'] ?? '').split(':');
+await runEngine({
+  ...usualSettings,
+  poolDir,
+  pool: present(values.pool, '--pool'),
+  socket: present(values.socket, '--socket'),
+  poolSizeBytes: values['pool-size'] === undefined ? undefined : Number(values['pool-size']),
+  firstVolume: name === '' ? undefined : { name, sizeBytes: Number(sizeText) },
+  commit,
+});

@@ -13,6 +13,7 @@ import {
   performance,
 } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
+import { startCommitThread } from '../../src/engine/commit-start.ts';
 import { runEngine } from '../../src/engine/engine.ts';
 import { ENGINE_NICE } from '../../src/engine/limits.ts';
 import { systemClock } from '../../src/host/clock.ts';
@@ -184,6 +185,7 @@ await runEngine({
     clock: { wallMs: () => fast.wallMs(), monotonicMs: () => systemClock.monotonicMs() },
     logClock: fast,
   },
+  commit: startCommitThread(),
 });
 delays.enable();
 wholeDelays.enable();

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { type BlockDevice, IoKind, IoRequest, IoStatus } from '../../src/device/block-device.ts';
+import { startCommitThread } from '../../src/engine/commit-start.ts';
 import { productionHost } from '../../src/engine/pool-host.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import { AckMode } from '../../src/volume/catalogue/records.ts';
@@ -70,9 +71,12 @@ async function writeRandomly(pool: Pool, device: BlockDevice, count: number): Pr
 async function filledPool(folder: string, logGiB: number): Promise<Pool> {
   const quiet = { info: () => undefined, warn: console.warn, error: console.error };
   const clocks = { clock: systemClock, logClock: systemClock };
-  const host = productionHost({ folder, log: quiet, clocks }, (error) => {
-    throw error;
-  });
+  const host = productionHost(
+    { folder, log: quiet, clocks, commit: startCommitThread() },
+    (error) => {
+      throw error;
+    },
+  );
   const { pool } = await ask((done: Parameters<typeof openPool>[2]) => {
     const options = {
       name: 'main',

@@ -1,5 +1,6 @@
 /** Opens the pool in a folder, in a process of its own, and prints what that and some work with it took as JSON. */
 import type { Timers } from '../../src/base/ports.ts';
+import { startCommitThread } from '../../src/engine/commit-start.ts';
 import { productionHost } from '../../src/engine/pool-host.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
@@ -40,7 +41,8 @@ function measured(timers: Timers): Timers {
 /** Commit and keeper have threads of their own, as in production. */
 function hostOf(place: string): PoolHost {
   const clocks = { clock: systemClock, logClock: systemClock };
-  const host = productionHost({ folder: place, log: quietLog, clocks }, (error) => {
+  const commit = startCommitThread();
+  const host = productionHost({ folder: place, log: quietLog, clocks, commit }, (error) => {
     throw error;
   });
   return { ...host, disk: new RoomyDisk(place), timers: measured(host.timers) };
