@@ -123,7 +123,7 @@ export class ShapeReader {
 }
 
 /** `read` must ask for every field. Throws FormatError. */
-export function readShape<T>(value: unknown, what: string, read: (item: ShapeReader) => T): T {
+function readShape<T>(value: unknown, what: string, read: (item: ShapeReader) => T): T {
   const item = new ShapeReader(value, what);
   const made = read(item);
   item.end();
