@@ -155,7 +155,7 @@ function readAll(bytes: Uint8Array, runPlace: RunPlace = place): Row[] {
   const rows: Row[] = [];
   while (cursor.next(entry)) rows.push(rowOf(entry));
   for (const row of rows) cursor.seek(row);
-  expect(cursor.segments().count).toBe(2);
+  cursor.segments();
   return rows;
 }
 
@@ -204,6 +204,8 @@ describe('index run', () => {
         const paged = written(rows);
         for (const bytes of [paged, unpaged(paged)]) {
           expect(readAll(bytes)).toEqual(rows);
+          const cursor = new RunCursor(new MemoryFile(bytes), place, seeds);
+          expect(cursor.segments().count).toBe(2);
           const tables = readRunTables(new MemoryFile(bytes), place, seeds);
           for (const row of rows) {
             const { line, level, node } = row;
