@@ -15,12 +15,13 @@ import { EntryBlockReader, isRunBlock } from '../../src/volume/index/entry-block
 import { type LookupSteps, runNow } from '../../src/volume/index/lookup-steps.ts';
 import {
   decodeRunHeader,
+  fenceBlocksOf,
   type RunPlace,
   runBlockBytes,
 } from '../../src/volume/index/run-format.ts';
 import { RunCursor } from '../../src/volume/index/run-merge.ts';
 import { RunSegments } from '../../src/volume/index/run-segments.ts';
-import { type RunTables, readRunTables } from '../../src/volume/index/run-tables.ts';
+import { type RunTables, readRunTables, runBlockSteps } from '../../src/volume/index/run-tables.ts';
 import { RunWriter } from '../../src/volume/index/run-writer.ts';
 import { unpagedRun } from '../support/unpaged-run.ts';
 
@@ -156,6 +157,11 @@ function readAll(bytes: Uint8Array, runPlace: RunPlace = place): Row[] {
   while (cursor.next(entry)) rows.push(rowOf(entry));
   for (const row of rows) cursor.seek(row);
   cursor.segments();
+  // A run of one block is searched without them.
+  const { header } = cursor.tables;
+  for (let fences = 1; header.isPaged && fences <= fenceBlocksOf(header); fences += 1) {
+    runNow(runBlockSteps(new MemoryFile(bytes), header, header.blockCount + fences, seeds));
+  }
   return rows;
 }
 
