@@ -14,7 +14,7 @@
  * A job that fails on the disk answers with `error`; nothing the keeper does is needed for acknowledged data to be safe.
  */
 import Database from 'better-sqlite3';
-import { present, unreachable } from '../base/assert.ts';
+import { unreachable } from '../base/assert.ts';
 import type { Disk, DiskFile } from '../base/ports.ts';
 import { CheckpointAudit } from './catalogue/checkpoint.ts';
 import { addressOf, slotSizeBytes } from './format/address.ts';
@@ -250,8 +250,11 @@ export class Keeper {
         this.#writeFooter(contents);
         const footer = source.footer(contents.epoch);
         if (footer === undefined) throw new FormatError(`segment ${segId}: footer did not stick`);
+        // The disk may refuse now what it gave a moment ago.
+        const loaded = source.header();
+        if (loaded === undefined) throw new FormatError(`segment ${segId}: header unreadable`);
         sealed = {
-          segment: segmentRowOf(present(source.header(), 'header of a scanned segment').header, {
+          segment: segmentRowOf(loaded.header, {
             ...contents,
             entryCount: contents.entries.length,
           }),
