@@ -250,7 +250,6 @@ export class Keeper {
         this.#writeFooter(contents);
         const footer = source.footer(contents.epoch);
         if (footer === undefined) throw new FormatError(`segment ${segId}: footer did not stick`);
-        // The disk may refuse now what it gave a moment ago.
         const loaded = source.header();
         if (loaded === undefined) throw new FormatError(`segment ${segId}: header unreadable`);
         sealed = {
