@@ -1,5 +1,5 @@
 /** Windows, horizons and automatic pins over days of virtual time. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatMomentTime } from '../../../../src/base/moment.ts';
 import type { HorizonState } from '../../../../src/volume/catalogue/kept-moments.ts';
 import { HorizonReason } from '../../../../src/volume/catalogue/retention-records.ts';
@@ -129,6 +129,11 @@ describe('a window', () => {
         await world.open();
       }
       await writing('a', minute, 60);
+      // What was written before is read from the disk: how long that takes is for the machine to say.
+      await vi.waitUntil(async () => {
+        await world.pass(0);
+        return world.pool.volume('a').horizon !== undefined;
+      });
       // A hundred blocks: the past hundred minutes, of which forty are of the second time that it was open.
       const { horizon } = world.pool.volume('a');
       expect(horizon?.reason).toBe(HorizonReason.budget);
