@@ -171,7 +171,8 @@ export class Committer {
     this.#digest?.update(header);
     pieces[0] = opensSegment ? whole.subarray(0, slotSizeBytes + headerBytes) : header;
     const firstSlot = slotOf(frameAddress) - (opensSegment ? 1 : 0);
-    this.#write(this.#target(numbers), pieces, firstSlot * slotSizeBytes);
+    const file = this.#target(numbers);
+    this.#whenThereIsSpace(() => file?.write(pieces, firstSlot * slotSizeBytes));
     this.#isFileDirty = true;
     this.#unflushedBytes += headerBytes + (numbers[job.dataBlocks] ?? 0) * slotSizeBytes;
     this.#writtenThrough =
@@ -184,7 +185,9 @@ export class Committer {
     const segId = numbers[job.segId] ?? 0;
     const creates = numbers[job.createsFile] === 1;
     this.#segmentPath = segmentPath(segId);
-    this.#file = this.#open(creates);
+    this.#file = this.#whenThereIsSpace(() =>
+      this.#disk.open(this.#segmentPath, { create: creates, isDirect: true }),
+    );
     this.#isFolderDirty = creates;
     this.#previousCrc = finishSegmentHeader(
       segmentHeader,
@@ -196,24 +199,13 @@ export class Committer {
     this.#writtenThrough = addressOf(segId, 1);
   }
 
-  #write(file: DiskFile | undefined, pieces: readonly Uint8Array[], position: number): void {
+  /** What `call` answers; it is called again when it finds no space. */
+  #whenThereIsSpace<T>(call: () => T): T {
     for (let tries = 0; ; tries += 1) {
       try {
-        file?.write(pieces, position);
+        const answer = call();
         if (tries > 0) this.#ring.setWaitsForSpace(false);
-        return;
-      } catch (thrown) {
-        this.#waitForSpace(thrown, tries);
-      }
-    }
-  }
-
-  #open(creates: boolean): DiskFile {
-    for (let tries = 0; ; tries += 1) {
-      try {
-        const file = this.#disk.open(this.#segmentPath, { create: creates, isDirect: true });
-        if (tries > 0) this.#ring.setWaitsForSpace(false);
-        return file;
+        return answer;
       } catch (thrown) {
         this.#waitForSpace(thrown, tries);
       }

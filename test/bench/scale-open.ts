@@ -4,14 +4,13 @@ import { startCommitThread } from '../../src/engine/commit-start.ts';
 import { productionHost } from '../../src/engine/pool-host.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
+import { quietLog } from '../support/inline-host.ts';
 import { ask, closePool, openScalePool, RoomyDisk } from './scale-pool.ts';
 import { type Touched, timed, workOf } from './scale-steps.ts';
 
 const folder = process.argv[2] ?? '';
 const round = Number(process.argv[3] ?? '0');
 const mappedBytes = Number(process.argv[4] ?? '0');
-
-const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** Longest turn of the main thread, milliseconds of processor: other work on the machine does not count. */
 let longestTurnMs = 0;

@@ -1,5 +1,5 @@
 /** A pool's host for unit tests: real files in a folder, helpers run on the same thread at the end of the turn. */
-import type { Clock, Disk, Timers } from '../../src/base/ports.ts';
+import type { Clock, Disk, Log, Timers } from '../../src/base/ports.ts';
 import { systemClock, systemRandom } from '../../src/host/clock.ts';
 import { SystemDisk } from '../../src/host/disk.ts';
 import { systemTimers } from '../../src/host/timers.ts';
@@ -9,7 +9,11 @@ import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts'
 import { openSqlite } from '../../src/volume/manifest-database.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 
-const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+export const quietLog: Log = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 
 export function smallSettings(folder: string): StoreSettings {
   return {

@@ -3,6 +3,7 @@
  * take nothing; a log with more segments than fit in memory is looked at stretch by stretch.
  */
 import { addressOf, segIdOf, slotOf } from '../format/address.ts';
+import { isSlotIn } from '../format/pack.ts';
 import { type HolderSets, nobody } from './holders.ts';
 import type { LiveSet } from './live-set.ts';
 import type { ReferenceSink } from './moment-walk.ts';
@@ -160,7 +161,6 @@ function markPast(
 ): void {
   for (let slot = from; slot < to; slot += 1) {
     if (segment[slot] !== nobody) continue;
-    const isDead = bits !== undefined && ((bits[slot >>> 3] ?? 0) & (1 << (slot & 7))) === 0;
-    if (!isDead) segment[slot] = number;
+    if (bits === undefined || isSlotIn(bits, slot)) segment[slot] = number;
   }
 }

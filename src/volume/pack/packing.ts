@@ -251,7 +251,7 @@ export class Packing {
 
   /** What is not removed now is removed when the pool is opened again. */
   #remove(
-    files: Partial<Pick<RemoveFiles, 'segIds' | 'unusedSegIds' | 'packIds'>>,
+    files: Partial<Omit<RemoveFiles, 'kind'>>,
     done: (isRemoved: boolean) => void = () => undefined,
   ): void {
     const { segIds = [], unusedSegIds = [], packIds = [] } = files;

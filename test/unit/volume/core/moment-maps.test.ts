@@ -4,10 +4,10 @@ import { MomentMaps, type OpenMoment } from '../../../../src/volume/core/moment-
 import { LeafChanges } from '../../../../src/volume/index/leaf-changes.ts';
 import { limits } from '../../../../src/volume/limits.ts';
 import { LeafStore } from '../../../../src/volume/map/leaf-store.ts';
+import { quietLog } from '../../../support/inline-host.ts';
 import { VirtualTime } from '../../../support/virtual-time.ts';
 
 const past = { line: 1, cut: 1000, sizeBytes: 4096 };
-const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 let time: VirtualTime;
 let moments: MomentMaps;
 
