@@ -1,129 +1,82 @@
 /**
- * The daemon behind its entry (`main.ts`): builds every room of the control plane once and owns the order of start and stop.
+ * The daemon behind its start (`first-start.ts`): builds every room of the control plane once and owns the order of start and stop.
  *
- *     lock → logs → catalog → supervisor ⇄ engine process ─ listeners ─ first I/O
- *                                 └ meanwhile: API loaded, on DIR/run/daemon.sock
+ *     logs → catalog → supervisor ⇄ engine process ─ listeners ─ first I/O ─ API loaded, on DIR/run/daemon.sock
  *
  * The engine is a process of its own and goes on serving whatever happens to this one; only a stop that was asked for
  * (SIGTERM, SIGINT, SIGHUP) stops it too. Clients wait for the engine: the API, which takes longest to load, is not loaded
- * before the engine is on its way.
+ * before they are served, unless that takes long.
  */
 import { flushCompileCache } from 'node:module';
 import type { buildApi, Controls } from './api/server.ts';
-import { OperationError, toError } from './base/errors.ts';
+import { toError } from './base/errors.ts';
 import type { Log } from './base/ports.ts';
 import { Catalog } from './catalog/catalog.ts';
 import { HostControl } from './control/host-control.ts';
 import { IscsiControl } from './control/iscsi-control.ts';
-import { LAST_WORDS_BYTES, STOP_WITHIN_MS } from './control/limits.ts';
+import { API_PATIENCE_MS, STOP_WITHIN_MS } from './control/limits.ts';
 import { LunControl } from './control/lun-control.ts';
 import { PoolControl } from './control/pool-control.ts';
 import { PortalControl } from './control/portal-control.ts';
 import { SessionControl } from './control/session-control.ts';
 import type { Settings } from './control/settings.ts';
-import { EngineSupervisor, type SupervisorHost } from './control/supervisor.ts';
+import { EngineSupervisor } from './control/supervisor.ts';
 import { TlsControl } from './control/tls-control.ts';
 import { welcomeText } from './control/welcome.ts';
 import { connectEngine } from './engine/client.ts';
-import { engineNodeArguments, engineVariables } from './engine/process-options.ts';
 import type { NbdListen, NbdTls } from './engine/protocol.ts';
+import type { EngineLauncher } from './engine-launcher.ts';
+import type { DaemonEnvironment, RunPaths, StopSignals } from './first-start.ts';
 import { systemClock, systemRandom } from './host/clock.ts';
-import { isProcessAlive, processSignal, spawnDetached } from './host/process.ts';
-import {
-  ensurePrivateFile,
-  fileSize,
-  readTail,
-  removeFile,
-  rotateLog,
-  tryLockFile,
-  writeSmallFile,
-} from './host/run-folder.ts';
-import { onCrash, onStopSignal } from './host/signals.ts';
+import { isProcessAlive, processSignal } from './host/process.ts';
+import { ensurePrivateFile, removeFile, rotateLog } from './host/run-folder.ts';
+import { onCrash } from './host/signals.ts';
 import { systemTimers } from './host/timers.ts';
 import { bothLogs, humanLog, jsonLog } from './telemetry/log.ts';
 
-const FIRST_VOLUME = { name: 'lun0', sizeBytes: 16 * 1024 ** 3 };
-
-export interface DaemonEnvironment {
-  readonly argv: readonly string[];
-  readonly variables: Readonly<Record<string, string | undefined>>;
-  /** The program that is run as the engine. */
-  readonly engineEntry: string;
-  readonly print: (text: string) => void;
-  readonly printError: (text: string) => void;
+/** What was there before this code was loaded. */
+export interface DaemonStart {
+  readonly environment: DaemonEnvironment;
+  /** It may have started an engine already. */
+  readonly launcher: EngineLauncher;
+  readonly signals: StopSignals;
 }
 
-export interface RunPaths {
-  /** Name of the pool. */
-  readonly pool: string;
-  readonly poolFolder: string;
-  readonly apiSocket: string;
-  readonly engineSocket: string;
-  readonly engineLog: string;
-  readonly engineCache: string;
-  readonly daemonLog: string;
-  readonly daemonCache: string;
-  readonly lock: string;
-  readonly pid: string;
-  readonly catalog: string;
-}
-
-/** Serves until it is told to stop; the folders of `paths` exist. Resolves to the exit code; rejects with OperationError. */
+/** Serves until it is told to stop; the caller holds the daemon's lock. Resolves to the exit code; rejects with OperationError. */
 export async function serve(
   settings: Settings,
   paths: RunPaths,
-  environment: DaemonEnvironment,
+  start: DaemonStart,
 ): Promise<number> {
-  const lock = tryLockFile(paths.lock);
-  if (lock === undefined) {
-    const owner = readTail(paths.pid, 0, 20).trim();
-    const message = `another tidemark daemon (process ${owner}) runs on ${settings.dataDir}`;
-    throw new OperationError(
-      'conflict',
-      message,
-      'stop it first, or give another folder with --data DIR',
-    );
-  }
+  rotateLog(paths.daemonLog);
+  const fileLog = jsonLog(paths.daemonLog, 'daemon');
+  onCrash((error) => {
+    fileLog.error('the daemon ends by its own mistake', { error: error.stack });
+  });
+  const log = bothLogs(fileLog, humanLog(systemClock, start.environment.print));
+  // Secrets are in it: nobody else may read it, also when somebody put a copy of it back.
+  ensurePrivateFile(paths.catalog);
+  const catalog = new Catalog(paths.catalog);
   try {
-    writeSmallFile(paths.pid, `${process.pid}\n`);
-    rotateLog(paths.daemonLog);
-    const fileLog = jsonLog(paths.daemonLog, 'daemon');
-    onCrash((error) => {
-      fileLog.error('the daemon ends by its own mistake', { error: error.stack });
-    });
-    const log = bothLogs(fileLog, humanLog(systemClock, environment.print));
-    // Secrets are in it: nobody else may read it, also when somebody put a copy of it back.
-    ensurePrivateFile(paths.catalog);
-    const catalog = new Catalog(paths.catalog);
-    try {
-      return await serveLocked(settings, paths, { environment, log, fileLog, catalog });
-    } finally {
-      catalog.close();
-    }
+    return await serveFrom(settings, paths, { ...start, log, fileLog, catalog });
   } finally {
-    removeFile(paths.pid);
-    lock.release();
+    catalog.close();
   }
 }
 
-interface DaemonParts {
-  readonly environment: DaemonEnvironment;
+interface DaemonParts extends DaemonStart {
   readonly catalog: Catalog;
   /** What a person should see, too. */
   readonly log: Log;
   readonly fileLog: Log;
 }
 
-async function serveLocked(
-  settings: Settings,
-  paths: RunPaths,
-  parts: DaemonParts,
-): Promise<number> {
-  const { environment, log, fileLog, catalog } = parts;
+async function serveFrom(settings: Settings, paths: RunPaths, parts: DaemonParts): Promise<number> {
+  const { launcher, signals, log, fileLog, catalog } = parts;
   const tls = new TlsControl(settings, systemClock, log);
   const listenerTls = await tls.listenerTls();
   const clock = systemClock;
-  const firstVolume = FIRST_VOLUME.name;
+  const firstVolume = paths.firstVolume.name;
   const timers = systemTimers;
   const iscsi = new IscsiControl({ settings, firstVolume, catalog, timers, clock, log });
   const supervisor = new EngineSupervisor(
@@ -135,7 +88,18 @@ async function serveLocked(
         await iscsi.attach(door, open);
       },
     },
-    supervisorHost(settings, paths, environment.engineEntry, log),
+    {
+      connect: async () => await connectEngine(paths.engineSocket, timers),
+      takeAhead: () => launcher.takeAhead(),
+      spawn: async () => await launcher.spawn(),
+      isAlive: isProcessAlive,
+      signal: processSignal,
+      logText: () => launcher.logText(),
+      timers,
+      clock,
+      random: systemRandom,
+      log,
+    },
   );
   const controls: Controls = {
     pool: new PoolControl(supervisor, iscsi, clock),
@@ -145,21 +109,16 @@ async function serveLocked(
     portals: new PortalControl(iscsi),
     tls,
   };
-  const stopAsked = Promise.withResolvers<string>();
-  onStopSignal(stopAsked.resolve, (signal) => {
-    log.warn(`${signal} again: leaving at once; the engine finishes closing by itself`);
-    process.exit(1);
-  });
   const started = supervisor.start();
   // How it ends is asked for below, when the API is there.
   started.catch(() => undefined);
   let api: ApiServer | undefined;
   try {
-    await supervisor.underWay;
+    await settledOrLate(started);
     api = await openApi(paths.apiSocket, controls, fileLog);
     const isServing = await Promise.race([
       started.then(() => true),
-      stopAsked.promise.then(() => false),
+      signals.asked.then(() => false),
     ]);
     if (isServing) await greet(settings, controls.pool, parts);
   } catch (thrown) {
@@ -170,7 +129,7 @@ async function serveLocked(
   }
   // A killed daemon could not keep its compiled code: keep it now, and the next start is faster.
   flushCompileCache();
-  const signal = await stopAsked.promise;
+  const signal = await signals.asked;
   log.info(`${signal}: stopping`);
   await api.close();
   controls.pool.operations.stop();
@@ -178,6 +137,18 @@ async function serveLocked(
   await supervisor.stop(STOP_WITHIN_MS);
   log.info('stopped');
   return 0;
+}
+
+/** Returns when `started` has settled, or when it takes so long that somebody may want to ask why. */
+async function settledOrLate(started: Promise<void>): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = systemTimers.after(API_PATIENCE_MS, resolve);
+    const settled = (): void => {
+      timer.cancel();
+      resolve();
+    };
+    started.then(settled, settled);
+  });
 }
 
 type ApiServer = ReturnType<typeof buildApi>;
@@ -220,48 +191,4 @@ async function greet(settings: Settings, control: PoolControl, parts: DaemonPart
 /** Whether others than this machine reach the NBD port, in the clear. */
 function isOpenToAll({ nbdTls, listenAddress }: Settings): boolean {
   return nbdTls === 'off' && !/^(?:127\.[\d.]+|::1|localhost)$/.test(listenAddress);
-}
-
-function supervisorHost(
-  settings: Settings,
-  paths: RunPaths,
-  engineEntry: string,
-  log: Log,
-): SupervisorHost {
-  const engineArguments = [
-    ...engineNodeArguments,
-    engineEntry,
-    '--pool-dir',
-    paths.poolFolder,
-    '--pool',
-    paths.pool,
-    '--socket',
-    paths.engineSocket,
-    '--first-volume',
-    `${FIRST_VOLUME.name}:${FIRST_VOLUME.sizeBytes}`,
-  ];
-  if (settings.poolSizeBytes !== undefined) {
-    engineArguments.push('--pool-size', String(settings.poolSizeBytes));
-  }
-  let logStart = fileSize(paths.engineLog);
-  return {
-    connect: async () => await connectEngine(paths.engineSocket, systemTimers),
-    spawn: async () => {
-      rotateLog(paths.engineLog);
-      logStart = fileSize(paths.engineLog);
-      return await spawnDetached({
-        command: process.execPath,
-        arguments: engineArguments,
-        logPath: paths.engineLog,
-        variables: engineVariables(paths.engineCache),
-      });
-    },
-    isAlive: isProcessAlive,
-    signal: processSignal,
-    logText: () => readTail(paths.engineLog, logStart, LAST_WORDS_BYTES),
-    timers: systemTimers,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-  };
 }

@@ -1,7 +1,7 @@
 /**
- * tidemarkd's entry: settings, folders, and where compiled code is kept; then the daemon itself is loaded.
+ * tidemarkd's entry: settings, folders, and where compiled code is kept; everything else is loaded after that.
  *
- *     settings → folders → compile cache → load daemon.ts → serve
+ *     settings → folders → compile cache → first-start.ts: lock, engine → daemon.ts: everything else
  *
  * Every file imported here by name is compiled anew at every start: only what is needed to find the cache belongs here.
  */
@@ -10,12 +10,13 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OperationError, toError } from './base/errors.ts';
 import { parseSettings, type Settings, settingsHelp } from './control/settings.ts';
-import type { DaemonEnvironment, RunPaths } from './daemon.ts';
+import type { DaemonEnvironment, RunPaths } from './first-start.ts';
 import { prepareFolder } from './host/run-folder.ts';
 import { ignoreLostOutput } from './host/signals.ts';
 import { checkSocketPath } from './host/unix-socket.ts';
 
 const POOL = 'main';
+const FIRST_VOLUME = { name: 'lun0', sizeBytes: 16 * 1024 ** 3 };
 const ENGINE_ENTRY = fileURLToPath(new URL('./engine/process.ts', import.meta.url));
 
 /** Runs the daemon until it is told to stop; resolves to the exit code. */
@@ -32,8 +33,8 @@ export async function runDaemon(environment: DaemonEnvironment): Promise<number>
     process.umask(0o077);
     const paths = runPaths(settings);
     enableCompileCache(paths.daemonCache);
-    const { serve } = await import('./daemon.ts');
-    return await serve(settings, paths, environment);
+    const { startDaemon } = await import('./first-start.ts');
+    return await startDaemon(settings, paths, environment);
   } catch (thrown) {
     environment.printError(errorText(toError(thrown)));
     return 1;
@@ -44,6 +45,7 @@ function runPaths(settings: Settings): RunPaths {
   const folder = `${settings.dataDir}/run`;
   const paths: RunPaths = {
     pool: POOL,
+    firstVolume: FIRST_VOLUME,
     poolFolder: `${settings.dataDir}/pools/${POOL}`,
     apiSocket: `${folder}/daemon.sock`,
     engineSocket: `${folder}/${POOL}.sock`,

@@ -9,6 +9,8 @@ export const RESTART_JITTER = 0.25;
 export const RESTART_HEALTHY_AFTER_MS = 60_000;
 /** Engine starts that fail one after the other before the daemon's own start is given up. */
 export const FIRST_START_ATTEMPTS_MAX = 5;
+/** The API is loaded when the engine serves, or after this: before that it would take the processor from the engine. */
+export const API_PATIENCE_MS = 1_000;
 /** How often a starting engine's socket is tried. */
 export const ATTACH_POLL_MS = 10;
 /** A starting engine is mentioned in the log this often while it recovers. */
@@ -23,9 +25,8 @@ export const EXIT_GRACE_MS = 2_000;
 export const STOP_WITHIN_MS = 10_000;
 /** After `STOP_WITHIN_MS` an engine gets this much more to be gone before it is killed. */
 export const STOP_GRACE_MS = 2_000;
-/** Lines of the engine's log that are shown when it ends unasked, and the bytes they are looked for in. */
+/** Lines of the engine's log that are shown when it ends unasked. */
 export const LAST_WORDS_LINES = 5;
-export const LAST_WORDS_BYTES = 16 * 1024;
 /** Finished operations that can still be asked for. */
 export const FINISHED_OPERATIONS_MAX = 100;
 /** Shared keys of NBD over TLS: as many as the engine takes. */

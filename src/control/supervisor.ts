@@ -60,6 +60,8 @@ export interface EngineProcess {
 export interface SupervisorHost {
   /** Connects to the engine's socket; rejects when nobody answers. */
   connect(): Promise<EngineDoor>;
+  /** An engine that was started before there was a supervisor: taken once, as if it had been spawned now. */
+  takeAhead(): EngineProcess | undefined;
   spawn(): Promise<EngineProcess>;
   isAlive(pid: number): boolean;
   signal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void;
@@ -107,7 +109,6 @@ export class EngineSupervisor {
   readonly #host: SupervisorHost;
   readonly #backoff: RestartBackoff;
   readonly #firstAttach = Promise.withResolvers<void>();
-  readonly #underWay = Promise.withResolvers<void>();
   #wantedNbd: NbdListen;
   #session: Session | undefined;
   /** The engine being started now. */
@@ -138,17 +139,8 @@ export class EngineSupervisor {
     this.#loop = this.#run().finally(() => {
       // Whoever still waits for the first start learns that it will not come; after it, this changes nothing.
       this.#firstAttach.reject(new OperationError('unavailable', 'the daemon is stopping'));
-      this.#underWay.resolve();
     });
     await this.#firstAttach.promise;
-  }
-
-  /**
-   * Resolves when an engine was connected to or started, or could not be: the rest is up to the engine. What is not needed to get
-   * there, and takes long to load, waits for this.
-   */
-  get underWay(): Promise<void> {
-    return this.#underWay.promise;
   }
 
   /** Calls the engine. Rejects with OperationError `unavailable` while there is none. */
@@ -225,6 +217,8 @@ export class EngineSupervisor {
 
   /** A session with an engine that answers, or how the one that was started ended instead. */
   async #bringUp(): Promise<Session | EngineExit> {
+    const ahead = this.#host.takeAhead();
+    if (ahead !== undefined) return await this.#bringUpChild(ahead);
     const running = await this.#tryAttach(undefined);
     if (running !== undefined) {
       const message = `attached to the engine of pool ${this.#settings.pool} that was running (process ${running.pid})`;
@@ -238,9 +232,11 @@ export class EngineSupervisor {
     } catch (thrown) {
       this.#host.log.error(toError(thrown).message);
       return { code: undefined, signal: undefined };
-    } finally {
-      this.#underWay.resolve();
     }
+    return await this.#bringUpChild(child);
+  }
+
+  async #bringUpChild(child: EngineProcess): Promise<Session | EngineExit> {
     this.#child = child;
     const outcome = await this.#attachTo(child);
     this.#child = undefined;
@@ -275,7 +271,6 @@ export class EngineSupervisor {
     let door: EngineDoor;
     try {
       door = await this.#host.connect();
-      this.#underWay.resolve();
     } catch {
       // Nobody listens (yet): the caller starts an engine or tries again.
       return undefined;

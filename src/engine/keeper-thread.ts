@@ -1,11 +1,8 @@
 /** Entry of the keeper thread: runs jobs in the order they arrive and answers each. */
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import { SystemDisk } from '../host/disk.ts';
 import { lowerThreadPriority } from '../host/threads.ts';
-import { Keeper } from '../volume/keeper.ts';
 import type { KeeperJob } from '../volume/keeper-jobs.ts';
-import { openSqlite } from '../volume/manifest-database.ts';
 import { KEEPER_NICE } from './limits.ts';
 import { type KeeperThreadData, keeperStop } from './thread-data.ts';
 
@@ -18,6 +15,12 @@ function pause(ms: number): void {
 }
 
 lowerThreadPriority(KEEPER_NICE);
+// Its code is loaded behind what clients wait for: the jobs that come meanwhile wait, and nobody for them.
+const [{ SystemDisk }, { Keeper }, { openSqlite }] = await Promise.all([
+  import('../host/disk.ts'),
+  import('../volume/keeper.ts'),
+  import('../volume/manifest-database.ts'),
+]);
 
 let isCodeKept = false;
 

@@ -2,6 +2,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -82,6 +83,11 @@ export function removeFile(path: string): void {
 export function rotateLog(path: string): void {
   const sizeBytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (sizeBytes > LOG_FILE_MAX_BYTES) renameSync(path, `${path}.1`);
+}
+
+/** Whether there is a file or folder. */
+export function exists(path: string): boolean {
+  return existsSync(path);
 }
 
 /** Bytes in a file; 0 when it is missing. */

@@ -1,5 +1,6 @@
 /**
- * `bench recovery`: how long an engine takes to open a pool after kill -9, and what memory it then holds, per GiB of log;
+ * `bench recovery`: how long it takes after kill -9 of engine and daemon until a client reads again, how long the engine of that to
+ * open the pool, and what memory it then holds, per GiB of log;
  * then how long a view of an old moment takes to make on the pool that was just opened.
  * Two shapes of log: random 4 KiB writes (the most entries a log can have) and 1 MiB writes (the fewest).
  */
@@ -8,6 +9,8 @@ import path from 'node:path';
 import { connectEngine } from '../../src/engine/client.ts';
 import { systemTimers } from '../../src/host/timers.ts';
 import { Appliance } from '../support/appliance.ts';
+import { sleep } from '../support/run.ts';
+import { NbdSession } from './day-nbd.ts';
 import { type Job, jobs, runJob } from './jobs.ts';
 import { preTouch } from './measure.ts';
 import { writeResult } from './result-file.ts';
@@ -23,7 +26,9 @@ interface Recovered {
   readonly logGiB: number;
   /** Reported by the engine: open, replay and all. */
   readonly openMs: number;
-  /** From starting the daemon to the first answer. */
+  /** From starting the daemon to the first block read over NBD. */
+  readonly ioMs: number;
+  /** From starting the daemon to the first answer of its API. */
   readonly serveMs: number;
   readonly residentMiB: number;
   readonly mapMiB: number;
@@ -39,6 +44,10 @@ const volume = 'bench';
 const volumeSizeBytes = 8 * gibi;
 const slice = 2;
 const oldSnapshot = 'old';
+/** How often a client tries to connect. */
+const retryMs = 2;
+const ioWithinMs = 60_000;
+const block = 4096;
 
 function residentMiB(pid: number): number {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -75,17 +84,38 @@ async function fill(appliance: Appliance, job: Job, bytes: number): Promise<void
   while ((await appliance.pool()).usedBytes - before < bytes) await runJob(job, target);
 }
 
+/** Reads one block as soon as somebody answers. */
+async function firstRead(socketPath: string, endMs: number): Promise<void> {
+  for (;;) {
+    try {
+      const session = await NbdSession.open(socketPath, volume);
+      await session.read(volumeSizeBytes / 2, block);
+      session.close();
+      return;
+    } catch (thrown) {
+      if (performance.now() > endMs) throw thrown;
+      await sleep(retryMs);
+    }
+  }
+}
+
 /** Kills daemon and engine as a whole and times the way back. */
 async function crashAndReturn(appliance: Appliance, isFilled: boolean): Promise<Recovered> {
-  await appliance.killEngine(await appliance.enginePid());
+  const enginePid = await appliance.enginePid();
+  // First who would start another engine.
   await appliance.killDaemon();
+  await appliance.killEngine(enginePid);
   const startedMs = performance.now();
-  await appliance.restart();
-  const serveMs = performance.now() - startedMs;
+  const passedMs = (): number => performance.now() - startedMs;
+  const [ioMs, serveMs] = await Promise.all([
+    firstRead(appliance.nbdSocket, startedMs + ioWithinMs).then(passedMs),
+    appliance.restart().then(passedMs),
+  ]);
   const pool = await appliance.pool();
   return {
     logGiB: pool.recovery.logBytes / gibi,
     openMs: pool.recovery.durationMs,
+    ioMs,
     serveMs,
     residentMiB: residentMiB(pool.engine.pid),
     mapMiB: pool.mapBytes / mebi,
@@ -137,6 +167,7 @@ function summary(name: string, found: readonly Recovered[], empty: readonly Reco
     name,
     logGiB.toFixed(2),
     of((each) => each.openMs).toFixed(0),
+    of((each) => each.ioMs).toFixed(0),
     of((each) => each.serveMs).toFixed(0),
     of((each) => each.residentMiB).toFixed(0),
     ...(found === empty
@@ -160,7 +191,8 @@ export async function benchRecovery(options: RecoveryBenchOptions): Promise<void
     'log',
     'GiB',
     'open ms',
-    'serve ms',
+    'first I/O ms',
+    'API ms',
     'RSS MiB',
     'ms/GiB',
     'RSS MiB/GiB',

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isAlive } from '../support/appliance.ts';
+import { enginesOf, isAlive } from '../support/appliance.ts';
 import { DaemonUnderTest, daemonEntries } from '../support/daemon-under-test.ts';
 import { matching } from '../support/matching.ts';
 import { Background, run, until } from '../support/run.ts';
@@ -176,6 +176,47 @@ describe.each(Object.entries(daemonEntries))('tidemark over the %s engine', (_na
       new RegExp(`another tidemark daemon \\(process ${first.pid}\\) runs on .*\nhint: `),
     );
     expect((await tidemark.cli('pool status')).code).toBe(0);
+  });
+
+  it('leaves no engine behind when it cannot read its catalog, and starts when it can again', async () => {
+    await using tidemark = new DaemonUnderTest(entry);
+    await (await tidemark.start()).stop();
+    const catalog = path.join(tidemark.folder, 'catalog.db');
+    const kept = fs.readFileSync(catalog);
+    fs.writeFileSync(catalog, 'no database'.repeat(1000));
+    const daemon = tidemark.launch();
+    await daemon.ended();
+    expect(daemon.child.exitCode).toBe(1);
+    await until('no engine is there', withinMs, () => enginesOf(tidemark.folder).length === 0);
+    fs.writeFileSync(catalog, kept);
+    await tidemark.start();
+    expect((await tidemark.cli('volume list')).stdout).toContain('lun0');
+  });
+
+  it('leaves no engine behind when it is told to stop while it starts', async () => {
+    await using tidemark = new DaemonUnderTest(entry);
+    await (await tidemark.start()).stop();
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const daemon = tidemark.launch();
+      await until('an engine is there', withinMs, () => enginesOf(tidemark.folder).length > 0);
+      await daemon.stop(signal);
+      expect(daemon.child.exitCode).toBe(0);
+      await until('no engine is there', withinMs, () => enginesOf(tidemark.folder).length === 0);
+    }
+    await tidemark.start();
+    expect((await tidemark.cli('volume list')).stdout).toContain('lun0');
+  });
+
+  it('has one engine when it is killed while the engine starts, and started again at once', async () => {
+    await using tidemark = new DaemonUnderTest(entry);
+    await (await tidemark.start()).stop();
+    const daemon = tidemark.launch();
+    await until('an engine is there', withinMs, () => enginesOf(tidemark.folder).length > 0);
+    await daemon.stop('SIGKILL');
+    await tidemark.start();
+    const pid = await tidemark.enginePid();
+    await until('one engine is there', withinMs, () => enginesOf(tidemark.folder).length === 1);
+    expect(enginesOf(tidemark.folder)).toEqual([pid]);
   });
 
   it('refuses a port in use with a hint, and leaves no engine behind', async () => {

@@ -66,7 +66,7 @@ export class Appliance {
       ],
       ...(options.args ?? []),
     ];
-    this.#env = options.env ?? {};
+    this.#env = { NODE_COMPILE_CACHE: path.join(this.folder, 'cache'), ...options.env };
     this.#daemon = this.#launch();
   }
 
@@ -223,7 +223,7 @@ export function isAlive(pid: number): boolean {
 }
 
 /** Engines that work in this data folder, whoever started them. */
-function enginesOf(dataFolder: string): number[] {
+export function enginesOf(dataFolder: string): number[] {
   return fs
     .readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -231,7 +231,7 @@ function enginesOf(dataFolder: string): number[] {
     .filter((pid) => {
       const args = readCommandLine(pid);
       return (
-        args.some((arg) => arg.endsWith('engine/process.ts')) &&
+        args.includes('--pool-dir') &&
         args.some((arg) => arg.startsWith(`${dataFolder}/`)) &&
         isAlive(pid)
       );
