@@ -1,6 +1,7 @@
 /** Starts the commit thread before there is work for it, so that its code is loaded beside the engine's and not after it. */
 import { startThread } from '../host/threads.ts';
-import type { CommitThreadData } from './thread-data.ts';
+import type { FilesRefused, PoolFiles } from '../volume/pool-files.ts';
+import type { CommitOrder, CommitThreadData } from './thread-data.ts';
 
 const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 
@@ -8,6 +9,8 @@ const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 export interface CommitThread {
   /** Gives it what it works on, once; `onDied` runs when it ends by its own mistake. */
   begin(data: CommitThreadData, onDied: (error: Error) => void): void;
+  /** Looks for the files of the pool in `folder`, before `begin`. */
+  findFiles(folder: string, done: (found: PoolFiles | FilesRefused) => void): void;
 }
 
 /** Nobody is there yet to be told: the process ends. */
@@ -15,11 +18,21 @@ function notBegun(error: Error): void {
   throw error;
 }
 
+/** The thread answers nobody who did not ask. */
+function notAsked(_files: PoolFiles | FilesRefused): void {}
+
 /** Starts the thread. It touches nothing of the pool before `begin`, so the pool's lock need not be held yet. */
 export function startCommitThread(): CommitThread {
   let died = notBegun;
+  let found = notAsked;
+  const order = (each: CommitOrder): void => {
+    thread.post(each);
+  };
   const thread = startThread(commitEntry, undefined, {
-    message: () => undefined,
+    // The thread answers with nothing else.
+    message: (message) => {
+      found(message as PoolFiles | FilesRefused);
+    },
     error: (error) => {
       died(error);
     },
@@ -27,7 +40,11 @@ export function startCommitThread(): CommitThread {
   return {
     begin: (data, onDied) => {
       died = onDied;
-      thread.post(data);
+      order({ kind: 'begin', ...data });
+    },
+    findFiles: (folder, done) => {
+      found = done;
+      order({ kind: 'find-files', folder });
     },
   };
 }

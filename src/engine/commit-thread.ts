@@ -1,5 +1,5 @@
 /**
- * Entry of the commit thread: waits for its ring, then drains it, rings the main thread's bell, looks a moment for more, sleeps on
+ * Entry of the commit thread: before a pool is open it looks for the pool's files, beside the main thread. Then it waits for its ring, then drains it, rings the main thread's bell, looks a moment for more, sleeps on
  * its own bell. Blocks on the disk by design.
  */
 import { flushCompileCache } from 'node:module';
@@ -7,7 +7,8 @@ import { parentPort } from 'node:worker_threads';
 import { SystemDisk } from '../host/disk.ts';
 import { control } from '../volume/commit-ring.ts';
 import { Committer } from '../volume/committer.ts';
-import type { CommitThreadData } from './thread-data.ts';
+import { findPoolFiles } from '../volume/pool-files.ts';
+import type { CommitOrder, CommitThreadData } from './thread-data.ts';
 
 /**
  * How long it looks before it sleeps: being woken takes about 40 us of the 250 us that a single durable write takes.
@@ -59,9 +60,14 @@ function work({ folder, shared }: CommitThreadData): void {
   committer.close();
 }
 
-// The engine posts exactly this, once.
-parentPort?.once('message', (data: CommitThreadData) => {
-  work(data);
+// The engine posts nothing else.
+parentPort?.on('message', (order: CommitOrder) => {
+  if (order.kind === 'find-files') {
+    parentPort?.postMessage(findPoolFiles(new SystemDisk(order.folder)));
+    return;
+  }
+  work(order);
+  parentPort?.close();
 });
 // A thread that is killed cannot keep its compiled code: it does while it waits.
 flushCompileCache();

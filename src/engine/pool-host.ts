@@ -36,6 +36,9 @@ export function productionHost(
     timers: systemTimers,
     log,
     openDatabase: openSqlite,
+    findFiles: (done) => {
+      commit.findFiles(folder, done);
+    },
     startCommit: (shared, onProgress) => {
       const words = new Int32Array(shared.control);
       commit.begin({ folder, shared }, onThreadDied);

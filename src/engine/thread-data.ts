@@ -7,6 +7,11 @@ export interface CommitThreadData {
   readonly shared: CommitShared;
 }
 
+/** What the commit thread is told: first perhaps to look for the files of a pool, which it answers, then what it works on for good. */
+export type CommitOrder =
+  | { readonly kind: 'find-files'; readonly folder: string }
+  | ({ readonly kind: 'begin' } & CommitThreadData);
+
 export interface KeeperThreadData {
   readonly folder: string;
   readonly settings: KeeperSettings;

@@ -2,6 +2,7 @@
 import type { SegmentRow } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
 import type { RunPlace } from './index/run-format.ts';
+import type { RunSizes } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
 import type { MadePack, PackPlan } from './pack/pack-plan.ts';
@@ -128,7 +129,7 @@ export type KeeperResult =
       readonly entryCount: number;
       readonly error?: KeeperError;
     }
-  | { readonly kind: 'open-runs'; readonly error?: KeeperError }
+  | { readonly kind: 'open-runs'; readonly sizes?: RunSizes; readonly error?: KeeperError }
   | {
       readonly kind: 'build-run';
       /** Post it again: it goes on where it is. */

@@ -39,7 +39,7 @@ import {
 import { MarkKeeping } from './liveness/mark-keeping.ts';
 import type { MarkPlan } from './liveness/mark-plan.ts';
 import { segmentFolder, segmentPath } from './log/segment-path.ts';
-import { type OpenDatabase } from './manifest-database.ts';
+import { type OpenDatabase, removeManifest } from './manifest-database.ts';
 import { Containers } from './pack/containers.ts';
 import { PackKeeping } from './pack/pack-keeping.ts';
 import { packPath } from './pack/pack-path.ts';
@@ -64,7 +64,6 @@ export interface KeeperSettings {
 const zeroPieceBytes = 2 ** 20;
 /** Between two pieces: 7 segments a second at most. */
 const zeroPauseMs = 3;
-const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
 
 export class Keeper {
   readonly #settings: KeeperSettings;
@@ -120,8 +119,12 @@ export class Keeper {
       case 'build-run':
         return this.#buildRun(job.plan);
       case 'open-runs':
+        return this.#openRuns();
       case 'remove-runs':
-        return { kind: job.kind, ...this.#attempt(() => this.#keepRuns(job)) };
+        return {
+          kind: 'remove-runs',
+          ...this.#attempt(() => this.#runs.remove(job.places, this.#manifest)),
+        };
       case 'pack':
       case 'verify-pack':
       case 'remove-files':
@@ -164,9 +167,12 @@ export class Keeper {
     return { kind: 'mark', ...stepped };
   }
 
-  #keepRuns(job: Extract<KeeperJob, { kind: 'open-runs' | 'remove-runs' }>): void {
-    if (job.kind === 'open-runs') this.#runs.open(this.#manifest);
-    else this.#runs.remove(job.places, this.#manifest);
+  #openRuns(): KeeperResult {
+    try {
+      return { kind: 'open-runs', sizes: this.#runs.open(this.#manifest) };
+    } catch (thrown) {
+      return { kind: 'open-runs', error: keeperError(thrown) };
+    }
   }
 
   close(): void {
@@ -450,7 +456,7 @@ export class Keeper {
       // Damaged beyond emptying: a new file.
       this.#manifest?.close();
       this.#manifest = undefined;
-      this.#removeManifest();
+      removeManifest(this.#disk);
       this.#manifest = this.#openOrMakeManifest();
       contents = fill(this.#manifest);
     }
@@ -462,14 +468,8 @@ export class Keeper {
     const { manifestPath, poolUuid } = this.#settings;
     return openManifest(manifestPath, poolUuid, {
       open: this.#openDatabase,
-      removeFiles: () => {
-        this.#removeManifest();
-      },
+      removeFiles: () => removeManifest(this.#disk),
     });
-  }
-
-  #removeManifest(): void {
-    for (const name of manifestFiles) this.#disk.remove(name);
   }
 
   /** Catalogue records of one segment, and its row when it is sealed. */

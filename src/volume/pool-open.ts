@@ -40,11 +40,13 @@ import { LeafStore } from './map/leaf-store.ts';
 import { Containers } from './pack/containers.ts';
 import { settlePacks } from './pack/settle-packs.ts';
 import { Pool } from './pool.ts';
+import { superblockOf } from './pool-create.ts';
+import type { PoolFiles } from './pool-files.ts';
 import type { PoolHost } from './ports.ts';
-import { readKnownLog } from './recovery/manifest.ts';
+import { type KnownLog, readKnownLog } from './recovery/manifest.ts';
 import { bytesSinceCheckpoint, type Recovered, recoverLog } from './recovery/recover.ts';
 import { recoveredLog } from './recovery/recovered-log.ts';
-import { readSuperblock, writeSuperblock } from './recovery/superblock-file.ts';
+import { writeSuperblock } from './recovery/superblock-file.ts';
 import { runInSlices, type Steps } from './steps.ts';
 
 export interface OpenPoolOptions {
@@ -78,10 +80,40 @@ export function openPool(
   options: OpenPoolOptions,
   done: (outcome: Outcome<OpenedPool>) => void,
 ): void {
-  const steps = new Opening(host, options).steps(done);
-  runInSlices(host, steps, (thrown) => {
+  const opening = new Opening(host, options);
+  let read: ReadPool | undefined;
+  let files: PoolFiles | undefined;
+  let isOver = false;
+  const failed = (thrown: unknown): void => {
+    if (isOver) return;
+    isOver = true;
     done(failure(refusal(options.name, thrown)));
+  };
+  const goOn = (): void => {
+    if (isOver || read === undefined || files === undefined) return;
+    runInSlices(host, opening.steps({ ...read, files }, done), failed);
+  };
+  // Beside what is read here meanwhile.
+  host.findFiles((found) => {
+    if ('code' in found) {
+      failed(new DiskError(found.code, found.message));
+      return;
+    }
+    files = found;
+    goOn();
   });
+  const reading = function* (): Steps<void> {
+    read = yield* opening.read();
+    goOn();
+  };
+  runInSlices(host, reading(), failed);
+}
+
+/** What is read of a pool while its files are looked for. */
+interface ReadPool {
+  readonly superblock: Superblock;
+  readonly containers: Containers;
+  readonly known: KnownLog | undefined;
 }
 
 function refusal(name: string, thrown: unknown): OperationError {
@@ -115,27 +147,40 @@ class Opening {
     this.#options = options;
   }
 
-  /** Nobody is served before the end, but a process that opens a pool of many TiB answers meanwhile. */
-  *steps(done: (outcome: Outcome<OpenedPool>) => void): Steps<void> {
-    const { settings } = this.#options;
-    const found = this.#superblock();
+  *read(): Steps<ReadPool> {
+    const { superblock, isNew } = superblockOf(this.#host, this.#options);
+    this.#isNew = isNew;
     yield;
+    const { poolUuid, segmentSlots } = superblock;
+    const containers = new Containers(this.#host.disk, segmentSlots, new Seeds(poolUuid));
+    yield* containers.load();
+    const known = yield* readKnownLog(
+      this.#host.openDatabase,
+      this.#options.settings.manifestPath,
+      {
+        poolUuid,
+        segmentSlots,
+        packed: containers,
+      },
+    );
+    return { superblock, containers, known };
+  }
+
+  /** Nobody is served before the end, but a process that opens a pool of many TiB answers meanwhile. */
+  *steps(
+    { superblock: found, containers, known, files }: ReadPool & { readonly files: PoolFiles },
+    done: (outcome: Outcome<OpenedPool>) => void,
+  ): Steps<void> {
+    const { settings } = this.#options;
     const leaves = new LeafStore();
     const crcTables = new CrcTables(settings.crcTableBytes, found.segmentSlots);
     const seeds = new Seeds(found.poolUuid);
-    const containers = new Containers(this.#host.disk, found.segmentSlots, seeds);
-    yield* containers.load();
-    const known = yield* readKnownLog(this.#host.openDatabase, settings.manifestPath, {
-      poolUuid: found.poolUuid,
-      segmentSlots: found.segmentSlots,
-      packed: containers,
-    });
     const read = { superblock: found, leaves, crcTables, containers, known };
-    const recovered = yield* recoverLog({ disk: this.#host.disk, ...read });
+    const recovered = yield* recoverLog({ disk: this.#host.disk, files, ...read });
     const isReadOnly = recovered.faults.length > 0;
     const { segments } = recovered;
     const fanOut = settings.runFanOut;
-    const runs = yield* findRuns({ ...this.#host, fanOut, seeds, segments, isReadOnly });
+    const runs = yield* findRuns({ ...this.#host, files, fanOut, seeds, segments, isReadOnly });
     if (!isReadOnly) settlePacks(this.#host, containers);
     const superblock = isReadOnly ? found : this.#raiseEpoch(found, recovered);
     const memory = { leaves, crcTables, containers, isReadOnly };
@@ -175,55 +220,6 @@ class Opening {
         });
       });
     }
-  }
-
-  /** Reads the superblock; makes a pool when the folder holds nothing of one. */
-  #superblock(): Superblock {
-    const { disk } = this.#host;
-    try {
-      return readSuperblock(disk);
-    } catch (thrown) {
-      const isAbsent = thrown instanceof DiskError && thrown.code === 'ENOENT';
-      // A machine lost while the pool was being made leaves a torn superblock, but never a segment.
-      const isUnfinished =
-        thrown instanceof FormatError && !thrown.isTooNew && disk.list(segmentFolder).length === 0;
-      if (!isAbsent && !isUnfinished) throw thrown;
-      if (isAbsent && disk.list(segmentFolder).length > 0) {
-        throw new FormatError('there are segments but no superblock');
-      }
-    }
-    this.#isNew = true;
-    return this.#create();
-  }
-
-  #create(): Superblock {
-    const { disk, random, clock, logClock } = this.#host;
-    const { name, settings, capacityBytes } = this.#options;
-    const superblock: Superblock = {
-      poolUuid: makeUuid(random),
-      nodeUuid: makeUuid(random),
-      generation: 1,
-      epoch: 0,
-      isClean: true,
-      segmentSlots: settings.segmentSlots,
-      manifestAppliedPosition: 0,
-      manifestDigest: new Uint8Array(32),
-      replayFromSegId: 0,
-      segIdHighWater: 0,
-      hlcMsHighWater: 0,
-      capacityBytes: capacityBytes ?? Math.floor(disk.freeBytes() * limits.defaultCapacityShare),
-      createdMs: Math.floor(clock.wallMs()),
-      durableThrough: 0,
-      name,
-      relogEpoch: 0,
-      softPermille: 0,
-      hardPermille: 0,
-      ageMs: Math.floor(logClock.wallMs()),
-    };
-    writeSuperblock(disk, superblock);
-    disk.makeFolder(segmentFolder);
-    disk.flushFolder('');
-    return superblock;
   }
 
   #raiseEpoch(found: Superblock, recovered: Recovered): Superblock {

@@ -12,6 +12,7 @@ import type { CommitShared } from './commit-ring.ts';
 import type { KeeperSettings } from './keeper.ts';
 import type { KeeperJob, KeeperResult } from './keeper-jobs.ts';
 import type { OpenDatabase } from './manifest-database.ts';
+import type { FilesRefused, PoolFiles } from './pool-files.ts';
 
 export interface CommitDoor {
   /** Frames were submitted to the shared ring: `committer.drain()` must run soon. */
@@ -37,6 +38,11 @@ export interface PoolHost {
   readonly log: Log;
   /** For the manifest, which is not on `disk`. */
   readonly openDatabase: OpenDatabase;
+  /**
+   * What files the pool has, found beside the main thread; the caller holds the pool's lock, and nobody makes or removes any until
+   * `done` was called, not within this call.
+   */
+  findFiles(done: (found: PoolFiles | FilesRefused) => void): void;
   /** `onProgress` runs on the main thread after every drain that finished something. */
   startCommit(shared: CommitShared, onProgress: () => void): CommitDoor;
   startKeeper(settings: KeeperSettings, onResult: (result: KeeperResult) => void): KeeperDoor;

@@ -7,6 +7,8 @@ import {
   encodeRowGroup,
   rowGroupOf,
   type SegmentRow,
+  wideGroupOf,
+  wideGroups,
 } from '../../src/volume/format/segment-rows.ts';
 import { changed, changes, runs, tolerated } from './hostile-bytes.ts';
 
@@ -15,12 +17,13 @@ const seeds = new Seeds(poolUuid);
 const bytesOf = (length: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ minLength: length, maxLength: length });
 
-const groups = fc.integer({ min: 0, max: 2 ** 22 - 1 }).chain((group) =>
-  fc.tuple(
-    fc.constant(group),
+const groups = fc.tuple(fc.nat(2 ** 17 - 1), fc.boolean()).chain(([at, isWide]) => {
+  const group = isWide ? at * wideGroups : at;
+  return fc.tuple(
+    fc.constant({ group, isWide }),
     fc.uniqueArray(
       fc.record({
-        segId: fc.integer({ min: group * 128, max: group * 128 + 127 }),
+        segId: fc.integer({ min: group * 128, max: (group + (isWide ? wideGroups : 1)) * 128 - 1 }),
         epoch: fc.nat(2 ** 32 - 1),
         hlcMs: fc.nat(2 ** 31 - 1),
         endSlot: fc.nat(8192),
@@ -31,8 +34,8 @@ const groups = fc.integer({ min: 0, max: 2 ** 22 - 1 }).chain((group) =>
       }),
       { selector: ({ segId }) => segId, maxLength: 20 },
     ),
-  ),
-);
+  );
+});
 
 function plain(rows: readonly SegmentRow[] | undefined): unknown {
   return rows?.map((row) => [
@@ -50,13 +53,19 @@ function plain(rows: readonly SegmentRow[] | undefined): unknown {
 describe('rows of segments', () => {
   it('are given back as they were, in the order of the log', () => {
     fc.assert(
-      fc.property(groups, ([group, found]) => {
+      fc.property(groups, ([place, found]) => {
         const rows = found.toSorted((left, right) => left.segId - right.segId);
-        const bytes = encodeRowGroup(group, rows, seeds);
+        const { group, isWide } = place;
+        const bytes = encodeRowGroup(place, rows, seeds);
+        expect(decodeRowGroup(group, bytes, seeds)?.isWide).toBe(isWide);
         expect(plain(decodeRowGroup(group, bytes, seeds)?.rows())).toEqual(plain(rows));
         expect(decodeRowGroup(group + 1, bytes, seeds)).toBeUndefined();
         expect(decodeRowGroup(group, bytes, new Seeds(new Uint8Array(16)))).toBeUndefined();
-        expect(rows.every(({ segId }) => rowGroupOf(segId) === group)).toBe(true);
+        const groupOf = (segId: number): number => {
+          const own = rowGroupOf(segId);
+          return isWide ? wideGroupOf(own) : own;
+        };
+        expect(rows.every(({ segId }) => groupOf(segId) === group)).toBe(true);
       }),
       { numRuns: 300 },
     );
@@ -73,7 +82,11 @@ describe('rows of segments', () => {
       previousTag: new Uint8Array(8),
       digest: new Uint8Array(32).fill(9),
     };
-    const original = encodeRowGroup(0, [row, { ...row, segId: 6, previousSegId: 5 }], seeds);
+    const original = encodeRowGroup(
+      { group: 0, isWide: false },
+      [row, { ...row, segId: 6, previousSegId: 5 }],
+      seeds,
+    );
     fc.assert(
       fc.property(changes(original.length), (list) => {
         const bytes = changed(original, list);

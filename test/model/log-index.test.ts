@@ -128,7 +128,7 @@ describe('log index', () => {
         await new Promise((resolve) => {
           setImmediate(resolve);
         });
-        const [place] = runs.places();
+        const [place] = [...runs.places()];
         if (place !== undefined) reader.forget(place);
         if (place !== undefined && place.level > 1) runs.remove(place);
         await Promise.all(filling);

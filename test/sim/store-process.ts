@@ -13,6 +13,7 @@ import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts'
 import { livenessLimits } from '../../src/volume/liveness/limits.ts';
 import type { PackReport } from '../../src/volume/pack/packing.ts';
 import type { OpenSnapshot, Pool } from '../../src/volume/pool.ts';
+import { findPoolFiles } from '../../src/volume/pool-files.ts';
 import { openPool } from '../../src/volume/pool-open.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 import type { PoolSpace } from '../../src/volume/reports.ts';
@@ -419,6 +420,14 @@ export class StoreProcess {
       timers: scheduler,
       log: this.#log(),
       openDatabase: (_path, options) => this.machine.manifest.open(options?.isReadOnly === true),
+      findFiles: (done) => {
+        scheduler.post('commit', () => {
+          const found = findPoolFiles(this.#disk);
+          scheduler.post('main', () => {
+            done(found);
+          });
+        });
+      },
       startCommit: (shared, onProgress) => {
         const disk = brokenDisk(this.#disk, variant, 'commit');
         const committer = new Committer(shared, disk, {

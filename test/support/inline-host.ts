@@ -7,6 +7,7 @@ import { Committer, type CommitterHost } from '../../src/volume/committer.ts';
 import { Keeper } from '../../src/volume/keeper.ts';
 import { defaultSettings, type StoreSettings } from '../../src/volume/limits.ts';
 import { openSqlite } from '../../src/volume/manifest-database.ts';
+import { findPoolFiles } from '../../src/volume/pool-files.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 
 export const quietLog: Log = {
@@ -61,6 +62,11 @@ export function inlineHost(
     timers,
     log: quietLog,
     openDatabase: openSqlite,
+    findFiles: (done) => {
+      timers.defer(() => {
+        done(findPoolFiles(disk));
+      });
+    },
     startCommit: (shared, onProgress) => {
       const committer = new Committer(shared, disk, {
         onAdvance: () => undefined,

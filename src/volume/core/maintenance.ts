@@ -2,11 +2,13 @@
  * Maintenance: what the main thread asks of the keeper, and what it does with the answers: segments prepared and sealed,
  * the manifest kept up with the log, verify and rebuild on demand.
  */
+
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { withoutText } from '../catalogue/checkpoint.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
 import type { RunPlace } from '../index/run-format.ts';
+import type { RunSizes } from '../index/run-keeping.ts';
 import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
 import { endAt } from '../recovery/segment-ends.ts';
@@ -95,10 +97,11 @@ export class Maintenance {
     });
   }
 
-  /** Makes manifest and folder agree about index runs. */
-  openRuns(): void {
+  /** Makes manifest and folder agree about index runs; `done` gets how large their files are. */
+  openRuns(done: (sizes: RunSizes) => void): void {
     this.flushManifest();
-    this.ask<'open-runs'>({ kind: 'open-runs' }, ({ error }) => {
+    this.ask<'open-runs'>({ kind: 'open-runs' }, ({ sizes, error }) => {
+      if (sizes !== undefined) done(sizes);
       if (error !== undefined) {
         this.#parts.host.log.warn('index runs were not compared with the manifest', {
           error: error.message,

@@ -11,11 +11,13 @@ import {
   type RunPlace,
   runBlockBytes,
 } from '../index/run-format.ts';
-import { runFolder, runPath, runPlaceOf } from '../index/run-path.ts';
+import { runAt } from '../index/run-list.ts';
+import { runFolder, runPath } from '../index/run-path.ts';
 import { RunReader } from '../index/run-reader.ts';
 import { RunSet } from '../index/run-set.ts';
 import type { RunTables } from '../index/run-tables.ts';
 import { limits } from '../limits.ts';
+import type { PoolFiles } from '../pool-files.ts';
 import type { SegmentTable } from '../recovery/segment-table.ts';
 import type { Steps } from '../steps.ts';
 import type { PoolParts } from './parts.ts';
@@ -31,6 +33,7 @@ export interface PoolIndex {
 
 export interface FindRunsOptions {
   readonly disk: Disk;
+  readonly files: Pick<PoolFiles, 'runs'>;
   readonly fanOut: number;
   readonly seeds: Seeds;
   /** As it was recovered, before anything is logged. */
@@ -44,18 +47,15 @@ export interface FindRunsOptions {
  * The runs of the folder, without thinned ones of a log that went on where this one has ended: those are removed now, because
  * once this one has come as far nobody can tell. Throws DiskError.
  */
-export function* findRuns({ disk, log, ...options }: FindRunsOptions): Steps<RunSet> {
+export function* findRuns({ disk, files, log, ...options }: FindRunsOptions): Steps<RunSet> {
   const runs = new RunSet(options.fanOut);
   const foreign: RunPlace[] = [];
-  let count = 0;
-  for (const name of disk.names(runFolder)) {
-    const place = runPlaceOf(name);
-    if (place !== undefined) {
-      if (isThinned(place) && mayBeAhead({ disk, ...options }, place)) foreign.push(place);
-      else runs.add(place, name);
-    }
-    count += 1;
-    if (count % limits.namesPerStep === 0) yield;
+  for (let index = 0; ; index += 1) {
+    const place = runAt(files.runs, index);
+    if (place === undefined) break;
+    if (isThinned(place) && mayBeAhead({ disk, ...options }, place)) foreign.push(place);
+    else runs.add(place);
+    if (index % limits.namesPerStep === 0) yield;
   }
   for (const place of foreign) {
     log.warn('a run is of a log that this one is not, or cannot be read', { run: runPath(place) });

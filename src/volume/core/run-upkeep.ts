@@ -14,12 +14,15 @@
  * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
  * without it.
  */
+
 import { present } from '../../base/assert.ts';
 import { DiskError } from '../../base/ports.ts';
 import { FormatError } from '../format/format-error.ts';
 import { type LookupSteps, runLater } from '../index/lookup-steps.ts';
 import type { RunInput, RunPlan } from '../index/run-builder.ts';
 import { describeRun, isThinned, type RunPlace } from '../index/run-format.ts';
+import type { RunSizes } from '../index/run-keeping.ts';
+import { runAt } from '../index/run-list.ts';
 import { runName } from '../index/run-path.ts';
 import { type RunReader, RunsChanged } from '../index/run-reader.ts';
 import { levelsOfRuns, type RunSet } from '../index/run-set.ts';
@@ -66,8 +69,18 @@ export class RunUpkeep implements RunChecks {
   /** The pool is open: from now on runs are made. Not before what recovery could not keep is durable elsewhere. */
   start(): void {
     this.#isStarted = true;
-    this.#maintenance.openRuns();
+    this.#maintenance.openRuns((sizes) => {
+      this.#noteSizes(sizes);
+    });
     this.look();
+  }
+
+  #noteSizes({ runs, bytes }: RunSizes): void {
+    for (let index = 0; ; index += 1) {
+      const place = runAt(runs, index);
+      if (place === undefined) return;
+      this.#runs.measured(place, bytes[index] ?? 0);
+    }
   }
 
   /** The pool is being closed: nothing more is made. */
@@ -180,9 +193,9 @@ export class RunUpkeep implements RunChecks {
 
   /** All runs, lower levels first. */
   all(): RunPlace[] {
-    return this.#runs
-      .places()
-      .sort((left, right) => left.level - right.level || left.firstSegId - right.firstSegId);
+    return [...this.#runs.places()].sort(
+      (left, right) => left.level - right.level || left.firstSegId - right.firstSegId,
+    );
   }
 
   /** Calls `action` when nothing is being made, and keeps it so. */

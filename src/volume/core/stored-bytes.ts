@@ -12,26 +12,33 @@ import { present } from '../../base/assert.ts';
 import { type Disk, DiskError } from '../../base/ports.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import { footerCrcOffset, footerSizeBytes } from '../format/footer.ts';
-import { runFolder } from '../index/run-path.ts';
+import type { RunPlace } from '../index/run-format.ts';
+import { runPath } from '../index/run-path.ts';
 import type { LogWriter } from '../log/log-writer.ts';
+import { manifestFiles } from '../manifest-database.ts';
 import type { SegmentState } from '../recovery/segment-table.ts';
 import type { StoredBytes } from '../reports.ts';
 import type { PoolParts } from './parts.ts';
 
-/** Runs whose size is looked up in one go: 2 us each. */
-const runsPerCount = 500;
+/**
+ * Runs whose size is looked up in one go: 2 us each, but up to 400 where the system does not know them yet, as when a pool is opened. Those
+ * of a large pool are measured by the keeper then.
+ */
+const runsPerCount = 50;
 /** Parts of a footer but its table of frames: what each has, each entry and each slot. */
 const footerBytes = footerCrcOffset({ entryCount: 0 }) + footerSizeBytes(0, 0, 0);
 const entryBytes = footerCrcOffset({ entryCount: 1 }) - footerCrcOffset({ entryCount: 0 });
 const slotCrcBytes = footerSizeBytes(0, 1, 0) - footerSizeBytes(0, 0, 0);
-const manifestFiles = ['manifest.db', 'manifest.db-wal', 'manifest.db-shm'];
 
 /** Which runs there are. */
 export interface RunList {
   /** Grows with every change. */
   readonly version: number;
-  /** Of their files; changes with them. */
-  readonly names: ReadonlySet<string>;
+  /** Bytes of the files that were measured; how many were not, and the first so many of them. */
+  readonly bytes: number;
+  readonly notMeasured: number;
+  firstNotMeasured(count: number): readonly RunPlace[];
+  measured(place: RunPlace, bytes: number): void;
 }
 
 /** Which segments lie in packs: those that do stay in one or another, and new ones come last. */
@@ -69,11 +76,6 @@ export class StoredCount {
   #packedBytes = 0;
   /** Bytes of all packs when that was looked at. */
   #packedState = -1;
-  readonly #runBytesByName = new Map<string, number>();
-  #runBytes = 0;
-  #runsVersion = -1;
-  /** Runs whose size is not known yet. */
-  #newRuns: string[] = [];
 
   constructor(parts: CountedParts, { runs, packs }: { runs: RunList; packs: PackList }) {
     this.#parts = parts;
@@ -105,15 +107,15 @@ export class StoredCount {
   count(): void {
     if (this.#openedSince === 0 && this.#countedState === this.#state) return;
     const segments = this.#segments();
-    this.#lookUpRuns();
-    const runBytes = this.#runBytes;
+    this.#measureRuns();
+    const runBytes = this.#runs.bytes;
     const manifestBytes = this.#manifestBytes();
     const packBytes = this.#packs.packedBytes;
     this.#counted = { segmentBytes: segments.bytes, packBytes, runBytes, manifestBytes };
     this.#countedTotal = segments.bytes + packBytes + runBytes + manifestBytes;
     this.#openedSince = 0;
     // Footers and sizes of runs that are still to come are counted next time.
-    const isComplete = segments.isSealed && this.#newRuns.length === 0;
+    const isComplete = segments.isSealed && this.#runs.notMeasured === 0;
     this.#countedState = isComplete ? this.#state : '';
   }
 
@@ -173,34 +175,12 @@ export class StoredCount {
     return this.#segmentBytes + footerBytesOf(segment, this.#segmentBytes);
   }
 
-  /** A run never changes once it has its name; sizes of many that are new are looked up a part at a time. */
-  #lookUpRuns(): void {
-    const { version } = this.#runs;
-    if (this.#runsVersion !== version) this.#noteRuns();
-    this.#runsVersion = version;
-    for (const name of this.#newRuns.splice(0, runsPerCount)) {
-      const size = this.#sizeOf(`${runFolder}/${name}`);
-      if (size === undefined) continue;
-      this.#runBytesByName.set(name, size);
-      this.#runBytes += size;
-    }
-  }
-
-  /** Forgets runs that are gone. Of tens of thousands only the names are compared: this happens with each run that is made. */
-  #noteRuns(): void {
-    const { names } = this.#runs;
-    const known = this.#runBytesByName;
-    let knownCount = 0;
-    this.#newRuns = [];
-    for (const name of names) {
-      if (known.has(name)) knownCount += 1;
-      else this.#newRuns.push(name);
-    }
-    if (knownCount === known.size) return;
-    for (const [name, size] of known) {
-      if (names.has(name)) continue;
-      known.delete(name);
-      this.#runBytes -= size;
+  /** Of many that are new a part at a time. */
+  #measureRuns(): void {
+    if (this.#runs.notMeasured === 0) return;
+    for (const place of this.#runs.firstNotMeasured(runsPerCount)) {
+      const size = this.#sizeOf(runPath(place));
+      if (size !== undefined) this.#runs.measured(place, size);
     }
   }
 

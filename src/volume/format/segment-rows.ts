@@ -2,7 +2,10 @@
  * Segment rows: what opening must know of a sealed segment without touching its file. The manifest keeps them in groups, so
  * that all of a large log are read in a moment, and each group vouches for itself: SQLite does not checksum its pages.
  *
- *     group of segment ids [first, first + 128):   [preamble 16 B][u64 first][u16 count][zeros to 32 B][row, 80 B each]
+ *     group of segment ids [first, first + 128):   [preamble 16 B][u64 first][u16 count][u16 span][zeros to 32 B][row, 80 B each]
+ *
+ * Once the log has gone on, 32 groups become one, which is hardly written again: a log of 10 TiB is 81 of those, and each row of its last
+ * segments costs 10 KiB to write and not 330.
  *
  * Rows are in log order. A row names the segment before it and, by the first bytes of its digest, what that one held: rows that
  * follow each other so are the log of one history, and the first segment's header behind them says whether it is ours.
@@ -12,17 +15,20 @@ import type { Seeds } from './checksum.ts';
 import { isSealed, preamble, refuseNewer, seal } from './preamble.ts';
 import type { SegmentHeader } from './segment-header.ts';
 
-const rowsVersion = 1;
+const rowsVersion = 2;
 const magic = 0x5253_4d54; // "TMSR"
 const headBytes = 32;
 const rowBytes = 80;
 const segIdEnd = 2 ** 29;
-const groupSegments = 128;
+/** Ids of a group. */
+export const groupSegments = 128;
+/** Groups of a wide one. */
+export const wideGroups = 32;
 
 /** Bytes of a digest that tell histories apart. */
 export const digestTagBytes = 8;
 
-const headLayout = { ...preamble, first: u64(16), count: u16(24) } as const;
+const headLayout = { ...preamble, first: u64(16), count: u16(24), span: u16(26) } as const;
 
 const rowLayout = {
   segId: u64(0),
@@ -66,9 +72,20 @@ export function rowGroupOf(segId: number): number {
   return Math.floor(segId / groupSegments);
 }
 
+/** The first group of the wide one that `group` is, or will be, a part of. */
+export function wideGroupOf(group: number): number {
+  return group - (group % wideGroups);
+}
+
+/** Where rows are: the group, the first one of a wide group. */
+interface RowsPlace {
+  readonly group: number;
+  readonly isWide: boolean;
+}
+
 /** `rows`: all of the group, in log order. */
 export function encodeRowGroup(
-  group: number,
+  { group, isWide }: RowsPlace,
   rows: readonly SegmentRow[],
   seeds: Seeds,
 ): Uint8Array {
@@ -79,6 +96,7 @@ export function encodeRowGroup(
   headLayout.length.set(view, 0, headBytes);
   headLayout.first.set(view, 0, group * groupSegments);
   headLayout.count.set(view, 0, rows.length);
+  headLayout.span.set(view, 0, isWide ? wideGroups : 0);
   rows.forEach((row, index) => {
     const at = headBytes + index * rowBytes;
     rowLayout.segId.set(view, at, row.segId);
@@ -108,13 +126,15 @@ export function decodeRowGroup(
   refuseNewer(view, rowsVersion, 'segments of the manifest');
   const first = headLayout.first.get(view, 0);
   const count = headLayout.count.get(view, 0);
+  const isWide = headLayout.span.get(view, 0) === wideGroups;
   const isWhole = found.length === headBytes + count * rowBytes;
   if (!isWhole || first !== group * groupSegments) return undefined;
-  const rows = new RowGroup(found, count);
+  const rows = new RowGroup(found, count, isWide);
+  const end = Math.min(segIdEnd, first + groupSegments * (isWide ? wideGroups : 1));
   let before = first - 1;
   for (let index = 0; index < count; index += 1) {
     const segId = rows.segId(index);
-    if (segId <= before || rowGroupOf(segId) !== group || segId >= segIdEnd) return undefined;
+    if (segId <= before || segId >= end) return undefined;
     before = segId;
   }
   return rows;
@@ -123,13 +143,15 @@ export function decodeRowGroup(
 /** Rows where they lie, decoded as they are asked for: opening reads hundreds of thousands, and makes no object of any. */
 export class RowGroup {
   readonly count: number;
+  readonly isWide: boolean;
   /** With the digests and tags of all rows. */
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
-  constructor(group: Uint8Array, count: number) {
+  constructor(group: Uint8Array, count: number, isWide: boolean) {
     this.bytes = group;
     this.count = count;
+    this.isWide = isWide;
     this.#view = viewOf(group);
   }
 

@@ -4,12 +4,19 @@ import { limits } from '../limits.ts';
 import type { Manifest } from '../recovery/manifest.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { type BuiltRun, RunBuilder, type RunBuilderOptions, type RunPlan } from './run-builder.ts';
-import { isThinned, type RunPlace } from './run-format.ts';
-import { isUnfinishedRun, runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
-import { RunPlaces } from './run-places.ts';
+import { compareRuns } from './run-comparison.ts';
+import type { RunPlace } from './run-format.ts';
+import { type RunList, RunListBuilder, runAt } from './run-list.ts';
+import { runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
 import { readRunTables } from './run-tables.ts';
 import { verifyRun, verifyRunOnMedium } from './run-verify.ts';
 import type { RunSummary } from './run-writer.ts';
+
+/** Files of runs, and bytes of each. */
+export interface RunSizes {
+  readonly runs: RunList;
+  readonly bytes: Float64Array;
+}
 
 export class RunKeeping {
   readonly #options: RunBuilderOptions;
@@ -34,35 +41,43 @@ export class RunKeeping {
 
   /**
    * Makes folder and manifest agree: what was being written when a process ended is removed, whole runs that the manifest
-   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Throws DiskError.
+   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Answers how large all of them are.
+   * Throws DiskError.
    */
-  open(manifest: Manifest | undefined): void {
+  open(manifest: Manifest | undefined): RunSizes {
+    this.#agree(manifest);
     const { disk } = this.#options;
-    const names = disk.list(runFolder);
-    for (const name of names) {
-      if (isUnfinishedRun(name)) disk.remove(`${runFolder}/${name}`);
+    const runs = new RunListBuilder();
+    for (const name of disk.names(runFolder)) {
+      const place = runPlaceOf(name);
+      if (place !== undefined) runs.add(place);
     }
-    const known = new RunPlaces();
-    for (const place of manifest?.runs() ?? []) known.add(place);
-    const there = names.map(runPlaceOf).filter((place) => place !== undefined);
-    const thinned = new Set(there.filter(isThinned).map(stemOf));
-    // Of most of tens of thousands nothing is to be done. The row does not tell how often a run was thinned.
-    const others = there.filter(
-      (place) => (thinned.size > 0 && thinned.has(stemOf(place))) || !known.delete(place),
-    );
-    for (const places of byStem(others).values()) {
-      for (const place of places) known.delete(place);
-      const { newest, damaged } = this.#newest(places);
-      for (const place of damaged) disk.remove(runPath(place));
+    const list = runs.list();
+    const bytes = new Float64Array(list.levels.length);
+    for (let index = 0; index < bytes.length; index += 1) {
+      const place = runAt(list, index);
+      if (place !== undefined) bytes[index] = disk.sizeOf(runPath(place));
+    }
+    return { runs: list, bytes };
+  }
+
+  #agree(manifest: Manifest | undefined): void {
+    const { disk } = this.#options;
+    const { doubtful, unfinished } = compareRuns(disk, manifest?.runs() ?? []);
+    for (const name of unfinished) disk.remove(`${runFolder}/${name}`);
+    if (doubtful.size === 0) return;
+    const files = this.#filesOf((stem) => doubtful.has(stem));
+    for (const [stem, place] of doubtful) {
+      const { newest, damaged } = this.#newest(files.get(stem) ?? []);
+      for (const each of damaged) disk.remove(runPath(each));
       if (newest !== undefined) manifest?.addRun(newest);
-      else manifest?.removeRun(places[0] ?? { level: 0, firstSegId: 0 });
+      else manifest?.removeRun(place);
     }
-    for (const place of known) manifest?.removeRun(place);
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */
   list(manifest: Manifest | undefined): void {
-    for (const places of this.#places().values()) {
+    for (const places of this.#filesOf(() => true).values()) {
       const { newest } = this.#newest(places);
       if (newest !== undefined) manifest?.addRun(newest);
     }
@@ -73,7 +88,8 @@ export class RunKeeping {
     const { disk } = this.#options;
     disk.flushFolder(runFolder);
     for (const place of places) disk.remove(runPath(place));
-    const left = this.#places();
+    const stems = new Set(places.map(stemOf));
+    const left = this.#filesOf((stem) => stems.has(stem));
     for (const place of places) {
       const { newest } = this.#newest(left.get(stemOf(place)) ?? []);
       if (newest === undefined) manifest?.removeRun(place);
@@ -81,10 +97,22 @@ export class RunKeeping {
     }
   }
 
-  /** The files of runs by place, those that were thinned most often first. */
-  #places(): Map<string, RunPlace[]> {
-    const names = this.#options.disk.list(runFolder);
-    return byStem(names.map(runPlaceOf).filter((place) => place !== undefined));
+  /** The files of runs by the stem of their place, of those that are `wanted`: what was thinned most often first. */
+  #filesOf(wanted: (stem: string) => boolean): Map<string, RunPlace[]> {
+    const found = new Map<string, RunPlace[]>();
+    for (const name of this.#options.disk.names(runFolder)) {
+      const place = runPlaceOf(name);
+      if (place === undefined) continue;
+      const stem = stemOf(place);
+      if (!wanted(stem)) continue;
+      const others = found.get(stem);
+      if (others === undefined) found.set(stem, [place]);
+      else others.push(place);
+    }
+    for (const places of found.values()) {
+      places.sort((left, right) => (right.generation ?? 0) - (left.generation ?? 0));
+    }
+    return found;
   }
 
   /** The first of them that is whole, and the damaged ones before it. */
@@ -127,16 +155,4 @@ export class RunKeeping {
       file.close();
     }
   }
-}
-
-/** Files of runs by place, those that were thinned most often first. */
-function byStem(places: readonly RunPlace[]): Map<string, RunPlace[]> {
-  const found = new Map<string, RunPlace[]>();
-  for (const place of places) {
-    const others = found.get(stemOf(place)) ?? [];
-    others.push(place);
-    others.sort((left, right) => (right.generation ?? 0) - (left.generation ?? 0));
-    found.set(stemOf(place), others);
-  }
-  return found;
 }

@@ -31,16 +31,19 @@ export interface Superseded {
 
 export class RunSet {
   readonly fanOut: number;
-  readonly #names = new Set<string>();
   /** Of runs that were not thinned. */
   readonly #plain = new RunPlaces();
   /** By the stem of their names: the thinned ones in one place, the one in force last. */
   readonly #thinned = new Map<string, RunPlace[]>();
   /** Places by level where the run in force was thinned. */
   readonly #thinnedByLevel: number[] = [];
+  /** By name, of the thinned ones whose files somebody has looked at. */
+  readonly #thinnedBytes = new Map<string, number>();
   /** Names of runs that may be superseded: nobody goes through hundreds of thousands that are not. */
   readonly #suspects = new Set<string>();
   #version = 0;
+  #bytes = 0;
+  #notMeasured = 0;
 
   constructor(fanOut: number) {
     this.fanOut = fanOut;
@@ -51,32 +54,61 @@ export class RunSet {
     return this.#version;
   }
 
-  /** Names of all files of runs: the set itself. */
-  get names(): ReadonlySet<string> {
-    return this.#names;
+  /** All files of runs. */
+  *places(): Generator<RunPlace> {
+    yield* this.#plain;
+    for (const places of this.#thinned.values()) yield* places;
   }
 
-  /** All files of runs. */
-  places(): RunPlace[] {
-    return [...this.#names].map(runPlaceOf).filter((place) => place !== undefined);
+  /** Bytes of the files that were measured. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** How many files nobody has looked at. */
+  get notMeasured(): number {
+    return this.#notMeasured;
+  }
+
+  /** The first `count` of these. */
+  firstNotMeasured(count: number): RunPlace[] {
+    const found = this.#plain.notMeasured().take(count).toArray() as RunPlace[];
+    for (const place of [...this.#thinned.values()].flat()) {
+      if (found.length >= count) break;
+      if (!this.#thinnedBytes.has(runName(place))) found.push(place);
+    }
+    return found;
+  }
+
+  /** The file of a run that is there has so many bytes; a run never changes once it has its name. */
+  measured(place: RunPlace, bytes: number): void {
+    if (!this.isKnown(place) || this.#bytesOf(place) !== undefined) return;
+    if (isThinned(place)) this.#thinnedBytes.set(runName(place), bytes);
+    else this.#plain.measured(place, bytes);
+    this.#bytes += bytes;
+    this.#notMeasured -= 1;
+  }
+
+  #bytesOf(place: RunPlace): number | undefined {
+    return isThinned(place) ? this.#thinnedBytes.get(runName(place)) : this.#plain.bytesOf(place);
   }
 
   /** Whether there is a run in this place, thinned or not. */
   has(place: RunPlace): boolean {
-    return this.#plain.has(place) || this.#thinnedAt(place).length > 0;
+    return this.#plain.has(place.level, place.firstSegId) || this.#thinnedAt(place).length > 0;
   }
 
   /** The run in force in this place; of a thinned one always the same object. */
   inForce(place: RunPlace): RunPlace | undefined {
     const thinned = this.#thinnedAt(place).at(-1);
-    if (thinned !== undefined || !this.#plain.has(place)) return thinned;
     const { level, firstSegId } = place;
+    if (thinned !== undefined || !this.#plain.has(level, firstSegId)) return thinned;
     return { level, firstSegId };
   }
 
   /** Whether this very one is there. */
   isKnown(place: RunPlace): boolean {
-    if (!isThinned(place)) return this.#plain.has(place);
+    if (!isThinned(place)) return this.#plain.has(place.level, place.firstSegId);
     return this.#thinnedAt(place).some(({ generation }) => generation === place.generation);
   }
 
@@ -87,16 +119,13 @@ export class RunSet {
   /** All files of runs in this place, the one in force last. */
   #at({ level, firstSegId }: RunPlace): RunPlace[] {
     const thinned = this.#thinnedAt({ level, firstSegId });
-    return this.#plain.has({ level, firstSegId })
-      ? [{ level, firstSegId }, ...thinned]
-      : [...thinned];
+    return this.#plain.has(level, firstSegId) ? [{ level, firstSegId }, ...thinned] : [...thinned];
   }
 
-  /** `name`: of its file. */
-  add(place: RunPlace, name = runName(place)): void {
+  add(place: RunPlace): void {
     this.#version += 1;
     if (this.isKnown(place)) return;
-    this.#names.add(name);
+    this.#notMeasured += 1;
     const { level, firstSegId, generation = 0 } = place;
     if (generation === 0) {
       this.#plain.add(place);
@@ -136,8 +165,12 @@ export class RunSet {
 
   remove(place: RunPlace): void {
     this.#version += 1;
-    if (!this.#names.delete(runName(place))) return;
+    if (!this.isKnown(place)) return;
     this.#suspects.delete(runName(place));
+    const bytes = this.#bytesOf(place);
+    if (bytes === undefined) this.#notMeasured -= 1;
+    else this.#bytes -= bytes;
+    this.#thinnedBytes.delete(runName(place));
     if (!isThinned(place)) {
       this.#plain.delete(place);
       return;

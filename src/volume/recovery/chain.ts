@@ -6,16 +6,15 @@
  *
  * The file of a segment that is in a pack is a leftover, too: the pack is whole, or it would not be in force.
  */
-import type { Disk } from '../../base/ports.ts';
+import { NumberList } from '../../base/number-list.ts';
 import { addressOf, slotSizeBytes } from '../format/address.ts';
 import type { Seeds } from '../format/checksum.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.ts';
 import { limits } from '../limits.ts';
-import { segIdOfName, segmentFolder } from '../log/segment-path.ts';
 import type { Containers } from '../pack/containers.ts';
+import type { PoolFiles } from '../pool-files.ts';
 import type { Steps } from '../steps.ts';
 import { type SegmentReader, slotsAtOnceMax } from './scan.ts';
-import { SegIds } from './seg-ids.ts';
 import { SegmentSource } from './segment-source.ts';
 
 /** A file without a valid header may hold a frame that starts in its first slots (a frame is at most 1,024 slots long). */
@@ -43,7 +42,7 @@ export interface Chain {
 
 /** Where segments are looked for. */
 export interface SegmentPlaces {
-  readonly disk: Disk;
+  readonly files: Pick<PoolFiles, 'segIds'>;
   readonly containers: Containers;
 }
 
@@ -52,8 +51,6 @@ interface KnownSegments {
   readonly size: number;
   /** The id at an index of the log; 0 behind the last. */
   segIdAt(index: number): number;
-  /** How many come before `segId`. */
-  indexOf(segId: number): number;
 }
 
 /**
@@ -129,37 +126,36 @@ interface FoundSegments {
 }
 
 function* findSegments(
-  { disk, containers }: SegmentPlaces,
+  { files, containers }: SegmentPlaces,
   known: KnownSegments | undefined,
 ): Steps<FoundSegments> {
-  const unknown = new SegIds();
-  const isThere = new Uint8Array(known?.size ?? 0);
-  let [knownThere, segIdMax, count] = [0, 0, 0];
-  const note = (segId: number): void => {
-    segIdMax = Math.max(segIdMax, segId);
-    const index = known?.indexOf(segId) ?? 0;
-    if (known?.segIdAt(index) !== segId) unknown.add(segId);
-    else if (isThere[index] === 0) {
-      isThere[index] = 1;
-      knownThere += 1;
-    }
-  };
-  const orphanIds: number[] = [];
-  for (const name of disk.names(segmentFolder)) {
+  const packedIds = new NumberList();
+  for (const segId of containers.segIds()) packedIds.add(segId);
+  const [own, packed] = [files.segIds, packedIds.values().sort()];
+  const found = { unknownIds: [] as number[], orphanIds: [] as number[], knownThere: 0 };
+  let [ownAt, packedAt, knownAt, count] = [0, 0, 0, 0];
+  while (ownAt < own.length || packedAt < packed.length) {
     count += 1;
     if (count % limits.namesPerStep === 0) yield;
-    const segId = segIdOfName(name);
-    if (segId === undefined) continue;
-    note(segId);
-    if (containers.packIdOf(segId) !== 0) orphanIds.push(segId);
+    const ownId = own[ownAt] ?? Number.POSITIVE_INFINITY;
+    const packedId = packed[packedAt] ?? Number.POSITIVE_INFINITY;
+    const segId = Math.min(ownId, packedId);
+    if (ownId === segId) ownAt += 1;
+    if (packedId === segId) packedAt += 1;
+    if (ownId === packedId) found.orphanIds.push(segId);
+    knownAt = indexFrom(known, knownAt, segId);
+    if (known?.segIdAt(knownAt) === segId) found.knownThere += 1;
+    else found.unknownIds.push(segId);
   }
-  for (const segId of containers.segIds()) {
-    count += 1;
-    if (count % limits.namesPerStep === 0) yield;
-    note(segId);
-  }
-  orphanIds.sort((left, right) => left - right);
-  return { unknownIds: [...unknown.sorted()], knownThere, orphanIds, segIdMax };
+  return { ...found, segIdMax: Math.max(own.at(-1) ?? 0, packed.at(-1) ?? 0) };
+}
+
+/** From `index` on, the first of the known segments whose id is not less than `segId`. */
+function indexFrom(known: KnownSegments | undefined, index: number, segId: number): number {
+  if (known === undefined) return 0;
+  let at = index;
+  while (at < known.size && known.segIdAt(at) < segId) at += 1;
+  return at;
 }
 
 /** The headers of segments, and of which the disk refused to read them. */

@@ -46,7 +46,7 @@ import {
 } from './manifest-snapshots.ts';
 import type { SegmentTable } from './segment-table.ts';
 
-const manifestSchemaVersion = 7;
+const manifestSchemaVersion = 8;
 
 export interface ManifestRecord {
   readonly record: CatalogueRecord;
@@ -74,7 +74,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS epoch (
     epoch INTEGER PRIMARY KEY, node TEXT NOT NULL, open_id TEXT NOT NULL, start_position INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS run (
-    level INTEGER NOT NULL, first_segment INTEGER NOT NULL, position_low INTEGER NOT NULL,
+    level INTEGER NOT NULL, first_segment INTEGER NOT NULL, generation INTEGER NOT NULL, position_low INTEGER NOT NULL,
     position_high INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (level, first_segment)) WITHOUT ROWID;
   ${segmentSchema}
@@ -298,23 +298,31 @@ export class Manifest {
     })();
   }
 
-  /** The index runs that it has. What damage has made of a row names none, and is left to a comparison with the log. */
-  runs(): RunPlace[] {
-    const rows = this.#database.prepare('SELECT level, first_segment FROM run').all();
-    return rows
-      .map((row) => {
-        const { level, first_segment } = row as Readonly<Record<string, unknown>>;
-        return { level: Number(level ?? -1), firstSegId: Number(first_segment ?? -1) };
-      })
-      .filter((place) => runPlaceOf(runName(place)) !== undefined);
+  /**
+   * The index runs that it has, one after the other: nothing else may be asked of it meanwhile. What damage has made of a row names
+   * none, and is left to a comparison with the log.
+   */
+  *runs(): Generator<RunPlace> {
+    const rows = this.#database.prepare('SELECT level, first_segment, generation FROM run');
+    for (const row of rows.iterate()) {
+      const found = row as Readonly<Record<string, unknown>>;
+      const [level, firstSegId, generation] = [
+        Number(found['level'] ?? -1),
+        Number(found['first_segment'] ?? -1),
+        Number(found['generation'] ?? -1),
+      ];
+      const place = runPlaceOf(runName({ level, firstSegId, generation }));
+      if (place !== undefined && (place.generation ?? 0) === generation) yield place;
+    }
   }
 
   addRun(run: RunSummary): void {
     this.#database
-      .prepare('INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?, ?, ?)')
+      .prepare('INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
       .run(
         run.level,
         run.firstSegId,
+        run.generation ?? 0,
         run.positionLow,
         run.positionHigh,
         run.bytes,

@@ -39,6 +39,7 @@ import { ticksPerMs } from '../log/hybrid-clock.ts';
 import { segmentFolder, segmentPath } from '../log/segment-path.ts';
 import type { LeafStore } from '../map/leaf-store.ts';
 import type { Containers } from '../pack/containers.ts';
+import type { PoolFiles } from '../pool-files.ts';
 import type { Steps } from '../steps.ts';
 import { type Chain, type ChainLink, findChain } from './chain.ts';
 import { rewrite, rewriteEach, type SegmentBytes } from './make-durable.ts';
@@ -85,6 +86,8 @@ export interface Recovered {
 
 export interface RecoverOptions {
   readonly disk: Disk;
+  /** Found when nobody else had the pool any more. */
+  readonly files: Pick<PoolFiles, 'segIds'>;
   /** Loaded. */
   readonly containers: Containers;
   readonly superblock: Superblock;

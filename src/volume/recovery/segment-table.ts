@@ -200,16 +200,19 @@ export class SegmentTable {
   /** Sums over the segments from `from` on up to the first that is not sealed; of three hundred thousand in 1 ms. */
   sealedSums(from: number): SealedSums {
     const { endSlots, entryCounts } = this.#columns;
-    const sums = { end: from, written: 0, entries: 0, slots: 0 };
-    for (let index = from; index < this.#size && entryCounts[index] !== notSealed; index += 1) {
-      sums.end = index + 1;
-      const slots = endSlots[index] ?? 0;
-      if (slots === 0) continue;
-      sums.written += 1;
-      sums.entries += entryCounts[index] ?? 0;
-      sums.slots += slots;
+    const size = this.#size;
+    // In variables: this runs once, when a pool is opened, before anything is compiled well.
+    let [end, written, entries, slots] = [from, 0, 0, 0];
+    for (; end < size; end += 1) {
+      const entryCount = entryCounts[end] ?? notSealed;
+      if (entryCount === notSealed) break;
+      const endSlot = endSlots[end] ?? 0;
+      if (endSlot === 0) continue;
+      written += 1;
+      entries += entryCount;
+      slots += endSlot;
     }
-    return sums;
+    return { end, written, entries, slots };
   }
 
   /** Whether the segment at `index` has a footer. */

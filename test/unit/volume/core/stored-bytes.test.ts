@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { footerBytesOf, StoredCount } from '../../../../src/volume/core/stored-bytes.ts';
 import { addressOf } from '../../../../src/volume/format/address.ts';
-import { runName, runPath } from '../../../../src/volume/index/run-path.ts';
+import type { RunPlace } from '../../../../src/volume/index/run-format.ts';
+import { runPath } from '../../../../src/volume/index/run-path.ts';
+import { RunSet } from '../../../../src/volume/index/run-set.ts';
 import { defaultSettings } from '../../../../src/volume/limits.ts';
 import { SegmentTable } from '../../../../src/volume/recovery/segment-table.ts';
 import { SeededRandom } from '../../../sim/random.ts';
@@ -10,11 +12,16 @@ const segmentSlots = 64;
 const segmentBytes = segmentSlots * 4096;
 const packBytes = 10_000;
 
+/** Each another one. */
+function sizeOfRun({ firstSegId, generation = 0 }: RunPlace): number {
+  return 4096 + firstSegId + generation;
+}
+
 /** A log whose segments are ended, sealed (late, some of them) and packed in any order, and runs that come and go. */
 class CountedLog {
   readonly packed = new Set<number>();
   readonly table = new SegmentTable(segmentSlots, { find: () => undefined });
-  readonly runs = { version: 0, ids: new Set<number>() };
+  readonly runs = new RunSet(8);
   readonly #random: SeededRandom;
   #segId = 0;
   #unsealed: number[] = [];
@@ -37,14 +44,7 @@ class CountedLog {
       },
     };
     this.count = new StoredCount(parts, {
-      runs: {
-        get version() {
-          return runs.version;
-        },
-        get names() {
-          return new Set([...runs.ids].map((firstSegId) => runName({ level: 1, firstSegId })));
-        },
-      },
+      runs,
       packs: {
         get packedBytes() {
           return packed.size * packBytes;
@@ -86,17 +86,18 @@ class CountedLog {
     if (sealed.length > 0) this.packed.add(this.#random.pick(sealed).segId);
   }
 
+  /** Thinned ones, too: one of each generation in a place. */
   #changeRuns(): void {
-    const firstSegId = this.#random.below(20);
-    if (!this.runs.ids.delete(firstSegId)) this.runs.ids.add(firstSegId);
-    this.runs.version += 1;
+    const firstSegId = this.#random.below(20) * 8;
+    const generation = this.#random.below(3);
+    const place = { level: 1, firstSegId, ...(generation > 0 && { generation }) };
+    if (this.runs.isKnown(place)) this.runs.remove(place);
+    else this.runs.add(place);
   }
 
   #sizeOf(path: string): number {
-    const firstSegId = [...this.runs.ids].find(
-      (each) => runPath({ level: 1, firstSegId: each }) === path,
-    );
-    return firstSegId === undefined ? 0 : 4096 + firstSegId;
+    const place = [...this.runs.places()].find((each) => runPath(each) === path);
+    return place === undefined ? 0 : sizeOfRun(place);
   }
 
   /** Counted from nothing. */
@@ -106,7 +107,7 @@ class CountedLog {
       if (segment.segId === this.#segId || this.packed.has(segment.segId)) continue;
       bytes += segmentBytes + footerBytesOf(segment, segmentBytes);
     }
-    const runBytes = [...this.runs.ids].reduce((total, firstSegId) => total + 4096 + firstSegId, 0);
+    const runBytes = [...this.runs.places()].reduce((total, place) => total + sizeOfRun(place), 0);
     const packedBytes = this.packed.size * packBytes;
     return { segmentBytes: bytes, packBytes: packedBytes, runBytes, manifestBytes: 0 };
   }
