@@ -9,8 +9,10 @@ const commitEntry = new URL('./commit-thread.ts', import.meta.url);
 export interface CommitThread {
   /** Gives it what it works on, once; `onDied` runs when it ends by its own mistake. */
   begin(data: CommitThreadData, onDied: (error: Error) => void): void;
-  /** Looks for the files of the pool in `folder`, before `begin`. */
-  findFiles(folder: string, done: (found: PoolFiles | FilesRefused) => void): void;
+  /** Begins to look for the files of the pool in `folder`, whose lock this process has; once, before `begin`. */
+  findFiles(folder: string): void;
+  /** Calls `done` with them, not within the call. */
+  whenFound(done: (found: PoolFiles | FilesRefused) => void): void;
 }
 
 /** Nobody is there yet to be told: the process ends. */
@@ -18,20 +20,17 @@ function notBegun(error: Error): void {
   throw error;
 }
 
-/** The thread answers nobody who did not ask. */
-function notAsked(_files: PoolFiles | FilesRefused): void {}
-
 /** Starts the thread. It touches nothing of the pool before `begin`, so the pool's lock need not be held yet. */
 export function startCommitThread(): CommitThread {
   let died = notBegun;
-  let found = notAsked;
+  const found = Promise.withResolvers<PoolFiles | FilesRefused>();
   const order = (each: CommitOrder): void => {
     thread.post(each);
   };
   const thread = startThread(commitEntry, undefined, {
     // The thread answers with nothing else.
     message: (message) => {
-      found(message as PoolFiles | FilesRefused);
+      found.resolve(message as PoolFiles | FilesRefused);
     },
     error: (error) => {
       died(error);
@@ -42,9 +41,11 @@ export function startCommitThread(): CommitThread {
       died = onDied;
       order({ kind: 'begin', ...data });
     },
-    findFiles: (folder, done) => {
-      found = done;
+    findFiles: (folder) => {
       order({ kind: 'find-files', folder });
+    },
+    whenFound: (done) => {
+      void found.promise.then(done);
     },
   };
 }

@@ -6,7 +6,6 @@
  * Exit codes: 0 stopped as asked · 3 another process has the pool · 4 the pool cannot be opened · 70 a write or flush
  * failed (fail-stop: recovery decides at the next start) · anything else is a crash.
  */
-import { mkdirSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { assert } from '../base/assert.ts';
 import { OperationError, type Outcome, toError } from '../base/errors.ts';
@@ -19,14 +18,13 @@ import { systemTimers } from '../host/timers.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { jsonLog } from '../telemetry/log.ts';
 import { defaultSettings, type StoreSettings } from '../volume/limits.ts';
-import { lockPool } from '../volume/pool-lock.ts';
 import { type OpenedPool, openPool } from '../volume/pool-open.ts';
 import { newCdp } from './cdp-handlers.ts';
-import type { CommitThread } from './commit-start.ts';
 import { PoolExports } from './exports.ts';
 import { engineHandlers } from './handlers.ts';
 import { IscsiFront } from './iscsi-front.ts';
 import { NbdListeners } from './listeners.ts';
+import type { PoolClaim } from './pool-claim.ts';
 import { type HostClocks, productionHost } from './pool-host.ts';
 import { type EngineRpcServer, serveEngineRpc } from './rpc.ts';
 
@@ -39,7 +37,9 @@ const mapShare = 0.25;
 const drainShare = 0.6;
 
 export interface EngineSettings {
-  readonly poolDir: string;
+  /** The pool's folder, and what was taken of it. */
+  readonly claim: PoolClaim;
+  /** Its name. */
   readonly pool: string;
   /** Of the control socket. */
   readonly socket: string;
@@ -49,7 +49,6 @@ export interface EngineSettings {
   readonly firstVolume: { readonly name: string; readonly sizeBytes: number } | undefined;
   readonly store: Omit<StoreSettings, 'manifestPath' | 'mapBytes'>;
   readonly clocks: HostClocks;
-  readonly commit: CommitThread;
 }
 
 /** The store's settings and clocks of an engine that serves. */
@@ -79,7 +78,8 @@ async function open(settings: EngineSettings, log: Log): Promise<OpenedPool> {
     log.error('a write or flush failed; the engine stops and recovery decides', { error: message });
     process.exit(exitCode.failStop);
   };
-  const { poolDir: folder, clocks, commit } = settings;
+  const { clocks } = settings;
+  const { folder, commit } = settings.claim;
   const host = productionHost({ folder, log, clocks, commit }, (error) => {
     log.error('a helper thread died; the engine stops', { error: error.stack });
     process.exit(exitCode.failStop);
@@ -90,7 +90,7 @@ async function open(settings: EngineSettings, log: Log): Promise<OpenedPool> {
       settings: {
         ...settings.store,
         mapBytes: Math.floor(totalMemoryBytes() * mapShare),
-        manifestPath: `${settings.poolDir}/manifest.db`,
+        manifestPath: `${folder}/manifest.db`,
       },
       capacityBytes: settings.poolSizeBytes,
       pageCacheBytes: availableMemoryBytes() * pageCacheShare,
@@ -117,8 +117,7 @@ async function run(settings: EngineSettings, log: Log): Promise<void> {
   const { clock } = settings.clocks;
   const startedMs = clock.wallMs();
   const began = clock.monotonicMs();
-  mkdirSync(settings.poolDir, { recursive: true, mode: 0o700 });
-  const lock = lockPool(settings.poolDir);
+  const { lock } = settings.claim;
   if (lock === undefined) {
     log.error(`pool ${settings.pool} is in use by another process`);
     process.exit(exitCode.locked);

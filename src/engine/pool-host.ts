@@ -20,7 +20,7 @@ interface HostPlace {
   readonly folder: string;
   readonly log: Log;
   readonly clocks: HostClocks;
-  /** Begins when the store starts it; it serves one pool. */
+  /** It looks for the pool's files already; it begins when the store starts it, and serves one pool. */
   readonly commit: CommitThread;
 }
 
@@ -37,7 +37,7 @@ export function productionHost(
     log,
     openDatabase: openSqlite,
     findFiles: (done) => {
-      commit.findFiles(folder, done);
+      commit.whenFound(done);
     },
     startCommit: (shared, onProgress) => {
       const words = new Int32Array(shared.control);

@@ -13,9 +13,9 @@ import {
   performance,
 } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { startCommitThread } from '../../src/engine/commit-start.ts';
 import { runEngine } from '../../src/engine/engine.ts';
 import { ENGINE_NICE } from '../../src/engine/limits.ts';
+import { claimPool } from '../../src/engine/pool-claim.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import { raisePriority } from '../../src/host/threads.ts';
 import { defaultSettings } from '../../src/volume/limits.ts';
@@ -170,7 +170,7 @@ new PerformanceObserver((list) => {
 
 const hasPriority = raisePriority(ENGINE_NICE);
 await runEngine({
-  poolDir: values['pool-dir'] ?? '',
+  claim: claimPool(values['pool-dir'] ?? ''),
   pool: 'main',
   socket: values.socket ?? '',
   poolSizeBytes: numbers('pool-size'),
@@ -185,7 +185,6 @@ await runEngine({
     clock: { wallMs: () => fast.wallMs(), monotonicMs: () => systemClock.monotonicMs() },
     logClock: fast,
   },
-  commit: startCommitThread(),
 });
 delays.enable();
 wholeDelays.enable();

@@ -71,12 +71,11 @@ async function writeRandomly(pool: Pool, device: BlockDevice, count: number): Pr
 async function filledPool(folder: string, logGiB: number): Promise<Pool> {
   const quiet = { info: () => undefined, warn: console.warn, error: console.error };
   const clocks = { clock: systemClock, logClock: systemClock };
-  const host = productionHost(
-    { folder, log: quiet, clocks, commit: startCommitThread() },
-    (error) => {
-      throw error;
-    },
-  );
+  const commit = startCommitThread();
+  commit.findFiles(folder);
+  const host = productionHost({ folder, log: quiet, clocks, commit }, (error) => {
+    throw error;
+  });
   const { pool } = await ask((done: Parameters<typeof openPool>[2]) => {
     const options = {
       name: 'main',

@@ -63,8 +63,8 @@ export function rowsOf(first: SegmentRow, lastSegId: number, spanMs: number): Se
       endSlot: 1 + framesPerSegment * (1 + extentBlocks),
       entryCount: framesPerSegment,
       previousSegId: before.segId,
-      previousTag: before.digest.subarray(0, 8),
-      digest: Uint8Array.from({ length: 32 }, (_, at) => segId * 31 + at * (segId >>> 8)),
+      previousTag: before.tag,
+      tag: Uint8Array.from({ length: 8 }, (_, at) => segId * 31 + at * (segId >>> 8)),
     };
     rows.push(before);
   }
@@ -143,13 +143,13 @@ export class ScaleIndex {
   }
 
   #footerOf(segId: number): Parameters<typeof encodeFooter>[0] {
-    const { epoch, endSlot, digest, hlcMs } = this.#log.rowOf(segId);
+    const { epoch, endSlot, tag, hlcMs } = this.#log.rowOf(segId);
     const frames = Array.from({ length: framesPerSegment }, (_, frame) => frame);
     return {
       segId,
       epoch,
       endSlot,
-      digest,
+      digest: digestOf(tag),
       slotCrcs: new Uint32Array(endSlot),
       entries: frames.map((frame) => ({
         position: positionAt(segId, frame),
@@ -185,7 +185,8 @@ export class ScaleIndex {
       (segId) => segId > 0,
     );
     const listed = segIds.map((segId) => {
-      const { epoch, endSlot, entryCount, digest, hlcMs } = rowOf(segId);
+      const { epoch, endSlot, entryCount, tag, hlcMs } = rowOf(segId);
+      const digest = digestOf(tag);
       return { segId, epoch, endSlot, entryCount, digest, minHlcMs: hlcMs, maxHlcMs: hlcMs };
     });
     const baseTicks = rowOf(segIds[0] ?? 1).hlcMs * ticksPerMs;
@@ -222,4 +223,11 @@ function nameOnly(place: RunPlace): RunSummary {
   const position = positionOf(addressOf(place.firstSegId, 1), 0);
   const positions = { positionLow: position, positionHigh: position };
   return { ...place, ...positions, bytes: 0, entryCount: 0, digest: new Uint8Array(32) };
+}
+
+/** One that begins so. */
+function digestOf(tag: Uint8Array): Uint8Array {
+  const digest = new Uint8Array(32);
+  digest.set(tag);
+  return digest;
 }

@@ -1,12 +1,16 @@
 /** Opens the pool in a folder, in a process of its own, and prints what that and some work with it took as JSON. */
 import type { Timers } from '../../src/base/ports.ts';
-import { startCommitThread } from '../../src/engine/commit-start.ts';
+import { type CommitThread, startCommitThread } from '../../src/engine/commit-start.ts';
 import { productionHost } from '../../src/engine/pool-host.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import type { PoolHost } from '../../src/volume/ports.ts';
 import { quietLog } from '../support/inline-host.ts';
+import { sleep } from '../support/run.ts';
 import { ask, closePool, openScalePool, RoomyDisk } from './scale-pool.ts';
 import { type Touched, timed, workOf } from './scale-steps.ts';
+
+/** Its code is loaded then. */
+const commitStartMs = 500;
 
 const folder = process.argv[2] ?? '';
 const round = Number(process.argv[3] ?? '0');
@@ -37,10 +41,10 @@ function measured(timers: Timers): Timers {
   };
 }
 
-/** Commit and keeper have threads of their own, as in production. */
-function hostOf(place: string): PoolHost {
+/** Commit and keeper have threads of their own, as in production, where the first has started when the pool is locked. */
+function hostOf(place: string, commit: CommitThread): PoolHost {
   const clocks = { clock: systemClock, logClock: systemClock };
-  const commit = startCommitThread();
+  commit.findFiles(place);
   const host = productionHost({ folder: place, log: quietLog, clocks, commit }, (error) => {
     throw error;
   });
@@ -52,10 +56,12 @@ function residentMiB(): number {
   return process.memoryUsage().rss / 2 ** 20;
 }
 
+const commit = startCommitThread();
+await sleep(commitStartMs);
 const before = residentMiB();
 const usage = process.threadCpuUsage();
 const startedMs = performance.now();
-const { pool, recovery } = await openScalePool(folder, { host: hostOf(folder) });
+const { pool, recovery } = await openScalePool(folder, { host: hostOf(folder, commit) });
 const openMs = performance.now() - startedMs;
 const { user, system } = process.threadCpuUsage(usage);
 const openTurnMs = longestTurnMs;

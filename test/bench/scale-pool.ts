@@ -189,13 +189,13 @@ function putBefore(folder: string, line: number, count: number): void {
       .find((each) => each.segId === segId);
     if (row === undefined) throw new Error(`segment ${segId} has no row`);
     const { epoch, hlcMs, endSlot, entryCount, previousSegId } = row;
-    const copied = { previousTag: row.previousTag.slice(), digest: row.digest.slice() };
+    const copied = { previousTag: row.previousTag.slice(), tag: row.tag.slice() };
     return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, ...copied };
   };
   const behind = realRow(count + 1);
   const first = realRow(1);
   const rows = rowsOf(first, count, behind.hlcMs - first.hlcMs);
-  const previousTag = present(rows.at(-1), 'last segment').digest.subarray(0, 8);
+  const previousTag = present(rows.at(-1), 'last segment').tag;
   const manifest = new Manifest(database, poolUuid);
   manifest.apply([], [...rows, { ...behind, previousSegId: count, previousTag }]);
   const rowOf = (segId: number): SegmentRow => present(rows[segId - 1], 'row of a segment');

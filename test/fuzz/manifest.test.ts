@@ -24,7 +24,7 @@ function rowOf(segId: number): SegmentRow {
     hlcMs: 1000 * segId,
     endSlot: 64,
     entryCount: 9,
-    digest: new Uint8Array(32).fill(segId),
+    tag: new Uint8Array(8).fill(segId),
     previousSegId: segId - 1,
     previousTag: new Uint8Array(8).fill(segId - 1),
   };

@@ -30,7 +30,7 @@ const groups = fc.tuple(fc.nat(2 ** 17 - 1), fc.boolean()).chain(([at, isWide]) 
         entryCount: fc.nat(2 ** 31 - 1),
         previousSegId: fc.nat(2 ** 29),
         previousTag: bytesOf(8),
-        digest: bytesOf(32),
+        tag: bytesOf(8),
       }),
       { selector: ({ segId }) => segId, maxLength: 20 },
     ),
@@ -46,7 +46,7 @@ function plain(rows: readonly SegmentRow[] | undefined): unknown {
     row.entryCount,
     row.previousSegId,
     [...row.previousTag],
-    [...row.digest],
+    [...row.tag],
   ]);
 }
 
@@ -80,7 +80,7 @@ describe('rows of segments', () => {
       entryCount: 4,
       previousSegId: 0,
       previousTag: new Uint8Array(8),
-      digest: new Uint8Array(32).fill(9),
+      tag: new Uint8Array(8).fill(9),
     };
     const original = encodeRowGroup(
       { group: 0, isWide: false },

@@ -2,10 +2,10 @@
  * Segment rows: what opening must know of a sealed segment without touching its file. The manifest keeps them in groups, so
  * that all of a large log are read in a moment, and each group vouches for itself: SQLite does not checksum its pages.
  *
- *     group of segment ids [first, first + 128):   [preamble 16 B][u64 first][u16 count][u16 span][zeros to 32 B][row, 80 B each]
+ *     group of segment ids [first, first + 128):   [preamble 16 B][u64 first][u16 count][u16 span][zeros to 32 B][row, 40 B each]
  *
  * Once the log has gone on, 32 groups become one, which is hardly written again: a log of 10 TiB is 81 of those, and each row of its last
- * segments costs 10 KiB to write and not 330.
+ * segments costs 5 KiB to write and not 160.
  *
  * Rows are in log order. A row names the segment before it and, by the first bytes of its digest, what that one held: rows that
  * follow each other so are the log of one history, and the first segment's header behind them says whether it is ours.
@@ -18,7 +18,7 @@ import type { SegmentHeader } from './segment-header.ts';
 const rowsVersion = 2;
 const magic = 0x5253_4d54; // "TMSR"
 const headBytes = 32;
-const rowBytes = 80;
+const rowBytes = 40;
 const segIdEnd = 2 ** 29;
 /** Ids of a group. */
 export const groupSegments = 128;
@@ -31,15 +31,14 @@ export const digestTagBytes = 8;
 const headLayout = { ...preamble, first: u64(16), count: u16(24), span: u16(26) } as const;
 
 const rowLayout = {
-  segId: u64(0),
-  epoch: u64(8),
-  hlcMs: u48(16),
-  endSlot: u16(22),
-  entryCount: u32(24),
-  reserved: u32(28),
-  previousSegId: u64(32),
-  previousTag: bytes(40, digestTagBytes),
-  digest: bytes(48, 32),
+  segId: u32(0),
+  epoch: u32(4),
+  hlcMs: u48(8),
+  endSlot: u16(14),
+  entryCount: u32(16),
+  previousSegId: u32(20),
+  previousTag: bytes(24, digestTagBytes),
+  tag: bytes(32, digestTagBytes),
 } as const;
 
 export interface SegmentRow {
@@ -54,17 +53,24 @@ export interface SegmentRow {
   readonly previousSegId: number;
   /** The first bytes of the digest of the segment before. */
   readonly previousTag: Uint8Array;
+  /** Those of its own. */
+  readonly tag: Uint8Array;
+}
+
+/** What a footer says of its segment. */
+interface SegmentSums extends Pick<SegmentRow, 'endSlot' | 'entryCount'> {
   readonly digest: Uint8Array;
 }
 
 /** The row of a sealed segment: its header, and what its footer says. */
 export function segmentRowOf(
   header: SegmentHeader,
-  { endSlot, entryCount, digest }: Pick<SegmentRow, 'endSlot' | 'entryCount' | 'digest'>,
+  { endSlot, entryCount, digest }: SegmentSums,
 ): SegmentRow {
   const { segId, epoch, hlcMs, previousSegId, previousDigest } = header;
   const previousTag = previousDigest.subarray(0, digestTagBytes);
-  return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, previousTag, digest };
+  const tag = digest.subarray(0, digestTagBytes);
+  return { segId, epoch, hlcMs, endSlot, entryCount, previousSegId, previousTag, tag };
 }
 
 /** The group that a segment's row is in. */
@@ -106,7 +112,7 @@ export function encodeRowGroup(
     rowLayout.entryCount.set(view, at, row.entryCount);
     rowLayout.previousSegId.set(view, at, row.previousSegId);
     rowLayout.previousTag.set(out, at, row.previousTag);
-    rowLayout.digest.set(out, at, row.digest);
+    rowLayout.tag.set(out, at, row.tag);
   });
   seal(out, seeds.rows(group));
   return out;
@@ -144,7 +150,7 @@ export function decodeRowGroup(
 export class RowGroup {
   readonly count: number;
   readonly isWide: boolean;
-  /** With the digests and tags of all rows. */
+  /** With the tags of all rows. */
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
@@ -184,12 +190,12 @@ export class RowGroup {
     return headBytes + index * rowBytes + rowLayout.previousTag.offset;
   }
 
-  /** Where the digest lies in `bytes`. */
-  digestAt(index: number): number {
-    return headBytes + index * rowBytes + rowLayout.digest.offset;
+  /** Where the first bytes of its own digest lie in `bytes`. */
+  tagAt(index: number): number {
+    return headBytes + index * rowBytes + rowLayout.tag.offset;
   }
 
-  /** All rows; their digests are views of `bytes`. */
+  /** All rows; their tags are views of `bytes`. */
   rows(): SegmentRow[] {
     return Array.from({ length: this.count }, (_, index) => this.#row(index));
   }
@@ -204,7 +210,7 @@ export class RowGroup {
       entryCount: this.entryCount(index),
       previousSegId: this.previousSegId(index),
       previousTag: rowLayout.previousTag.get(this.bytes, at),
-      digest: rowLayout.digest.get(this.bytes, at),
+      tag: rowLayout.tag.get(this.bytes, at),
     };
   }
 }

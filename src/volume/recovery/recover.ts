@@ -397,7 +397,7 @@ class Recovery {
     const row = segmentRowOf(link.header, footer.header);
     this.#segments.addSealed(row);
     this.#sealed.push(row);
-    this.#digest = row.digest;
+    this.#digest = footer.header.digest;
     this.#noteTime(footer.header.maxHlcMs, lastEntryOf(footer));
     return true;
   }

@@ -54,7 +54,7 @@ interface SealedSums {
 }
 
 /** What sealing finds. */
-type SealedSegment = Pick<SegmentRow, 'segId' | 'endSlot' | 'entryCount' | 'digest'>;
+type SealedSegment = Pick<SegmentRow, 'segId' | 'endSlot' | 'entryCount' | 'tag'>;
 
 /** Grown as a whole; a row of it is never moved. */
 interface Columns {
@@ -152,6 +152,8 @@ export class SegmentTable {
   #endSlotTotal = 0;
   /** All before this row are sealed. */
   #firstOpen = 0;
+  /** Of the rows that came from the manifest: they are added up where they are looked at anyhow. */
+  #rowSums: SealedSums = { end: 0, written: 0, entries: 0, slots: 0 };
 
   /** `capacity`: rows that there is room for at first. */
   constructor(segmentSlots: number, packed: Packed, capacity = firstCapacity) {
@@ -197,12 +199,12 @@ export class SegmentTable {
     return index < this.#size ? (this.#columns.endSlots[index] ?? 0) : 0;
   }
 
-  /** Sums over the segments from `from` on up to the first that is not sealed; of three hundred thousand in 1 ms. */
+  /** Sums over the segments from `from` on up to the first that is not sealed. */
   sealedSums(from: number): SealedSums {
     const { endSlots, entryCounts } = this.#columns;
     const size = this.#size;
-    // In variables: this runs once, when a pool is opened, before anything is compiled well.
-    let [end, written, entries, slots] = [from, 0, 0, 0];
+    const begun = from === 0 ? this.#rowSums : { end: from, written: 0, entries: 0, slots: 0 };
+    let { end, written, entries, slots } = begun;
     for (; end < size; end += 1) {
       const entryCount = entryCounts[end] ?? notSealed;
       if (entryCount === notSealed) break;
@@ -334,7 +336,7 @@ export class SegmentTable {
     this.#columns.endSlots[index] = row.endSlot;
     this.#endSlotTotal += row.endSlot;
     this.#columns.entryCounts[index] = row.entryCount;
-    this.#setLastTag(row.digest);
+    this.#setLastTag(row.tag);
   }
 
   /**
@@ -344,25 +346,35 @@ export class SegmentTable {
   addRows(rows: RowGroup): boolean {
     while (this.#size + rows.count > this.#columns.segIds.length) this.#grow();
     const { segIds, epochs, hlcMs, endSlots, entryCounts } = this.#columns;
-    for (let row = 0; row < rows.count; row += 1) {
+    let { written, entries, slots } = this.#rowSums;
+    let row = 0;
+    for (; row < rows.count; row += 1) {
       const index = this.#size;
       const before = index === 0 ? 0 : (segIds[index - 1] ?? 0);
       const segId = rows.segId(row);
-      if (segId <= before || rows.previousSegId(row) !== before) return false;
-      if (before !== 0 && !this.#isLastTag(rows.bytes, rows.previousTagAt(row))) return false;
+      if (segId <= before || rows.previousSegId(row) !== before) break;
+      if (before !== 0 && !this.#isLastTag(rows.bytes, rows.previousTagAt(row))) break;
       segIds[index] = segId;
       epochs[index] = rows.epoch(row);
       hlcMs[index] = rows.hlcMs(row);
-      endSlots[index] = rows.endSlot(row);
-      entryCounts[index] = rows.entryCount(row);
-      this.#endSlotTotal += rows.endSlot(row);
+      const endSlot = rows.endSlot(row);
+      const entryCount = rows.entryCount(row);
+      endSlots[index] = endSlot;
+      entryCounts[index] = entryCount;
+      if (endSlot > 0) {
+        written += 1;
+        entries += entryCount;
+        slots += endSlot;
+      }
+      this.#endSlotTotal += endSlot;
       this.#size += 1;
-      this.#setLastTag(rows.bytes, rows.digestAt(row));
+      this.#setLastTag(rows.bytes, rows.tagAt(row));
     }
-    return true;
+    this.#rowSums = { end: this.#size, written, entries, slots };
+    return row === rows.count;
   }
 
-  /** The digest lies at `from` of `bytes`. */
+  /** It lies at `from` of `bytes`. */
   #setLastTag(bytes: Uint8Array, from = 0): void {
     const { tags } = this.#columns;
     const own = (this.#size - 1) * digestTagBytes;
@@ -390,11 +402,11 @@ export class SegmentTable {
   }
 
   /** It has a footer. */
-  sealed({ segId, entryCount, digest }: SealedSegment): void {
+  sealed({ segId, entryCount, tag }: SealedSegment): void {
     const index = this.#find(segId);
     if (index < 0) return;
     this.#columns.entryCounts[index] = entryCount;
-    this.#columns.tags.set(digest.subarray(0, digestTagBytes), index * digestTagBytes);
+    this.#columns.tags.set(tag, index * digestTagBytes);
   }
 
   /** First bytes of the digests of the sealed segments from `segId` on; copies. */
@@ -415,6 +427,20 @@ export class SegmentTable {
     }
     this.#size = size;
     this.#firstOpen = Math.min(this.#firstOpen, size);
+    this.#cutSums(size);
+  }
+
+  #cutSums(size: number): void {
+    const { endSlots, entryCounts } = this.#columns;
+    let { end, written, entries, slots } = this.#rowSums;
+    for (; end > size; end -= 1) {
+      const endSlot = endSlots[end - 1] ?? 0;
+      if (endSlot === 0) continue;
+      written -= 1;
+      entries -= entryCounts[end - 1] ?? 0;
+      slots -= endSlot;
+    }
+    this.#rowSums = { end, written, entries, slots };
   }
 
   #find(segId: number): number {

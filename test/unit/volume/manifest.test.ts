@@ -11,10 +11,10 @@ import { ManifestSegments } from '../../../src/volume/recovery/manifest-segments
 import { finish } from '../../../src/volume/steps.ts';
 
 function rowOf(segId: number): SegmentRow {
-  const digest = new Uint8Array(32).fill(segId % 251);
+  const tag = new Uint8Array(8).fill(segId % 251);
   const previousTag = new Uint8Array(8).fill((segId - 1) % 251);
   const numbers = { epoch: 1, hlcMs: 1000 + segId, endSlot: 64, entryCount: segId % 9 };
-  return { segId, ...numbers, previousSegId: segId - 1, previousTag, digest };
+  return { segId, ...numbers, previousSegId: segId - 1, previousTag, tag };
 }
 
 const poolUuid = new Uint8Array(16).fill(7);

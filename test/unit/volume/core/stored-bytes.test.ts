@@ -78,7 +78,7 @@ class CountedLog {
     if (segId === undefined) return;
     const endSlot = (this.table.get(segId)?.endAddress ?? 0) - addressOf(segId, 0);
     const entryCount = this.#random.below(50);
-    this.table.sealed({ segId, endSlot, entryCount, digest: new Uint8Array(32) });
+    this.table.sealed({ segId, endSlot, entryCount, tag: new Uint8Array(8) });
   }
 
   #pack(): void {
