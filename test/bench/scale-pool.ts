@@ -59,7 +59,7 @@ export async function openScalePool(
 ): Promise<OpenedPool> {
   const settings = {
     ...defaultSettings,
-    checkpointBytes,
+    checkpointBytesMax: checkpointBytes,
     scrubBytesPerSecond: 0,
     manifestPath: `${folder}/manifest.db`,
   };

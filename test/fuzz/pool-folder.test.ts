@@ -73,7 +73,7 @@ afterAll(() => {
 async function makePool(): Promise<Contents> {
   const random = new SeededRandom(7);
   const host = inlineHost(pristine);
-  const { pool } = await openOn(host, pristine, { checkpointBytes: 2 ** 20 });
+  const { pool } = await openOn(host, pristine, { checkpointBytesMax: 2 ** 20 });
   const stamps = new Map<string, number[]>();
   for (const name of volumes) {
     await create(pool, name, blocks);

@@ -67,7 +67,8 @@ const smallSettings: StoreSettings = {
   ...defaultSettings,
   segmentSlots: 64,
   readySegments: 2,
-  checkpointBytes: 2 ** 18,
+  checkpointBytesMin: 2 ** 18,
+  checkpointBytesMax: 2 ** 18,
   // Several turns, and several records, of catalogues of a few volumes.
   checkpointPartBytes: 700,
   checkpointSlicePieces: 1,
@@ -140,6 +141,9 @@ export class StoreProcess {
       // Half of them without memory for maps: nothing is filled before it is touched, and no moment is kept.
       mapBytes: choice.chance(0.5) ? 0 : smallSettings.mapBytes,
       cleaner: this.#options.cleaner ?? (choice.chance(0.5) ? 'auto' : 'off'),
+      // In half of them it follows the size of the catalogue: 256 KiB are one of a KiB.
+      checkpointBytesMin: choice.chance(0.5) ? smallSettings.checkpointBytesMin : 2 ** 16,
+      checkpointBytesMax: choice.chance(0.5) ? smallSettings.checkpointBytesMax : 2 ** 20,
     };
     openPool(
       this.#host(),

@@ -1,5 +1,5 @@
 /**
- * Checkpointer: logs the whole catalogue whenever enough was logged since the last time.
+ * Checkpointer: logs the whole catalogue whenever enough was logged since the last time: what an opening must read ends there.
  *
  *     operate ─▶ text, a slice at a time ─▶ parts ─▶ durable ─▶ parts ─▶ durable ─▶ ... ─▶ the next operation
  *                └── clients' I/O goes on between slices, and its frames between parts ──┘
@@ -14,6 +14,11 @@ import { CheckpointBuilder } from '../catalogue/checkpoint-builder.ts';
 import type { CheckpointPart } from '../catalogue/records.ts';
 import type { Operator } from './operator.ts';
 
+/**
+ * A checkpoint is due when so many times its bytes were logged behind it: half a percent of the log, and of the time in which
+ * operations wait for the one that is being made.
+ */
+const bytesPerCheckpointByte = 256;
 /** Half a MiB: the parts of 300,000 pins, some 60, hold up snapshots for eight flushes and not for 60. */
 const partsAtOnce = 8;
 
@@ -21,12 +26,14 @@ export class Checkpointer {
   readonly #operator: Operator;
   /** Of the log; less than zero for what was logged before it was opened. */
   #bytesAtLast: number;
+  /** Of the last checkpoint; 0 = none was made since the pool was opened. */
+  #checkpointBytes = 0;
   #isRunning = false;
   #isStopped = false;
   /** Ends the operation while no part of it is in the log. */
   #abandon: (() => void) | undefined;
 
-  /** `bytesBefore`: of the recovered log, behind its newest checkpoint. */
+  /** `bytesBefore`: what the next opening would read of the recovered log. */
   constructor(operator: Operator, bytesBefore: number) {
     this.#operator = operator;
     this.#bytesAtLast = -bytesBefore;
@@ -34,10 +41,10 @@ export class Checkpointer {
 
   /** Begins one when it is due. */
   look(): void {
-    const { writer, settings } = this.#operator.parts;
+    const { writer } = this.#operator.parts;
     if (writer === undefined || this.#isRunning) return;
     const { bytesLogged } = writer.log;
-    if (bytesLogged - this.#bytesAtLast < settings.checkpointBytes) return;
+    if (bytesLogged - this.#bytesAtLast < this.#dueBytes()) return;
     this.#bytesAtLast = bytesLogged;
     this.run();
   }
@@ -74,6 +81,12 @@ export class Checkpointer {
     this.#abandon?.();
   }
 
+  #dueBytes(): number {
+    const { checkpointBytesMin, checkpointBytesMax } = this.#operator.parts.settings;
+    const due = Math.max(checkpointBytesMin, this.#checkpointBytes * bytesPerCheckpointByte);
+    return Math.min(due, checkpointBytesMax);
+  }
+
   #build(builder: CheckpointBuilder, end: () => void): void {
     const { host, settings } = this.#operator.parts;
     host.timers.defer(() => {
@@ -83,7 +96,9 @@ export class Checkpointer {
         return;
       }
       this.#abandon = undefined;
-      this.#log(builder.parts(), 0, end);
+      const made = builder.parts();
+      this.#checkpointBytes = made.reduce((sum, { bytes }) => sum + bytes.length, 0);
+      this.#log(made, 0, end);
     });
   }
 

@@ -125,19 +125,14 @@ function* recoverKnown(options: RecoverOptions, attempt: Attempt): Steps<Recover
   }
 }
 
-/** Bytes of the log behind its newest checkpoint (all of it when there is none). */
-export function bytesSinceCheckpoint(recovered: Recovered): number {
-  const last = recovered.records.findLast(({ record }) => record.kind === 'checkpoint');
-  const from = last === undefined ? 0 : frameAddressOf(last.position);
-  let bytes = 0;
-  const { segments } = recovered;
-  for (let index = segments.indexOf(segIdOf(from)); index < segments.size; index += 1) {
-    const segment = segments.at(index);
-    if (segment === undefined) break;
-    const start = Math.max(from, addressOf(segment.segId, 0));
-    bytes += Math.max(0, segment.endAddress - start) * slotSizeBytes;
-  }
-  return bytes;
+/**
+ * Bytes of the log that this opening would read again: from the newest checkpoint on, all when there is none. A segment counts as a
+ * whole, however little of it an opening that was killed has used: each costs a look, and until its row is in the manifest a flush.
+ */
+export function bytesSinceCheckpoint({ records, segments }: Recovered): number {
+  const last = records.findLast(({ record }) => record.kind === 'checkpoint');
+  const from = last === undefined ? 0 : segIdOf(frameAddressOf(last.position));
+  return (segments.size - segments.indexOf(from)) * segments.segmentSlots * slotSizeBytes;
 }
 
 interface Cut {

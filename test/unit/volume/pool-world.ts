@@ -111,7 +111,7 @@ export class PoolWorld {
     const host = inlineHost(this.folder, disk);
     this.#hosts.push(host);
     return await openOn(host, this.folder, {
-      checkpointBytes: 2 ** 19,
+      checkpointBytesMax: 2 ** 19,
       scrubBytesPerSecond,
       ...this.#settings,
     });

@@ -1,8 +1,20 @@
 /** A checkpoint takes many turns and many records: others go on meanwhile, and it says what the records before it add up to. */
+import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
+import { frameAddressOf, segIdOf } from '../../../../src/volume/format/address.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
-import { ask, blockBytes, close, create, isSound, worldOfTests, write } from '../pool-world.ts';
+import {
+  ask,
+  blockBytes,
+  close,
+  create,
+  isSound,
+  type PoolWorld,
+  worldOfTests,
+  write,
+} from '../pool-world.ts';
 
 const world = worldOfTests({ checkpointPartBytes: 500, checkpointSlicePieces: 1 });
 const count = 30;
@@ -77,6 +89,72 @@ describe('a checkpoint', () => {
     expect(await isSound(again.pool)).toBe(true);
   });
 });
+
+const segmentBytes = 2 ** 18;
+
+describe('the next checkpoint', () => {
+  const growing = worldOfTests({
+    segmentSlots: segmentBytes / blockBytes,
+    checkpointBytesMin: 2 * segmentBytes,
+    checkpointBytesMax: 6 * segmentBytes,
+  });
+
+  /** Makes a checkpoint, writes so many segments of data behind it; returns the segment in which the newest checkpoint is. */
+  async function newestBehind(segmentCount: number, snapshotCount: number): Promise<number> {
+    const { pool } = await growing.open();
+    const device = await create(pool, 'a', 64);
+    const snapshotOf = async (name: string): Promise<void> => {
+      await ask((done) => {
+        pool.snapshotCreate([{ volume: 'a', name }], done);
+      });
+    };
+    for (let index = 0; index < snapshotCount; index += 1) {
+      await snapshotOf(`${'long'.repeat(30)}${index}`);
+    }
+    pool.checkpoint();
+    // Operations come one after the other.
+    await snapshotOf('behind');
+    const piece = new Uint8Array(segmentBytes / 8);
+    for (let count = 0; count < segmentCount * 8; count += 1) await write(pool, device, 0, piece);
+    await close(pool);
+    const newest = checkpointSegment(growing);
+    growing.remove();
+    return newest;
+  }
+
+  it('comes soon when the catalogue is small', async () => {
+    expect(await newestBehind(1, 0)).toBe(1);
+    expect(await newestBehind(3, 0)).toBeGreaterThan(2);
+  });
+
+  it('comes later the larger the catalogue is, up to a bound', async () => {
+    expect(await newestBehind(3, 20)).toBe(1);
+    expect(await newestBehind(8, 20)).toBeGreaterThan(2);
+  });
+
+  it('comes after a few openings that logged next to nothing', async () => {
+    for (let count = 0; count < 3; count += 1) {
+      const { pool, recovery } = await growing.open();
+      expect(recovery.isWhole).toBe(true);
+      await create(pool, `v${count}`, 1);
+      await close(pool);
+    }
+    const { recovery } = await growing.open();
+    expect(recovery.isWhole).toBe(false);
+    expect(recovery.logBytes).toBeLessThan(segmentBytes);
+  });
+});
+
+/** The segment in which the newest checkpoint that the manifest knows begins. */
+function checkpointSegment({ folder }: PoolWorld): number {
+  const database = new Database(path.join(folder, 'manifest.db'), { readonly: true });
+  try {
+    const row = database.prepare("SELECT value FROM meta WHERE key = 'checkpointPosition'");
+    return segIdOf(frameAddressOf(Number(row.pluck().get())));
+  } finally {
+    database.close();
+  }
+}
 
 function volumesOf(text: string): string {
   return text.slice(0, text.indexOf('"epochs"'));

@@ -46,7 +46,7 @@ export class KeptWorld {
     };
     const clock = { wallMs: () => this.wallMs, monotonicMs: () => this.nowMs };
     this.#host = host;
-    const settings = { retentionStepMs: stepMs, checkpointBytes: 2 ** 19 };
+    const settings = { retentionStepMs: stepMs, checkpointBytesMax: 2 ** 19 };
     this.#pool = (
       await openOn({ ...host, timers, clock, logClock: clock }, this.#folder, settings)
     ).pool;
