@@ -1,8 +1,8 @@
 /** What the main thread asks of the keeper, and what it answers: plain data, sent between threads. */
 import type { SegmentRow } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
+import type { RunSizes } from './index/run-comparison.ts';
 import type { RunPlace } from './index/run-format.ts';
-import type { RunSizes } from './index/run-keeping.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
 import type { MadePack, PackPlan } from './pack/pack-plan.ts';

@@ -7,8 +7,8 @@ import { ErrorCode, failure, OperationError, type Outcome, success } from '../..
 import { withoutText } from '../catalogue/checkpoint.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
+import type { RunSizes } from '../index/run-comparison.ts';
 import type { RunPlace } from '../index/run-format.ts';
-import type { RunSizes } from '../index/run-keeping.ts';
 import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
 import { endAt } from '../recovery/segment-ends.ts';

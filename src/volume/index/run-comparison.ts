@@ -1,10 +1,22 @@
-/** Which files of runs a manifest does not say what they are of. */
+/** Of which files of runs the manifest says what they are, and of which it does not. */
 import type { Disk } from '../../base/ports.ts';
 import { isThinned, type RunPlace } from './run-format.ts';
+import { type RunList, RunListBuilder, runAt } from './run-list.ts';
 import { isUnfinishedRun, runFolder, runPlaceOf, stemOf } from './run-path.ts';
 import { RunPlaces } from './run-places.ts';
 
+/** A row of the manifest: a run and the bytes of its file. */
+export type RunRow = RunPlace & { readonly bytes: number };
+
+/** Runs, and bytes of each. */
+export interface RunSizes {
+  readonly runs: RunList;
+  readonly bytes: Float64Array;
+}
+
 export interface RunDifferences {
+  /** Of those where both agree. */
+  readonly sizes: RunSizes;
   /** By stem: places where the newest file is not the one that the manifest has, or one of both is missing. */
   readonly doubtful: ReadonlyMap<string, RunPlace>;
   /** Names of files that were being written when a process ended. */
@@ -14,7 +26,7 @@ export interface RunDifferences {
 /** Of tens of thousands most agree: nothing is kept of those but a number, and no file is opened. Throws DiskError. */
 export function compareRuns(
   disk: Pick<Disk, 'names'>,
-  inManifest: Iterable<RunPlace>,
+  inManifest: Iterable<RunRow>,
 ): RunDifferences {
   const rows = new Rows(inManifest);
   const unfinished: string[] = [];
@@ -23,7 +35,8 @@ export function compareRuns(
     if (place !== undefined) rows.found(place);
     else if (isUnfinishedRun(name)) unfinished.push(name);
   }
-  return { doubtful: rows.doubtful(), unfinished };
+  const doubtful = rows.doubtful();
+  return { sizes: rows.sizes(), doubtful, unfinished };
 }
 
 class Rows {
@@ -33,9 +46,13 @@ class Rows {
   readonly #thinned = new Map<string, RunPlace>();
   readonly #missing: Map<string, RunPlace>;
   readonly #doubtful = new Map<string, RunPlace>();
+  readonly #runs = new RunListBuilder();
+  readonly #bytes: number[] = [];
 
-  constructor(rows: Iterable<RunPlace>) {
-    for (const place of rows) {
+  constructor(rows: Iterable<RunRow>) {
+    for (const { bytes, ...place } of rows) {
+      this.#runs.add(place);
+      this.#bytes.push(bytes);
       if (isThinned(place)) this.#thinned.set(stemOf(place), place);
       else this.#plain.add(place);
     }
@@ -59,5 +76,23 @@ class Rows {
     for (const [stem, place] of this.#missing) this.#doubtful.set(stem, place);
     for (const place of this.#plain) this.#doubtful.set(stemOf(place), place);
     return this.#doubtful;
+  }
+
+  /** What the rows say, but for those of doubtful places. */
+  sizes(): RunSizes {
+    const rows = this.#runs.list();
+    const runs = new RunListBuilder();
+    const bytes: number[] = [];
+    for (let index = 0; ; index += 1) {
+      const place = runAt(rows, index);
+      if (place === undefined) break;
+      const size = this.#bytes[index] ?? -1;
+      // Damage makes any value of a row.
+      if (!(Number.isSafeInteger(size) && size > 0)) continue;
+      if (this.#doubtful.size > 0 && this.#doubtful.has(stemOf(place))) continue;
+      runs.add(place);
+      bytes.push(size);
+    }
+    return { runs: runs.list(), bytes: Float64Array.from(bytes) };
   }
 }

@@ -4,19 +4,12 @@ import { limits } from '../limits.ts';
 import type { Manifest } from '../recovery/manifest.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { type BuiltRun, RunBuilder, type RunBuilderOptions, type RunPlan } from './run-builder.ts';
-import { compareRuns } from './run-comparison.ts';
+import { compareRuns, type RunSizes } from './run-comparison.ts';
 import type { RunPlace } from './run-format.ts';
-import { type RunList, RunListBuilder, runAt } from './run-list.ts';
 import { runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
 import { readRunTables } from './run-tables.ts';
 import { verifyRun, verifyRunOnMedium } from './run-verify.ts';
 import type { RunSummary } from './run-writer.ts';
-
-/** Files of runs, and bytes of each. */
-export interface RunSizes {
-  readonly runs: RunList;
-  readonly bytes: Float64Array;
-}
 
 export class RunKeeping {
   readonly #options: RunBuilderOptions;
@@ -41,31 +34,14 @@ export class RunKeeping {
 
   /**
    * Makes folder and manifest agree: what was being written when a process ended is removed, whole runs that the manifest
-   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Answers how large all of them are.
-   * Throws DiskError.
+   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Answers how large they
+   * are, but for those that it had to enter. Throws DiskError.
    */
   open(manifest: Manifest | undefined): RunSizes {
-    this.#agree(manifest);
     const { disk } = this.#options;
-    const runs = new RunListBuilder();
-    for (const name of disk.names(runFolder)) {
-      const place = runPlaceOf(name);
-      if (place !== undefined) runs.add(place);
-    }
-    const list = runs.list();
-    const bytes = new Float64Array(list.levels.length);
-    for (let index = 0; index < bytes.length; index += 1) {
-      const place = runAt(list, index);
-      if (place !== undefined) bytes[index] = disk.sizeOf(runPath(place));
-    }
-    return { runs: list, bytes };
-  }
-
-  #agree(manifest: Manifest | undefined): void {
-    const { disk } = this.#options;
-    const { doubtful, unfinished } = compareRuns(disk, manifest?.runs() ?? []);
+    const { sizes, doubtful, unfinished } = compareRuns(disk, manifest?.runs() ?? []);
     for (const name of unfinished) disk.remove(`${runFolder}/${name}`);
-    if (doubtful.size === 0) return;
+    if (doubtful.size === 0) return sizes;
     const files = this.#filesOf((stem) => doubtful.has(stem));
     for (const [stem, place] of doubtful) {
       const { newest, damaged } = this.#newest(files.get(stem) ?? []);
@@ -73,6 +49,7 @@ export class RunKeeping {
       if (newest !== undefined) manifest?.addRun(newest);
       else manifest?.removeRun(place);
     }
+    return sizes;
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */

@@ -302,8 +302,9 @@ export class Manifest {
    * The index runs that it has, one after the other: nothing else may be asked of it meanwhile. What damage has made of a row names
    * none, and is left to a comparison with the log.
    */
-  *runs(): Generator<RunPlace> {
-    const rows = this.#database.prepare('SELECT level, first_segment, generation FROM run');
+  *runs(): Generator<RunPlace & { readonly bytes: number }> {
+    const sql = 'SELECT level, first_segment, generation, bytes FROM run';
+    const rows = this.#database.prepare(sql);
     for (const row of rows.iterate()) {
       const found = row as Readonly<Record<string, unknown>>;
       const [level, firstSegId, generation] = [
@@ -312,7 +313,8 @@ export class Manifest {
         Number(found['generation'] ?? -1),
       ];
       const place = runPlaceOf(runName({ level, firstSegId, generation }));
-      if (place !== undefined && (place.generation ?? 0) === generation) yield place;
+      const bytes = Number(found['bytes'] ?? -1);
+      if (place !== undefined && (place.generation ?? 0) === generation) yield { ...place, bytes };
     }
   }
 
