@@ -46,8 +46,8 @@ it('places are doubtful where the newest file is not the one that the manifest h
     expect(unfinished).toEqual(['1-00000000.run.new']);
     const known = Array.from(sizes.bytes, (size, index) => {
       const place = runAt(sizes.runs, index);
-      return [place === undefined ? '' : runName(place), size];
+      return `${place === undefined ? '' : runName(place)} ${size}`;
     });
-    expect(known.sort()).toEqual(agreed.map((name) => [name, bytes]).sort());
+    expect(known.sort()).toEqual(agreed.map((name) => `${name} ${bytes}`).sort());
   }
 });
