@@ -17,11 +17,11 @@ import {
 } from '../pool-world.ts';
 
 const world = worldOfTests({ checkpointPartBytes: 500, checkpointSlicePieces: 1 });
-const count = 30;
+const snapshotsMade = 30;
 
 async function snapshots(pool: Pool, kind: 'create' | 'delete', prefix: string): Promise<void> {
   await Promise.all(
-    Array.from({ length: count }, async (_, index) => {
+    Array.from({ length: snapshotsMade }, async (_, index) => {
       await ask((done) => {
         const name = `${prefix}${index}`;
         if (kind === 'create') pool.snapshotCreate([{ volume: 'a', name }], done);
@@ -66,7 +66,7 @@ describe('a checkpoint', () => {
     await snapshots(pool, 'create', 's');
     pool.checkpoint();
     // The first of 30 snapshots is in the text already, the last one is not.
-    for (let turn = 0; turn < count / 2; turn += 1) await setImmediate();
+    for (let turn = 0; turn < snapshotsMade / 2; turn += 1) await setImmediate();
     await ask((done) => {
       pool.snapshotDelete({ volume: 'a', name: 's0' }, done);
     });
@@ -82,7 +82,7 @@ describe('a checkpoint', () => {
     await close(pool);
     await made;
     const again = await world.open();
-    expect(again.pool.volume('a').snapshotByName.size).toBe(2 * count);
+    expect(again.pool.volume('a').snapshotByName.size).toBe(2 * snapshotsMade);
     expect(await isSound(again.pool)).toBe(true);
     again.pool.checkpoint();
     await snapshots(again.pool, 'delete', 't');
