@@ -114,7 +114,7 @@ async function serveFrom(settings: Settings, paths: RunPaths, parts: DaemonParts
   started.catch(() => undefined);
   let api: ApiServer | undefined;
   try {
-    await settledOrLate(started);
+    await Promise.race([settledOrLate(started), signals.asked]);
     api = await openApi(paths.apiSocket, controls, fileLog);
     const isServing = await Promise.race([
       started.then(() => true),

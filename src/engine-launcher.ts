@@ -15,6 +15,8 @@ import { connectText } from './host/unix-socket.ts';
 
 /** Lines of the engine's log are looked for in so many of its last bytes. */
 const lastWordsBytes = 16 * 1024;
+/** One of these is in the folder of every pool. */
+const poolFiles = ['superblock-a', 'superblock-b'];
 
 export interface EngineLaunch {
   /** The program that is run. */
@@ -43,7 +45,7 @@ export class EngineLauncher {
 
   /** Starts the engine of a pool that there is, unless one answers. A failure is left to the next start, which reports it. */
   async startAhead(): Promise<void> {
-    if (!exists(this.#launch.poolFolder) || (await this.#isAnswered())) return;
+    if (!this.#hasPool() || (await this.#isAnswered())) return;
     this.#ahead = await this.spawn().catch(() => undefined);
   }
 
@@ -81,6 +83,11 @@ export class EngineLauncher {
   /** What the engine that was started last has written to its log. */
   logText(): string {
     return readTail(this.#launch.logPath, this.#logStart, lastWordsBytes);
+  }
+
+  /** An empty folder, of a file system that was mounted there, is none. */
+  #hasPool(): boolean {
+    return poolFiles.some((name) => exists(`${this.#launch.poolFolder}/${name}`));
   }
 
   async #isAnswered(): Promise<boolean> {

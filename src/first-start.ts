@@ -5,7 +5,7 @@
  *     lock ─▶ signals ─▶ engine started ahead ─▶ load daemon.ts ─▶ serve
  *                              └─ loads itself, opens the pool ─────┘ attached to by the supervisor
  *
- * Invariant: nothing is started, nor touched under DIR, by a daemon that does not have the lock.
+ * Invariant: a daemon that does not have the lock starts nothing, and touches nothing of the pool.
  */
 import { OperationError } from './base/errors.ts';
 import type { Settings } from './control/settings.ts';

@@ -1,7 +1,6 @@
 /** What the main thread asks of the keeper, and what it answers: plain data, sent between threads. */
 import type { SegmentRow } from './format/segment-rows.ts';
 import type { BuiltRun, RunPlan } from './index/run-builder.ts';
-import type { RunSizes } from './index/run-comparison.ts';
 import type { RunPlace } from './index/run-format.ts';
 import type { CrcPlace } from './io/block-reader.ts';
 import type { MarkPlan, MarkStepped } from './liveness/mark-plan.ts';
@@ -65,6 +64,8 @@ export type KeeperJob =
   | { readonly kind: 'scrub-note'; readonly save: string | undefined }
   | ({ readonly kind: 'rebuild-footer' } & SegmentEnd)
   | { readonly kind: 'open-runs' }
+  /** How large the files of some runs are. */
+  | { readonly kind: 'measure-runs'; readonly places: readonly RunPlace[] }
   | { readonly kind: 'build-run'; readonly plan: RunPlan }
   | {
       readonly kind: 'verify-run';
@@ -129,7 +130,13 @@ export type KeeperResult =
       readonly entryCount: number;
       readonly error?: KeeperError;
     }
-  | { readonly kind: 'open-runs'; readonly sizes?: RunSizes; readonly error?: KeeperError }
+  | { readonly kind: 'open-runs'; readonly error?: KeeperError }
+  | {
+      readonly kind: 'measure-runs';
+      /** Of the places, in their order; incomplete with an error. */
+      readonly bytes: readonly number[];
+      readonly error?: KeeperError;
+    }
   | {
       readonly kind: 'build-run';
       /** Post it again: it goes on where it is. */

@@ -119,7 +119,9 @@ export class Keeper {
       case 'build-run':
         return this.#buildRun(job.plan);
       case 'open-runs':
-        return this.#openRuns();
+        return { kind: 'open-runs', ...this.#attempt(() => this.#runs.open(this.#manifest)) };
+      case 'measure-runs':
+        return { kind: 'measure-runs', ...this.#runs.measure(job.places) };
       case 'remove-runs':
         return {
           kind: 'remove-runs',
@@ -165,14 +167,6 @@ export class Keeper {
       for (const run of stepped.thinned ?? []) this.#manifest?.addRun(run);
     });
     return { kind: 'mark', ...stepped };
-  }
-
-  #openRuns(): KeeperResult {
-    try {
-      return { kind: 'open-runs', sizes: this.#runs.open(this.#manifest) };
-    } catch (thrown) {
-      return { kind: 'open-runs', error: keeperError(thrown) };
-    }
   }
 
   close(): void {

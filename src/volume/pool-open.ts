@@ -83,14 +83,18 @@ export function openPool(
   const opening = new Opening(host, options);
   let read: ReadPool | undefined;
   let files: PoolFiles | undefined;
+  let hasBegun = false;
   let isOver = false;
   const failed = (thrown: unknown): void => {
     if (isOver) return;
+    // What is no refusal is thrown on.
+    const error = refusal(options.name, thrown);
     isOver = true;
-    done(failure(refusal(options.name, thrown)));
+    done(failure(error));
   };
   const goOn = (): void => {
-    if (isOver || read === undefined || files === undefined) return;
+    if (isOver || hasBegun || read === undefined || files === undefined) return;
+    hasBegun = true;
     runInSlices(host, opening.steps({ ...read, files }, done), failed);
   };
   // Beside what is read here meanwhile.
@@ -104,7 +108,8 @@ export function openPool(
   });
   const reading = function* (): Steps<void> {
     read = yield* opening.read();
-    goOn();
+    // A turn of its own: what goes wrong there is not this one's.
+    host.timers.defer(goOn);
   };
   runInSlices(host, reading(), failed);
 }

@@ -40,6 +40,11 @@ describe('an engine that is started ahead', () => {
     });
   }
 
+  function makePool(): void {
+    fs.mkdirSync(path.join(folder, 'pool'));
+    fs.writeFileSync(path.join(folder, 'pool/superblock-b'), '');
+  }
+
   function taken(from: EngineLauncher): EngineProcess | undefined {
     const engine = from.takeAhead();
     if (engine !== undefined) started.push(engine);
@@ -47,7 +52,7 @@ describe('an engine that is started ahead', () => {
   }
 
   it('is there once, for who takes it, and is left alone after that', async () => {
-    fs.mkdirSync(path.join(folder, 'pool'));
+    makePool();
     fs.writeFileSync(path.join(folder, 'main.log'), 'of an earlier engine\n');
     const engines = launcher();
     await engines.startAhead();
@@ -62,7 +67,7 @@ describe('an engine that is started ahead', () => {
   });
 
   it('ends when nobody takes it', async () => {
-    fs.mkdirSync(path.join(folder, 'pool'));
+    makePool();
     const engines = launcher();
     await engines.startAhead();
     // As long as it is not ended, what it says shows that it was there.
@@ -81,7 +86,7 @@ describe('an engine that is started ahead', () => {
   });
 
   it('is not there when an engine answers already', async () => {
-    fs.mkdirSync(path.join(folder, 'pool'));
+    makePool();
     const server = createServer((socket) => socket.destroy());
     server.listen(path.join(folder, 'main.sock'));
     await new Promise((resolve) => server.once('listening', resolve));

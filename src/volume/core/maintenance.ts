@@ -7,7 +7,6 @@ import { ErrorCode, failure, OperationError, type Outcome, success } from '../..
 import { withoutText } from '../catalogue/checkpoint.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
 import type { SegmentRow } from '../format/segment-rows.ts';
-import type { RunSizes } from '../index/run-comparison.ts';
 import type { RunPlace } from '../index/run-format.ts';
 import type { KeeperJob, KeeperResult, RecoveredLog, SegmentEnd } from '../keeper-jobs.ts';
 import type { ManifestRecord } from '../recovery/manifest.ts';
@@ -97,11 +96,11 @@ export class Maintenance {
     });
   }
 
-  /** Makes manifest and folder agree about index runs; `done` gets how large their files are. */
-  openRuns(done: (sizes: RunSizes) => void): void {
+  /** Makes manifest and folder agree about index runs. */
+  openRuns(done: () => void): void {
     this.flushManifest();
-    this.ask<'open-runs'>({ kind: 'open-runs' }, ({ sizes, error }) => {
-      if (sizes !== undefined) done(sizes);
+    this.ask<'open-runs'>({ kind: 'open-runs' }, ({ error }) => {
+      done();
       if (error !== undefined) {
         this.#parts.host.log.warn('index runs were not compared with the manifest', {
           error: error.message,

@@ -179,8 +179,8 @@ export class StoredCount {
   #measureRuns(): void {
     if (this.#runs.notMeasured === 0) return;
     for (const place of this.#runs.firstNotMeasured(runsPerCount)) {
-      const size = this.#sizeOf(runPath(place));
-      if (size !== undefined) this.#runs.measured(place, size);
+      // One that cannot be looked at holds up none behind it.
+      this.#runs.measured(place, this.#sizeOf(runPath(place)) ?? 0);
     }
   }
 

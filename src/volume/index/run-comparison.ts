@@ -1,22 +1,10 @@
 /** Of which files of runs the manifest says what they are, and of which it does not. */
 import type { Disk } from '../../base/ports.ts';
 import { isThinned, type RunPlace } from './run-format.ts';
-import { type RunList, RunListBuilder, runAt } from './run-list.ts';
 import { isUnfinishedRun, runFolder, runPlaceOf, stemOf } from './run-path.ts';
 import { RunPlaces } from './run-places.ts';
 
-/** A row of the manifest: a run and the bytes of its file. */
-export type RunRow = RunPlace & { readonly bytes: number };
-
-/** Runs, and bytes of each. */
-export interface RunSizes {
-  readonly runs: RunList;
-  readonly bytes: Float64Array;
-}
-
 export interface RunDifferences {
-  /** Of those where both agree. */
-  readonly sizes: RunSizes;
   /** By stem: places where the newest file is not the one that the manifest has, or one of both is missing. */
   readonly doubtful: ReadonlyMap<string, RunPlace>;
   /** Names of files that were being written when a process ended. */
@@ -26,7 +14,7 @@ export interface RunDifferences {
 /** Of tens of thousands most agree: nothing is kept of those but a number, and no file is opened. Throws DiskError. */
 export function compareRuns(
   disk: Pick<Disk, 'names'>,
-  inManifest: Iterable<RunRow>,
+  inManifest: Iterable<RunPlace>,
 ): RunDifferences {
   const rows = new Rows(inManifest);
   const unfinished: string[] = [];
@@ -35,8 +23,7 @@ export function compareRuns(
     if (place !== undefined) rows.found(place);
     else if (isUnfinishedRun(name)) unfinished.push(name);
   }
-  const doubtful = rows.doubtful();
-  return { sizes: rows.sizes(), doubtful, unfinished };
+  return { doubtful: rows.doubtful(), unfinished };
 }
 
 class Rows {
@@ -46,13 +33,9 @@ class Rows {
   readonly #thinned = new Map<string, RunPlace>();
   readonly #missing: Map<string, RunPlace>;
   readonly #doubtful = new Map<string, RunPlace>();
-  readonly #runs = new RunListBuilder();
-  readonly #bytes: number[] = [];
 
-  constructor(rows: Iterable<RunRow>) {
-    for (const { bytes, ...place } of rows) {
-      this.#runs.add(place);
-      this.#bytes.push(bytes);
+  constructor(rows: Iterable<RunPlace>) {
+    for (const place of rows) {
       if (isThinned(place)) this.#thinned.set(stemOf(place), place);
       else this.#plain.add(place);
     }
@@ -76,23 +59,5 @@ class Rows {
     for (const [stem, place] of this.#missing) this.#doubtful.set(stem, place);
     for (const place of this.#plain) this.#doubtful.set(stemOf(place), place);
     return this.#doubtful;
-  }
-
-  /** What the rows say, but for those of doubtful places. */
-  sizes(): RunSizes {
-    const rows = this.#runs.list();
-    const runs = new RunListBuilder();
-    const bytes: number[] = [];
-    for (let index = 0; ; index += 1) {
-      const place = runAt(rows, index);
-      if (place === undefined) break;
-      const size = this.#bytes[index] ?? -1;
-      // Damage makes any value of a row.
-      if (!(Number.isSafeInteger(size) && size > 0)) continue;
-      if (this.#doubtful.size > 0 && this.#doubtful.has(stemOf(place))) continue;
-      runs.add(place);
-      bytes.push(size);
-    }
-    return { runs: runs.list(), bytes: Float64Array.from(bytes) };
   }
 }

@@ -1,10 +1,12 @@
 /** What the keeper does about index runs: makes them in steps, lists them in the manifest, reads them whole. */
 import { FormatError } from '../format/format-error.ts';
+import { keeperError } from '../keeper-checks.ts';
+import type { KeeperError } from '../keeper-jobs.ts';
 import { limits } from '../limits.ts';
 import type { Manifest } from '../recovery/manifest.ts';
 import { mediumWindowBytes } from '../scrub/medium-file.ts';
 import { type BuiltRun, RunBuilder, type RunBuilderOptions, type RunPlan } from './run-builder.ts';
-import { compareRuns, type RunSizes } from './run-comparison.ts';
+import { compareRuns } from './run-comparison.ts';
 import type { RunPlace } from './run-format.ts';
 import { runFolder, runPath, runPlaceOf, stemOf } from './run-path.ts';
 import { readRunTables } from './run-tables.ts';
@@ -34,14 +36,13 @@ export class RunKeeping {
 
   /**
    * Makes folder and manifest agree: what was being written when a process ended is removed, whole runs that the manifest
-   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Answers how large they
-   * are, but for those that it had to enter. Throws DiskError.
+   * lacks are entered, damaged ones removed (they are made again), rows without a file deleted. Throws DiskError.
    */
-  open(manifest: Manifest | undefined): RunSizes {
+  open(manifest: Manifest | undefined): void {
     const { disk } = this.#options;
-    const { sizes, doubtful, unfinished } = compareRuns(disk, manifest?.runs() ?? []);
+    const { doubtful, unfinished } = compareRuns(disk, manifest?.runs() ?? []);
     for (const name of unfinished) disk.remove(`${runFolder}/${name}`);
-    if (doubtful.size === 0) return sizes;
+    if (doubtful.size === 0) return;
     const files = this.#filesOf((stem) => doubtful.has(stem));
     for (const [stem, place] of doubtful) {
       const { newest, damaged } = this.#newest(files.get(stem) ?? []);
@@ -49,7 +50,17 @@ export class RunKeeping {
       if (newest !== undefined) manifest?.addRun(newest);
       else manifest?.removeRun(place);
     }
-    return sizes;
+  }
+
+  /** Bytes of the files of runs, in their order, as far as the disk says; 0 of one that is missing. */
+  measure(places: readonly RunPlace[]): { readonly bytes: number[]; readonly error?: KeeperError } {
+    const bytes: number[] = [];
+    try {
+      for (const place of places) bytes.push(this.#options.disk.sizeOf(runPath(place)));
+      return { bytes };
+    } catch (thrown) {
+      return { bytes, error: keeperError(thrown) };
+    }
   }
 
   /** Enters all runs that are there into a manifest that has none. Throws DiskError. */

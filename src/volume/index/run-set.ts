@@ -70,23 +70,34 @@ export class RunSet {
     return this.#notMeasured;
   }
 
-  /** The first `count` of these. */
+  /** The first `count` of these, or a few more. */
   firstNotMeasured(count: number): RunPlace[] {
+    if (this.#notMeasured === 0) return [];
     const found = this.#plain.notMeasured().take(count).toArray() as RunPlace[];
-    for (const place of [...this.#thinned.values()].flat()) {
+    for (const places of this.#thinned.values()) {
       if (found.length >= count) break;
-      if (!this.#thinnedBytes.has(runName(place))) found.push(place);
+      found.push(...places.filter((place) => !this.#thinnedBytes.has(runName(place))));
     }
     return found;
   }
 
-  /** The file of a run that is there has so many bytes; a run never changes once it has its name. */
+  /** The file of a run that is there has so many bytes, until it is added again. */
   measured(place: RunPlace, bytes: number): void {
     if (!this.isKnown(place) || this.#bytesOf(place) !== undefined) return;
     if (isThinned(place)) this.#thinnedBytes.set(runName(place), bytes);
     else this.#plain.measured(place, bytes);
     this.#bytes += bytes;
     this.#notMeasured -= 1;
+  }
+
+  /** It was made again. */
+  #forgetBytes(place: RunPlace): void {
+    const bytes = this.#bytesOf(place);
+    if (bytes === undefined) return;
+    if (isThinned(place)) this.#thinnedBytes.delete(runName(place));
+    else this.#plain.add(place);
+    this.#bytes -= bytes;
+    this.#notMeasured += 1;
   }
 
   #bytesOf(place: RunPlace): number | undefined {
@@ -124,7 +135,10 @@ export class RunSet {
 
   add(place: RunPlace): void {
     this.#version += 1;
-    if (this.isKnown(place)) return;
+    if (this.isKnown(place)) {
+      this.#forgetBytes(place);
+      return;
+    }
     this.#notMeasured += 1;
     const { level, firstSegId, generation = 0 } = place;
     if (generation === 0) {

@@ -88,7 +88,7 @@ export function* findChain(
   if (!isWhole) faults.push(...containers.damaged.map(({ text }) => text));
   const newest = links.at(-1)?.segId ?? 0;
   faults.push(...unreadableFaults(errors, newest));
-  const strays = yield* findStrays(unusedIds, newest, { containers, segmentSlots, seeds });
+  const strays = yield* findStrays(unusedIds, { containers, segmentSlots, seeds });
   faults.push(...lostFaults(strays));
   const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
   const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
@@ -102,23 +102,18 @@ interface Stray {
   readonly durable: number;
 }
 
-/**
- * `newest`: of the log. The log fills one file after the other: where one behind it was never begun, those that follow were not, and get
- * one look.
- */
 function* findStrays(
   unusedIds: readonly number[],
-  newest: number,
   { containers, segmentSlots, seeds }: HeaderPlaces,
 ): Steps<Stray[]> {
   const strays: Stray[] = [];
-  let slots = Math.min(probeSlots, segmentSlots);
   for (const segId of unusedIds) {
     const source = new SegmentSource(containers, segId, segmentSlots, seeds);
-    const found: number | undefined = yield* strayDurable(source, slots);
+    strays.push({
+      segId,
+      durable: yield* strayDurable(source, Math.min(probeSlots, segmentSlots)),
+    });
     source.close();
-    strays.push({ segId, durable: found ?? 0 });
-    if (segId > newest && found === undefined) slots = Math.min(slotsAtOnceMax, segmentSlots);
   }
   return strays;
 }
@@ -262,12 +257,12 @@ function* areZero(reader: SegmentReader, segId: number, end: number): Steps<bool
   return true;
 }
 
-/** Greatest durableThrough of frames in the first `end` slots of a file without a valid header, 0 = it has none; undefined when all is zero. */
-function* strayDurable(source: SegmentSource, end: number): Steps<number | undefined> {
+/** Greatest durableThrough of frames in the first `end` slots of a file without a valid header, 0 = it has none. */
+function* strayDurable(source: SegmentSource, end: number): Steps<number> {
   const { segId } = source;
   const reader = source.reader();
   // One look at a file that was only prepared. At all of it: the first pages of one that was written may be lost, too.
-  if (yield* areZero(reader, segId, end)) return undefined;
+  if (yield* areZero(reader, segId, end)) return 0;
   let durable = 0;
   for (let slot = 1; slot < end; slot += 1) {
     const loaded = reader.frame(addressOf(segId, slot));

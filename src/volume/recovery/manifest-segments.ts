@@ -110,7 +110,9 @@ export class ManifestSegments {
 
   /** One after the other: all of a large log are tens of megabytes. */
   *#groups(): Generator<Group> {
-    const found = this.#database.prepare('SELECT id, rows FROM segment_group ORDER BY id');
+    const found = this.#database.prepare(
+      'SELECT id, rows FROM segment_group WHERE id >= 0 ORDER BY id',
+    );
     for (const row of found.iterate()) {
       const { id, rows } = row as { id: number; rows: unknown };
       yield { id, rows: blobOf(rows) };

@@ -302,9 +302,8 @@ export class Manifest {
    * The index runs that it has, one after the other: nothing else may be asked of it meanwhile. What damage has made of a row names
    * none, and is left to a comparison with the log.
    */
-  *runs(): Generator<RunPlace & { readonly bytes: number }> {
-    const sql = 'SELECT level, first_segment, generation, bytes FROM run';
-    const rows = this.#database.prepare(sql);
+  *runs(): Generator<RunPlace> {
+    const rows = this.#database.prepare('SELECT level, first_segment, generation FROM run');
     for (const row of rows.iterate()) {
       const found = row as Readonly<Record<string, unknown>>;
       const [level, firstSegId, generation] = [
@@ -313,8 +312,7 @@ export class Manifest {
         Number(found['generation'] ?? -1),
       ];
       const place = runPlaceOf(runName({ level, firstSegId, generation }));
-      const bytes = Number(found['bytes'] ?? -1);
-      if (place !== undefined && (place.generation ?? 0) === generation) yield { ...place, bytes };
+      if (place !== undefined && (place.generation ?? 0) === generation) yield place;
     }
   }
 
