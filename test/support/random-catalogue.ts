@@ -168,7 +168,9 @@ function ofMoment(
   index: number,
 ): CatalogueRecord | undefined {
   const { uuid, line, sizeBytes } = volume;
-  const [snapshot] = volume.snapshotByName.values();
+  // Not the first of the map: that has no order, and one that was read back has another.
+  const [firstName = ''] = [...volume.snapshotByName.keys()].sort();
+  const snapshot = volume.snapshotByName.get(firstName);
   const snap = {
     kind: 'snap' as const,
     line,

@@ -54,7 +54,8 @@ export class RateOfChange {
 
   /** An entry of a line that the volume was in, in log order. */
   add(entry: FooterEntry, ticks: number): void {
-    const timeMs = ticks / ticksPerMs;
+    // The end of the range is a whole millisecond, and what was written in it belongs to the range.
+    const timeMs = Math.min(ticks / ticksPerMs, this.#range.toMs);
     this.#quietUntil(timeMs);
     this.#lastMs = Math.max(this.#lastMs, timeMs);
     this.#lastPosition = entry.position + 1;
