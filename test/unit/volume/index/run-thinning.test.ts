@@ -12,6 +12,7 @@ import { limits } from '../../../../src/volume/limits.ts';
 import type { LiveSet } from '../../../../src/volume/liveness/live-set.ts';
 import type { Pool } from '../../../../src/volume/pool.ts';
 import type { CleanerPass, VerifyReport } from '../../../../src/volume/reports.ts';
+import { sleep } from '../../../support/run.ts';
 import { account, History } from '../liveness/random-history.ts';
 import {
   ask,
@@ -83,6 +84,15 @@ async function isRebuiltEqual(pool: Pool): Promise<boolean> {
   return wasEqual;
 }
 
+/** What is thinned depends on which runs there are: nothing is made of them any more. */
+async function untilRunsAreMade(): Promise<void> {
+  let before: string[];
+  do {
+    before = runNames();
+    await sleep(200);
+  } while (runNames().join() !== before.join());
+}
+
 /** Of volume a only the present is kept, and of b all that is written and a snapshot of the middle. */
 async function overwritten(): Promise<Pool> {
   const { pool } = await world.open();
@@ -97,6 +107,7 @@ async function overwritten(): Promise<Pool> {
   }
   await close(pool);
   const again = (await world.open()).pool;
+  await untilRunsAreMade();
   await ask((done) => {
     again.retention.advanceHorizon(
       { volume: 'a', keepMs: -60_000, reason: HorizonReason.age },
