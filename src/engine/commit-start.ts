@@ -20,7 +20,7 @@ function notBegun(error: Error): void {
   throw error;
 }
 
-/** Starts the thread. It touches nothing of the pool before `begin`, so the pool's lock need not be held yet. */
+/** Starts the thread. It touches nothing of the pool before it is told to, so the pool's lock need not be held yet. */
 export function startCommitThread(): CommitThread {
   let died = notBegun;
   const found = Promise.withResolvers<PoolFiles | FilesRefused>();

@@ -1,6 +1,6 @@
 /**
- * Entry of the commit thread: before a pool is open it looks for the pool's files, beside the main thread. Then it waits for its ring, then drains it, rings the main thread's bell, looks a moment for more, sleeps on
- * its own bell. Blocks on the disk by design.
+ * Entry of the commit thread: before a pool is open it looks for the pool's files, beside the main thread. Then it waits for its ring,
+ * drains it, rings the main thread's bell, looks a moment for more, sleeps on its own bell. Blocks on the disk by design.
  */
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';

@@ -2,7 +2,6 @@
  * Maintenance: what the main thread asks of the keeper, and what it does with the answers: segments prepared and sealed,
  * the manifest kept up with the log, verify and rebuild on demand.
  */
-
 import { ErrorCode, failure, OperationError, type Outcome, success } from '../../base/errors.ts';
 import { withoutText } from '../catalogue/checkpoint.ts';
 import type { CatalogueRecord } from '../catalogue/records.ts';
@@ -96,7 +95,7 @@ export class Maintenance {
     });
   }
 
-  /** Makes manifest and folder agree about index runs. */
+  /** Makes manifest and folder agree about index runs; `done` also when they could not. */
   openRuns(done: () => void): void {
     this.flushManifest();
     this.ask<'open-runs'>({ kind: 'open-runs' }, ({ error }) => {

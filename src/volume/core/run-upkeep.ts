@@ -14,7 +14,6 @@
  * A run that cannot be made (a footer is unreadable, no space) is left out until the pool is opened again: lookups do
  * without it.
  */
-
 import { present } from '../../base/assert.ts';
 import { DiskError } from '../../base/ports.ts';
 import { FormatError } from '../format/format-error.ts';

@@ -31,7 +31,7 @@ import type { PoolParts } from './parts.ts';
 import { Relief } from './relief.ts';
 import { moreReserved, Reserves } from './reserves.ts';
 import { pressureAt, type SpaceLimits, sharesOf, spaceLimits } from './space-limits.ts';
-import { type PackList, type RunList, StoredCount } from './stored-bytes.ts';
+import { type MeasuredRuns, type PackList, StoredCount } from './stored-bytes.ts';
 import { type LaneReport, Throttle } from './throttle.ts';
 import { TrimReserve } from './trim-reserve.ts';
 
@@ -101,7 +101,7 @@ export class Space implements WriteGate {
   /** `release` takes a write back that was held. */
   constructor(
     parts: PoolParts,
-    files: { readonly runs: RunList; readonly packs: PackList },
+    files: { readonly runs: MeasuredRuns; readonly packs: PackList },
     release: (request: IoRequest, line: Line) => void,
   ) {
     this.#parts = parts;

@@ -30,8 +30,8 @@ const footerBytes = footerCrcOffset({ entryCount: 0 }) + footerSizeBytes(0, 0, 0
 const entryBytes = footerCrcOffset({ entryCount: 1 }) - footerCrcOffset({ entryCount: 0 });
 const slotCrcBytes = footerSizeBytes(0, 1, 0) - footerSizeBytes(0, 0, 0);
 
-/** Which runs there are. */
-export interface RunList {
+/** Which runs there are, and how large their files. */
+export interface MeasuredRuns {
   /** Grows with every change. */
   readonly version: number;
   /** Bytes of the files that were measured; how many were not, and the first so many of them. */
@@ -57,7 +57,7 @@ type CountedParts = Pick<PoolParts, 'segmentById' | 'settings'> & {
 
 export class StoredCount {
   readonly #parts: CountedParts;
-  readonly #runs: RunList;
+  readonly #runs: MeasuredRuns;
   readonly #packs: PackList;
   readonly #segmentBytes: number;
   #counted: StoredBytes = { segmentBytes: 0, packBytes: 0, runBytes: 0, manifestBytes: 0 };
@@ -77,7 +77,7 @@ export class StoredCount {
   /** Bytes of all packs when that was looked at. */
   #packedState = -1;
 
-  constructor(parts: CountedParts, { runs, packs }: { runs: RunList; packs: PackList }) {
+  constructor(parts: CountedParts, { runs, packs }: { runs: MeasuredRuns; packs: PackList }) {
     this.#parts = parts;
     this.#runs = runs;
     this.#packs = packs;

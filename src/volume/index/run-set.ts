@@ -90,7 +90,7 @@ export class RunSet {
     this.#notMeasured -= 1;
   }
 
-  /** It was made again. */
+  /** It is as if nobody had looked at its file. */
   #forgetBytes(place: RunPlace): void {
     const bytes = this.#bytesOf(place);
     if (bytes === undefined) return;
@@ -181,10 +181,8 @@ export class RunSet {
     this.#version += 1;
     if (!this.isKnown(place)) return;
     this.#suspects.delete(runName(place));
-    const bytes = this.#bytesOf(place);
-    if (bytes === undefined) this.#notMeasured -= 1;
-    else this.#bytes -= bytes;
-    this.#thinnedBytes.delete(runName(place));
+    this.#forgetBytes(place);
+    this.#notMeasured -= 1;
     if (!isThinned(place)) {
       this.#plain.delete(place);
       return;

@@ -65,11 +65,7 @@ export function* findChain(
 ): Steps<Chain> {
   const { containers } = places;
   const { unknownIds, knownThere, orphanIds, segIdMax } = yield* findSegments(places, known);
-  const { headers, errors } = yield* readHeaders(unknownIds, {
-    containers,
-    segmentSlots,
-    seeds,
-  });
+  const { headers, errors } = yield* readHeaders(unknownIds, containers, { segmentSlots, seeds });
   const faults: string[] = [];
   const epochEnd = voidEpoch === 0 ? Number.POSITIVE_INFINITY : voidEpoch;
   const counting = [...headers].filter(([, { epoch }]) => epoch < epochEnd);
@@ -86,9 +82,11 @@ export function* findChain(
   // Packs that nothing is missing without were on their way out.
   const isWhole = links[0]?.header.previousSegId === knownSegId && missing === 0;
   if (!isWhole) faults.push(...containers.damaged.map(({ text }) => text));
-  const newest = links.at(-1)?.segId ?? 0;
-  faults.push(...unreadableFaults(errors, newest));
-  const strays = yield* findStrays(unusedIds, { containers, segmentSlots, seeds });
+  faults.push(...unreadableFaults(errors, links.at(-1)?.segId ?? 0));
+  const strays: Stray[] = [];
+  for (const segId of unusedIds) {
+    strays.push({ segId, durable: yield* strayDurable(containers, segId, segmentSlots, seeds) });
+  }
   faults.push(...lostFaults(strays));
   const vouched = [...links.map(({ header }) => header.durableThrough), ...strays.map(durableOf)];
   const durableThrough = vouched.reduce((most, each) => Math.max(most, each), 0);
@@ -100,22 +98,6 @@ export function* findChain(
 interface Stray {
   readonly segId: number;
   readonly durable: number;
-}
-
-function* findStrays(
-  unusedIds: readonly number[],
-  { containers, segmentSlots, seeds }: HeaderPlaces,
-): Steps<Stray[]> {
-  const strays: Stray[] = [];
-  for (const segId of unusedIds) {
-    const source = new SegmentSource(containers, segId, segmentSlots, seeds);
-    strays.push({
-      segId,
-      durable: yield* strayDurable(source, Math.min(probeSlots, segmentSlots)),
-    });
-    source.close();
-  }
-  return strays;
 }
 
 function durableOf({ durable }: Stray): number {
@@ -176,16 +158,11 @@ function indexFrom(known: KnownSegments | undefined, index: number, segId: numbe
   return at;
 }
 
-interface HeaderPlaces {
-  readonly containers: Containers;
-  readonly segmentSlots: number;
-  readonly seeds: Seeds;
-}
-
 /** The headers of segments, and of which the disk refused to read them. */
 function* readHeaders(
   ids: readonly number[],
-  { containers, segmentSlots, seeds }: HeaderPlaces,
+  containers: Containers,
+  { segmentSlots, seeds }: { readonly segmentSlots: number; readonly seeds: Seeds },
 ): Steps<{
   readonly headers: ReadonlyMap<number, SegmentHeader>;
   readonly errors: ReadonlyMap<number, string>;
@@ -257,16 +234,27 @@ function* areZero(reader: SegmentReader, segId: number, end: number): Steps<bool
   return true;
 }
 
-/** Greatest durableThrough of frames in the first `end` slots of a file without a valid header, 0 = it has none. */
-function* strayDurable(source: SegmentSource, end: number): Steps<number> {
-  const { segId } = source;
+/** Greatest durableThrough of frames in a file without a valid header; 0 = it holds none. */
+function* strayDurable(
+  containers: Containers,
+  segId: number,
+  segmentSlots: number,
+  seeds: Seeds,
+): Steps<number> {
+  const source = new SegmentSource(containers, segId, segmentSlots, seeds);
   const reader = source.reader();
-  // One look at a file that was only prepared. At all of it: the first pages of one that was written may be lost, too.
-  if (yield* areZero(reader, segId, end)) return 0;
   let durable = 0;
+  const end = Math.min(probeSlots, segmentSlots);
+  // One look at a file that was only prepared. At all of it: the first pages of one that was written may be lost, too.
+  if (yield* areZero(reader, segId, end)) {
+    source.close();
+    return durable;
+  }
   for (let slot = 1; slot < end; slot += 1) {
     const loaded = reader.frame(addressOf(segId, slot));
-    if (loaded !== undefined) durable = Math.max(durable, loaded.frame.durableThrough);
+    if (loaded === undefined) continue;
+    durable = Math.max(durable, loaded.frame.durableThrough);
   }
+  source.close();
   return durable;
 }
